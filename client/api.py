@@ -1,0 +1,359 @@
+"""The library: `Client`, and `detect_faces` for a script without asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import os
+from collections.abc import AsyncGenerator, Callable, Iterable
+from dataclasses import dataclass, field
+
+from ..core import parameters as parameters_file
+from ..core.errors import ErrorCode, ServerError
+from ..core.messages import Failed
+from ..core.parameters import Parameters
+from .connection import Answer, ServerConnection, ServerLost, connect
+from .discovery import Discovery, Location
+from .local import LocalServer
+from .results import Result
+from .scheduler import Scheduler
+
+log = logging.getLogger("pyraface.client")
+
+BUSY_PAUSE = 0.5
+"""Seconds before a server that said busy gets its next image from us."""
+
+FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.5, 30.0
+"""Seconds before a lost server is tried again."""
+
+READ_AHEAD = 4
+"""Images read from disk beyond those that servers have credit for."""
+
+
+@dataclass(eq=False)
+class _Job:
+    image: bytes
+    answer: asyncio.Future[tuple[str, Answer]]
+    failure: tuple[str, Failed] | None = None
+    """What the last server that refused it said."""
+    task: asyncio.Task[None] | None = None
+
+
+@dataclass(eq=False)
+class _Server:
+    name: str
+    connection: ServerConnection
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+
+class Client:
+    """Any number of servers, used as one.
+
+        async with Client("auto") as client:
+            result = await client.detect("photo.jpg")
+
+    Args:
+        servers: "auto": every server that answers on the network, and if none does, a child daemon on this machine;
+            "local": the child daemon; or "HOST[:PORT],...".
+        parameters: from `parameters.load()`; None loads them from the usual places.
+        on_event: is told in one line what a person may want to know: a server found, lost, started.
+
+    Raises (on entering):
+        ServerError: no server can be reached, and none started.
+        ParametersError: parameters.xml is wrong.
+    """
+
+    def __init__(
+        self,
+        servers: str = "auto",
+        *,
+        parameters: Parameters | None = None,
+        on_event: Callable[[str], None] | None = None,
+    ) -> None:
+        self._parameters = parameters if parameters is not None else parameters_file.load()
+        self._wanted = servers
+        self._tell = on_event if on_event is not None else log.info
+        self._locations = [] if servers in ("auto", "local") else _locations(servers, self._parameters)
+        self._scheduler: Scheduler[_Job, _Server] = Scheduler()
+        self._keepers: set[asyncio.Task[None]] = set()
+        self._exit = contextlib.AsyncExitStack()
+        self._alone: asyncio.TimerHandle | None = None
+        self._forsaken = False
+
+    async def __aenter__(self) -> Client:
+        try:
+            await self._find_servers()
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._close()
+
+    @property
+    def servers(self) -> int:
+        """How many servers are connected."""
+        return self._scheduler.servers
+
+    async def detect(self, image: str | os.PathLike[str] | bytes) -> Result:
+        """Returns what became of one image: a file's path, or its bytes. Failures are in the result, not raised.
+
+        Cancelling this cancels the request at the server.
+        """
+        path = "" if isinstance(image, bytes) else os.fspath(image)
+        if isinstance(image, bytes):
+            data = image
+            digest = await asyncio.to_thread(_digest, data)
+        else:
+            try:
+                data, digest = await asyncio.to_thread(_read, path)
+            except OSError as error:
+                text = f"cannot be read: {error.strerror or error}"
+                return Result(path, error=(ErrorCode.UNREADABLE, text))
+            except ValueError as error:  # a NUL in the name
+                return Result(path, error=(ErrorCode.UNREADABLE, f"cannot be read: {error}"))
+        job = _Job(data, asyncio.get_running_loop().create_future())
+        self._scheduler.put(job)
+        self._assign()
+        if self._forsaken:
+            self._give_up_all()
+        try:
+            server, answer = await job.answer
+        except asyncio.CancelledError:
+            self._scheduler.withdraw(job)
+            if job.task is not None:
+                job.task.cancel()
+            self._assign()
+            raise
+        return Result.of(path, digest, server, answer)
+
+    async def map(self, images: Iterable[str | os.PathLike[str] | bytes]) -> AsyncGenerator[Result, None]:
+        """Yields what became of each image, in the order in which they are done.
+
+        Only as many images are read ahead as keeps the servers busy, so the iterable may be as long as it likes.
+        Leaving the loop early (with `contextlib.aclosing`, or by cancelling) cancels what is in flight.
+        """
+        running: set[asyncio.Task[Result]] = set()
+        upcoming = iter(images)
+        exhausted = False
+        try:
+            while True:
+                while not exhausted and len(running) < self._scheduler.credits + READ_AHEAD:
+                    image = next(upcoming, None)
+                    if image is None:
+                        exhausted = True
+                    else:
+                        running.add(asyncio.create_task(self.detect(image)))
+                if not running:
+                    return
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    yield task.result()
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    async def _find_servers(self) -> None:
+        if self._wanted == "auto":
+            discovery = await self._exit.enter_async_context(Discovery(self._parameters))
+            locations = await discovery.first()
+            if locations:
+                await self._connect_to(locations, must=False)
+            if self._scheduler.servers:
+                self._keep(self._look_for_more(discovery))
+                return
+            self._tell("no server answered on the network: starting one on this machine")
+        if self._wanted in ("auto", "local"):
+            await self._start_local()
+        else:
+            await self._connect_to(self._locations, must=True)
+
+    async def _connect_to(self, locations: list[Location], *, must: bool) -> None:
+        """Connects to all of them; raises ServerError if `must` and not one can be reached."""
+        attempts = [connect(place.host, place.port, self._parameters) for place in locations]
+        reached = await asyncio.gather(*attempts, return_exceptions=True)
+        failures: list[str] = []
+        for place, outcome in zip(locations, reached, strict=True):
+            if isinstance(outcome, ServerConnection):
+                self._keep(self._keep_up(place, outcome))
+            elif isinstance(outcome, ServerError):
+                failures.append(str(outcome))
+                self._tell(f"not reached: {outcome}")
+                self._keep(self._keep_up(place, None))
+            elif isinstance(outcome, BaseException):
+                raise outcome
+        await asyncio.sleep(0)  # the keepers register their servers
+        if must and len(failures) == len(locations):
+            raise ServerError("no server reached: " + "; ".join(failures))
+
+    async def _start_local(self) -> None:
+        local = LocalServer(self._parameters)
+        self._exit.push_async_callback(local.stop)
+        connection = await local.start()
+        self._keep(self._serve_until_lost("local", connection))
+        await asyncio.sleep(0)
+
+    async def _look_for_more(self, discovery: Discovery) -> None:
+        async for place in discovery.more():
+            self._keep(self._keep_up(place, None))
+
+    async def _keep_up(self, place: Location, connection: ServerConnection | None) -> None:
+        """Uses a server as long as it is there, and tries again when it is lost."""
+        back_off = FIRST_BACK_OFF
+        while True:
+            if connection is None:
+                try:
+                    connection = await connect(place.host, place.port, self._parameters)
+                except ServerError as error:
+                    log.debug("%s", error)
+                    await asyncio.sleep(back_off)
+                    back_off = min(2 * back_off, LONGEST_BACK_OFF)
+                    continue
+            back_off = FIRST_BACK_OFF
+            await self._serve_until_lost(str(place), connection)
+            connection = None
+            await asyncio.sleep(back_off)
+
+    async def _serve_until_lost(self, place: str, connection: ServerConnection) -> None:
+        welcome = connection.welcome
+        name = place if place == "local" else f"{welcome.name} ({place})"
+        server = _Server(name, connection)
+        self._tell(f"server {name}: {welcome.engine} on {welcome.device}")
+        self._scheduler.server_up(server, welcome.credits)
+        self._company()
+        self._assign()
+        watch = asyncio.create_task(self._watch_draining(server))
+        try:
+            lost = await asyncio.shield(connection.lost)
+            self._tell(f"server lost: {name}: {str(lost).partition(': ')[2]}")
+        finally:
+            watch.cancel()
+            for job in self._scheduler.server_down(server):
+                self._give_up(job)
+            await connection.close()
+            self._company()
+            self._assign()
+
+    async def _watch_draining(self, server: _Server) -> None:
+        await server.connection.draining.wait()
+        self._scheduler.server_draining(server)
+
+    def _assign(self) -> None:
+        while (assignment := self._scheduler.assign()) is not None:
+            server, job = assignment
+            job.task = asyncio.create_task(self._run(server, job))
+            server.tasks.add(job.task)
+            job.task.add_done_callback(server.tasks.discard)
+
+    async def _run(self, server: _Server, job: _Job) -> None:
+        """Has one server do one image, and tells the scheduler how it went."""
+        try:
+            answer = await server.connection.request(job.image)
+        except ServerLost:
+            return  # server_down gives the image back
+        if job.answer.done():  # cancelled meanwhile
+            return
+        if isinstance(answer, Failed) and answer.code in (ErrorCode.BUSY, ErrorCode.DRAINING):
+            if answer.code is ErrorCode.BUSY:
+                await asyncio.sleep(BUSY_PAUSE)
+            else:
+                self._scheduler.server_draining(server)
+            if not job.answer.done():
+                self._scheduler.postponed(server, job)
+        elif isinstance(answer, Failed) and answer.elsewhere:
+            job.failure = (server.name, answer)
+            if self._scheduler.refused(server, job):
+                self._give_up(job)
+        else:
+            self._scheduler.settled(server, job)
+            job.answer.set_result((server.name, answer))
+        self._assign()
+
+    def _give_up(self, job: _Job) -> None:
+        if not job.answer.done():
+            lost = Failed.because(
+                0, ErrorCode.SERVER_LOST, "the server was lost, and no other is left to try"
+            )
+            job.answer.set_result(job.failure if job.failure is not None else ("", lost))
+
+    def _company(self) -> None:
+        """Without any server, images wait for one only so long."""
+        if self._scheduler.servers:
+            self._forsaken = False
+            if self._alone is not None:
+                self._alone.cancel()
+                self._alone = None
+        elif self._alone is None:
+            # nobody tries to bring a child daemon back
+            limit = self._parameters.timeouts.read if self._locations or self._wanted == "auto" else 0.0
+            self._alone = asyncio.get_running_loop().call_later(limit, self._give_up_all)
+
+    def _give_up_all(self) -> None:
+        self._forsaken = True
+        for job in self._scheduler.withdraw_all():
+            self._give_up(job)
+
+    def _keep(self, work: object) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(work)  # type: ignore[arg-type]
+        self._keepers.add(task)
+        task.add_done_callback(self._keepers.discard)
+
+    async def _close(self) -> None:
+        if self._alone is not None:
+            self._alone.cancel()
+        keepers = list(self._keepers)
+        for task in keepers:
+            task.cancel()
+        await asyncio.gather(*keepers, return_exceptions=True)
+        await self._exit.aclose()
+
+
+def detect_faces(
+    image: str | os.PathLike[str] | bytes, *, servers: str = "auto", parameters: Parameters | None = None
+) -> Result:
+    """Returns what became of one image; for scripts without asyncio. For many images use `Client.map`.
+
+    Raises:
+        ServerError: no server can be reached, and none started.
+        ParametersError: parameters.xml is wrong.
+    """
+
+    async def once() -> Result:
+        async with Client(servers, parameters=parameters) as client:
+            return await client.detect(image)
+
+    return asyncio.run(once())
+
+
+def _locations(servers: str, parameters: Parameters) -> list[Location]:
+    """Returns the places that "HOST[:PORT],..." names; an IPv6 address with a port stands in brackets."""
+    found: list[Location] = []
+    for entry in servers.split(","):
+        host, port = entry.strip(), str(parameters.ports.images)
+        if host.startswith("["):
+            host, bracket, rest = host[1:].partition("]")
+            if not bracket or (rest and not rest.startswith(":")):
+                raise ServerError(f"--servers: {entry.strip()!r} is no [IPv6 address]:PORT")
+            port = rest[1:] if rest else port
+        elif host.count(":") == 1:
+            host, _, port = host.partition(":")
+        if not host or any(character.isspace() for character in host):
+            raise ServerError(f"--servers: {entry!r} is no HOST[:PORT]; use auto, local, or HOST[:PORT],...")
+        if not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
+            raise ServerError(f"--servers: {port!r} in {entry.strip()!r} is no port from 1 to 65535")
+        found.append(Location(host, int(port)))
+    return list(dict.fromkeys(found))
+
+
+def _digest(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def _read(path: str) -> tuple[bytes, str]:
+    with open(path, "rb") as file:
+        data = file.read()
+    return data, _digest(data)

@@ -1,0 +1,106 @@
+"""Finds servers: asks by UDP broadcast who is there, and goes on asking."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from ..core import announcement
+from ..core.announcement import Announcement, Probe
+from ..core.interfaces import broadcast_addresses
+from ..core.parameters import Parameters
+
+FIRST_PROBES = (0.0, 0.25, 0.6)
+"""Seconds after the start: three, because a datagram can get lost."""
+
+ANSWER_TIME = 1.2
+"""Seconds until nobody who heard the first probes is still expected to answer."""
+
+MAX_KNOWN = 4096
+"""Servers remembered; whoever forges more than that many announcements only fills a list."""
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a server listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Discovery:
+    """Servers on the network. Use as `async with`; `first()` once, then `more()` for those that come later."""
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._parameters = parameters
+        self._instances: dict[str, Location] = {}
+        self._found: asyncio.Queue[Location] = asyncio.Queue()
+        self._transport: asyncio.DatagramTransport | None = None
+
+    async def __aenter__(self) -> Discovery:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        sock.bind(("", 0))
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: _Listener(self._heard), sock=sock)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    async def first(self) -> list[Location]:
+        """Returns the servers that answer within a bit more than a second."""
+        started = asyncio.get_running_loop().time()
+        for moment in (*FIRST_PROBES, ANSWER_TIME):
+            await asyncio.sleep(started + moment - asyncio.get_running_loop().time())
+            if moment < ANSWER_TIME:
+                self._probe()
+        found = []
+        with contextlib.suppress(asyncio.QueueEmpty):
+            while True:
+                found.append(self._found.get_nowait())
+        return found
+
+    async def more(self) -> AsyncIterator[Location]:
+        """Yields servers that were not there before, as long as it is asked."""
+        while True:
+            try:
+                yield await asyncio.wait_for(self._found.get(), self._parameters.beacon.interval)
+            except asyncio.TimeoutError:
+                self._probe()
+
+    def _probe(self) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        words = announcement.encode(Probe())
+        for targets in broadcast_addresses(self._parameters.beacon.interfaces).values():
+            for target in targets:
+                self._transport.sendto(words, (target, self._parameters.ports.discovery))
+
+    def _heard(self, words: Announcement, host: str) -> None:
+        location = Location(host, words.port)
+        if words.instance not in self._instances and len(self._instances) < MAX_KNOWN:
+            # one server answers on each network it shares with us; the first way to it is good enough
+            self._instances[words.instance] = location
+            self._found.put_nowait(location)
+
+
+class _Listener(asyncio.DatagramProtocol):
+    def __init__(self, heard: Callable[[Announcement, str], None]) -> None:
+        self._heard = heard
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        words = announcement.decode(data)
+        if isinstance(words, Announcement):
+            self._heard(words, addr[0])
+
+    def error_received(self, exc: Exception) -> None:
+        del exc  # an unreachable network is like one where nobody answers

@@ -1,0 +1,91 @@
+"""A daemon of one's own: started on loopback when no server answers, stopped when it is no longer needed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import tempfile
+from typing import IO
+
+from ..core import subprocesses
+from ..core.errors import ServerError
+from ..core.parameters import Parameters
+from .connection import ServerConnection, connect
+
+START_TIMEOUT = 120.0
+"""Seconds for its models to load."""
+
+STOP_TIMEOUT = 10.0
+"""Seconds for it to stop by itself; then it is killed."""
+
+
+class LocalServer:
+    """A child daemon. It ends with this process, even if that is killed: its standard input ends then."""
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._parameters = parameters
+        self._process: asyncio.subprocess.Process | None = None
+        self._log: IO[bytes] | None = None
+
+    async def start(self) -> ServerConnection:
+        """Returns the connection to the daemon, once it is ready.
+
+        Raises:
+            ServerError: it did not become ready; the message has its last words.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as listener, tempfile.NamedTemporaryFile("wb") as file:
+            port: int = listener.getsockname()[1]
+            # the daemon reads the very parameters this process has, whatever becomes of the file
+            file.write(self._parameters.xml)
+            file.flush()
+            self._log = tempfile.TemporaryFile()  # noqa: SIM115  kept for its last words
+            command, environment = subprocesses.python_module(
+                "pyraface.daemon",
+                *("--fd", str(listener.fileno()), "--parameters", file.name, "--no-beacon", "--stop-at-eof"),
+            )
+            self._process = await asyncio.create_subprocess_exec(
+                *command,
+                env=environment,
+                cwd=subprocesses.WORKING_DIRECTORY,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=[listener.fileno()],
+                start_new_session=True,  # Ctrl-C is for the client, which still wants the answers in flight
+            )
+            connecting = asyncio.ensure_future(
+                connect("127.0.0.1", port, self._parameters, patience=START_TIMEOUT)
+            )
+            ending = asyncio.ensure_future(self._process.wait())
+            try:
+                await asyncio.wait({connecting, ending}, return_when=asyncio.FIRST_COMPLETED)
+                if not connecting.done():
+                    raise ServerError(f"no server could be started on this machine: {self._last_words()}")
+                return connecting.result()
+            finally:
+                connecting.cancel()
+                ending.cancel()
+
+    async def stop(self) -> None:
+        """Stops the daemon and waits for its end."""
+        process = self._process
+        if process is None or process.stdin is None:
+            return
+        process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), STOP_TIMEOUT)
+        except asyncio.TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+        if self._log is not None:
+            self._log.close()
+
+    def _last_words(self) -> str:
+        if self._log is None:
+            return "it said nothing"
+        self._log.seek(0, os.SEEK_SET)
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        return lines[-1].removeprefix("pyraface-daemon: ") if lines else "it said nothing"

@@ -1,0 +1,77 @@
+"""Boxes as arrays: shape (n, 4), float32, columns left, top, right, bottom, in pixels, x to the right and y downwards.
+
+Every function takes any n, 0 included, and returns a new array; none changes its arguments.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Boxes = NDArray[np.float32]
+
+
+def as_boxes(values: ArrayLike) -> Boxes:
+    """Returns `values` as a new (n, 4) float32 array.
+
+    Raises:
+        ValueError: the values do not form rows of four, or a right or bottom lies before its left or top.
+    """
+    boxes = np.array(values, dtype=np.float32)
+    if boxes.size == 0:
+        return np.zeros((0, 4), np.float32)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(f"boxes must have the shape (n, 4), not {boxes.shape}")
+    if not np.isfinite(boxes).all():
+        raise ValueError("boxes must be finite")
+    if (boxes[:, 2:] < boxes[:, :2]).any():
+        raise ValueError("boxes must be left, top, right, bottom, with right >= left and bottom >= top")
+    return boxes
+
+
+def areas(boxes: Boxes) -> NDArray[np.float32]:
+    """Returns the areas, shape (n,), in square pixels."""
+    return cast("NDArray[np.float32]", (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
+
+
+def intersections(a: Boxes, b: Boxes) -> NDArray[np.float32]:
+    """Returns the areas that each box of `a` shares with each of `b`, shape (len(a), len(b))."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    sides = np.maximum(high - low, 0)
+    return cast("NDArray[np.float32]", sides[..., 0] * sides[..., 1])
+
+
+def iou(a: Boxes, b: Boxes) -> NDArray[np.float32]:
+    """Returns intersection over union of each pair, shape (len(a), len(b)), 0 to 1; 0 where both are empty."""
+    shared = intersections(a, b)
+    union = areas(a)[:, None] + areas(b)[None, :] - shared
+    return cast("NDArray[np.float32]", np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
+
+
+def ios(a: Boxes, b: Boxes) -> NDArray[np.float32]:
+    """Returns intersection over the smaller of each pair, shape (len(a), len(b)), 0 to 1; 0 where one is empty."""
+    shared = intersections(a, b)
+    smaller = np.minimum(areas(a)[:, None], areas(b)[None, :])
+    return np.divide(shared, smaller, out=np.zeros_like(shared), where=smaller > 0)
+
+
+def to_image(boxes: Boxes, scale: tuple[float, float], origin: tuple[float, float]) -> Boxes:
+    """Returns boxes of a tile in the frame of the image it was cut from.
+
+    Args:
+        boxes: in pixels of the tile after zooming.
+        scale: (x, y) pixels of the zoomed tile per pixel of the image.
+        origin: (left, top) of the tile in the image.
+    """
+    factors = np.array([scale[0], scale[1]] * 2, np.float32)
+    offsets = np.array([origin[0], origin[1]] * 2, np.float32)
+    return cast("Boxes", boxes / factors + offsets)
+
+
+def clip(boxes: Boxes, width: float, height: float) -> Boxes:
+    """Returns the boxes cut off at the edges of a picture of `width` x `height`."""
+    limits = np.array([width, height, width, height], np.float32)
+    return cast("Boxes", np.clip(boxes, np.float32(0), limits))

@@ -1,0 +1,95 @@
+"""What finds and encodes faces in pixels: the same two networks behind one Protocol.
+
+`start("auto")` is the way in. An engine is not thread-safe: one thread uses it (the executor's child has just one).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..boxes import Boxes
+from ..errors import EngineError
+
+Pixels = NDArray[np.uint8]
+"""(height, width, 3) uint8, RGB, C-contiguous."""
+
+EngineName = Literal["auto", "onnx", "dlib"]
+
+SMALLEST_FACE = 80
+"""Pixels: the side of the detector's window. A face smaller than this in a tile is not found there."""
+
+
+class Detections(NamedTuple):
+    """What a detector saw in one tile, the most confident first.
+
+    boxes: (n, 4) float32, in pixels of the tile, inside it; confidences: (n,) float32.
+    """
+
+    boxes: Boxes
+    confidences: NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """Detects and encodes; both networks, on one device."""
+
+    name: str
+    """"onnx" or "dlib"."""
+    device: str
+    """For people: "cpu, 2 threads", "cuda:0 Orin"."""
+    fingerprint: str
+    """Tells engines apart whose results may differ: the library's version, the device's kind, the weights' digest."""
+
+    def detect(self, tiles: Sequence[Pixels]) -> list[Detections]:
+        """Returns the faces in each tile; the tiles all have one shape.
+
+        Raises:
+            ValueError: the tiles differ in shape, or are not (h, w, 3) uint8.
+            EngineError: the device failed (out of memory, lost).
+        """
+        ...
+
+    def encode(self, image: Pixels, boxes: Boxes) -> NDArray[np.float32]:
+        """Returns an encoding a box, (n, 128) float32, each from a chip cut out of `image` at its own resolution.
+
+        Args:
+            image: the upright image.
+            boxes: (n, 4), in pixels of `image`; rounded to whole pixels, as face_recognition takes them.
+
+        Raises:
+            EngineError: the device failed, or a number came out as NaN.
+        """
+        ...
+
+
+def start(name: EngineName, *, threads: int = 0) -> Engine:
+    """Returns a ready engine, its models loaded.
+
+    `auto` is dlib where it was built with CUDA and a GPU is there, otherwise onnx.
+
+    Args:
+        threads: for the onnx engine on a CPU; 0 means one a core this process may use.
+
+    Raises:
+        EngineError: the engine's library, its weights or its device are missing; the message says what to install.
+    """
+    if name == "auto":
+        name = "dlib" if _dlib_has_a_gpu() else "onnx"
+    if name == "dlib":
+        from .dlib import DlibEngine
+
+        return DlibEngine()
+    if name == "onnx":
+        from .onnx import OnnxEngine
+
+        return OnnxEngine(threads=threads)
+    raise EngineError(f"no engine is named {name!r}: use auto, onnx or dlib")
+
+
+def _dlib_has_a_gpu() -> bool:
+    import dlib
+
+    return bool(dlib.DLIB_USE_CUDA) and dlib.cuda.get_num_devices() > 0

@@ -1,0 +1,211 @@
+"""dlib's detector and encoder, run by ONNX Runtime: the same weights, the same boxes and encodings, many times faster.
+
+Landmarks and the cutting out of chips stay with dlib; they are a fraction of the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..boxes import Boxes
+from ..errors import EngineError
+from . import Detections, Pixels, devices, inputs, packed_pyramid, weights
+from .packed_pyramid import Layout
+
+try:
+    import dlib
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
+
+    from . import graphs
+except ImportError as error:
+    raise EngineError(
+        f"the onnx engine needs dlib, onnx and onnxruntime ({error}): pip install dlib onnx onnxruntime"
+    ) from error
+
+CHIP_SIDE, CHIP_PADDING = 150, 0.25
+"""Pixels, and the share of the face left free round it: what the encoder was trained on."""
+
+CHIPS_AT_ONCE = 32
+"""Bounds the memory of the encoder: about 3 MiB a chip."""
+
+BAND_PIXELS = 1 << 20
+"""The packed image goes through the first layers in bands of about so many pixels: their output at full size would be the
+largest thing in memory by far, and bands that fit the processor's caches are faster than the whole."""
+
+STRIDE, CENTER, FIELD = 8, 14, 29
+"""Pixels of the packed image: from one cell of the score map to the next, to the centre of the first cell's window, and
+what a cell of the first layers' output sees (three 5x5 convolutions with stride 2, without padding)."""
+
+_FAILURES = (
+    RuntimeError,
+    MemoryError,
+    runtime_errors.EPFail,
+    runtime_errors.Fail,
+    runtime_errors.InvalidArgument,
+    runtime_errors.InvalidGraph,
+    runtime_errors.InvalidProtobuf,
+    runtime_errors.NotImplemented,
+    runtime_errors.RuntimeException,
+)
+
+
+class OnnxEngine:
+    """The networks of face_recognition_models in ONNX Runtime; see `Engine` for what the methods promise.
+
+    It runs on CUDA where onnxruntime offers it and it starts, otherwise on the CPU.
+
+    Args:
+        threads: for a CPU; 0 means one a core this process may use.
+
+    Raises:
+        EngineError: weights are missing or damaged, or ONNX Runtime does not take the networks.
+        ValueError: threads is negative.
+    """
+
+    name = "onnx"
+
+    def __init__(self, threads: int = 0) -> None:
+        if threads < 0:
+            raise ValueError(f"threads must be 0 or more, not {threads}")
+        self._threads = threads or devices.cores()
+        self._network = weights.load_detector()
+        try:
+            self._landmarks = dlib.shape_predictor(str(weights.model_path(weights.LANDMARKS_FILE)))
+            self._normalize = self._session(graphs.normalization(self._network))
+            self._shrink = self._session(graphs.shrinking())
+            self._trunk = self._session(graphs.detector_trunk(self._network), accelerate=True)
+            self._head = self._session(graphs.detector_head(self._network), accelerate=True)
+            self._encoder = self._session(graphs.encoder(weights.load_encoder()), accelerate=True)
+        except _FAILURES as error:
+            raise EngineError(f"the onnx engine cannot be started: {error}") from error
+        accelerated = "CUDAExecutionProvider" in self._trunk.get_providers()
+        threads_text = f"{self._threads} thread{'s' if self._threads > 1 else ''}"
+        self.device = f"cuda:0{devices.gpu_name()}" if accelerated else f"cpu, {threads_text}"
+        self.fingerprint = (
+            f"onnxruntime {onnxruntime.__version__}, dlib {dlib.__version__}, {'cuda' if accelerated else 'cpu'}, "
+            f"weights {weights.digest()[:16]}"
+        )
+
+    def detect(self, tiles: Sequence[Pixels]) -> list[Detections]:
+        if not tiles:
+            return []
+        height, width = inputs.common_shape(tiles)
+        if height < packed_pyramid.SMALLEST_TILE[0] or width < packed_pyramid.SMALLEST_TILE[1]:
+            return [Detections(inputs.inside([], height, width), np.zeros(0, np.float32)) for _ in tiles]
+        layout = packed_pyramid.layout(height, width)
+        # One by one: a tile keeps every core busy, and a batch would only need more memory.
+        return [self._detect(tile, layout) for tile in tiles]
+
+    def encode(self, image: Pixels, boxes: Boxes) -> NDArray[np.float32]:
+        inputs.check_pixels(image)
+        rectangles = [dlib.rectangle(*box) for box in inputs.whole(boxes)]
+        encodings = [
+            self._run(self._encoder, {"chips": np.stack(chips)}) for chips in self._chips(image, rectangles)
+        ]
+        return inputs.checked_encodings(
+            np.concatenate([np.zeros((0, 128), np.float32), *encodings]), len(boxes)
+        )
+
+    def _detect(self, tile: Pixels, layout: Layout) -> Detections:
+        scores = self._run(self._head, {"features": self._features(tile, layout)})[0, 0]
+        rows, columns = np.nonzero(scores > 0)
+        confidences = scores[rows, columns]
+        order = np.argsort(-confidences, kind="stable")
+        centers = np.stack([columns, rows], axis=1)[order] * STRIDE + CENTER
+        boxes = layout.to_tile(centers, self._network.window)
+        kept = _one_of_each(boxes, self._network.overlap, self._network.covered)
+        return Detections(inputs.inside(boxes[kept], *tile.shape[:2]), confidences[order][kept])
+
+    def _features(self, tile: Pixels, layout: Layout) -> NDArray[np.float32]:
+        """The first layers' output for the packed image, (1, channels, rows, columns), put together from bands."""
+        pictures = list(self._pictures(tile, layout))
+        rows = (layout.height - FIELD) // STRIDE + 1
+        step = min(rows, max(1, BAND_PIXELS // (STRIDE * layout.width)))
+        parts = []
+        for row in range(0, rows, step):
+            count = min(step, rows - row)
+            band = np.empty((1, 3, (count - 1) * STRIDE + FIELD, layout.width), np.float32)
+            layout.fill(band[0], row * STRIDE, pictures)
+            parts.append(self._run(self._trunk, {"image": band}))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+    def _pictures(self, tile: Pixels, layout: Layout) -> Iterator[NDArray[np.float32]]:
+        """The tile at every size of the layout, (3, h, w), each shrunk from the one before."""
+        picture = self._run(self._normalize, {"pixels": tile[None]})
+        yield picture[0]
+        for height, width in layout.sizes[1:]:
+            size = np.array([1, 3, height, width], np.int64)
+            picture = self._run(self._shrink, {"picture": picture, "size": size})
+            yield picture[0]
+
+    def _chips(self, image: Pixels, rectangles: list[Any]) -> Iterator[list[Pixels]]:
+        """The faces, upright and cut out, CHIPS_AT_ONCE at a time."""
+        for start in range(0, len(rectangles), CHIPS_AT_ONCE):
+            faces = dlib.full_object_detections()
+            try:
+                for rectangle in rectangles[start : start + CHIPS_AT_ONCE]:
+                    faces.append(self._landmarks(image, rectangle))
+                chips = dlib.get_face_chips(image, faces, CHIP_SIDE, CHIP_PADDING)
+            except _FAILURES as error:
+                raise EngineError(f"dlib could not cut out a face: {error}") from error
+            yield chips
+
+    def _session(self, model: bytes, *, accelerate: bool = False) -> Any:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # failures arrive as exceptions; nothing is printed
+        options.intra_op_num_threads = self._threads
+        # Threads that spin after their work would take the cores from the next session's, and from decoding.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if accelerate and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+            providers: list[Any] = [("CUDAExecutionProvider", _CUDA_OPTIONS), "CPUExecutionProvider"]
+            try:
+                return onnxruntime.InferenceSession(model, options, providers=providers, enable_fallback=0)
+            except _FAILURES:
+                pass
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def _run(self, session: Any, feeds: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+        try:
+            output: NDArray[np.float32] = session.run(None, feeds)[0]
+        except _FAILURES as error:
+            raise EngineError(f"ONNX Runtime failed on {self.device}: {error}") from error
+        return output
+
+
+_CUDA_OPTIONS = {
+    # the shapes change with every picture: trying all algorithms for each would cost more than it gains
+    "cudnn_conv_algo_search": "HEURISTIC",
+    "arena_extend_strategy": "kSameAsRequested",
+    # 10 bits of mantissa move confidences and encodings by more than all other differences together
+    "use_tf32": "0",
+}
+
+
+def _one_of_each(boxes: NDArray[np.int64], overlap: float, covered: float) -> list[int]:
+    """Returns the indices of the boxes that no more confident one overlaps; `boxes` come the most confident first.
+
+    Two boxes overlap where their intersection is above `overlap` of the box that encloses both, or above `covered` of
+    either. A box's right and bottom are its last pixels. (dlib 20.0: image_processing/box_overlap_testing.h.)
+    """
+    kept: list[int] = []
+    areas = _areas(boxes)
+    waiting = np.arange(len(boxes))
+    while len(waiting):
+        best, waiting = waiting[0], waiting[1:]
+        kept.append(int(best))
+        a, b = boxes[best], boxes[waiting]
+        shared = _areas(np.hstack([np.maximum(a[:2], b[:, :2]), np.minimum(a[2:], b[:, 2:])]))
+        enclosing = _areas(np.hstack([np.minimum(a[:2], b[:, :2]), np.maximum(a[2:], b[:, 2:])]))
+        smaller = np.minimum(areas[best], areas[waiting])
+        waiting = waiting[(shared <= overlap * enclosing) & (shared <= covered * smaller)]
+    return kept
+
+
+def _areas(boxes: NDArray[np.int64]) -> NDArray[np.int64]:
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2] + 1, 0)
+    return cast("NDArray[np.int64]", sides[:, 0] * sides[:, 1])

@@ -1,0 +1,135 @@
+"""The one image in which dlib's detector sees a picture at every size: where each size lies in it, and the way back.
+
+dlib shrinks a tile to 5/6 again and again, until it would be less than 5 px high, and packs all sizes into one image: the
+first column downwards, starting with the tile itself; then upwards along the right edge. Between them is padding, all zero
+after normalization. The layout decides what a window at the edge of one size sees of its neighbour, so it is the same here
+to the pixel. (dlib 20.0: image_transforms/image_pyramid.h, dnn/input.h.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+PADDING = 10
+"""Pixels between two sizes."""
+MARGIN = 11
+"""Pixels round the whole."""
+SHORTEST = 5
+"""Pixels: no size is less high than this."""
+SMALLEST_TILE = (7, 10)
+"""(height, width) below which dlib has no layout: its unsigned arithmetic wraps around and it fails, or writes beyond its
+memory. A tile that small cannot show a face, whose window is 80 px."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Where the sizes of one tile lie.
+
+    height, width: of the packed image, in pixels.
+    places: (n, 4) int64: left, top, right, bottom of each size, the largest first; right and bottom lie just outside.
+    """
+
+    height: int
+    width: int
+    places: NDArray[np.int64]
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """(height, width) of each size, the tile itself first."""
+        return [(bottom - top, right - left) for left, top, right, bottom in self.places.tolist()]
+
+    def fill(self, band: NDArray[np.float32], top: int, pictures: list[NDArray[np.float32]]) -> None:
+        """Writes the rows of the packed image that start at `top` into `band`.
+
+        Args:
+            band: (3, rows, width), overwritten.
+            pictures: the tile at each of `sizes`, (3, h, w), normalized.
+        """
+        bottom = top + band.shape[1]
+        band.fill(0)
+        for (left, first, right, last), picture in zip(self.places.tolist(), pictures, strict=True):
+            low, high = max(first, top), min(last, bottom)
+            if low < high:
+                band[:, low - top : high - top, left:right] = picture[:, low - first : high - first]
+
+    def to_tile(self, centers: NDArray[np.int64], window: int) -> NDArray[np.int64]:
+        """Returns the boxes of detector windows in the frame of the tile, unclipped.
+
+        A window belongs to the size its centre lies in, or to the nearest one. Going up one size, dlib multiplies a
+        coordinate by 6/5 and adds 0.3; at the end it rounds to whole pixels, halves away from zero.
+
+        Args:
+            centers: (n, 2): x, y in the packed image.
+            window: the side of the window in pixels.
+
+        Returns:
+            (n, 4): left, top, right, bottom, the last pixel's coordinates, as dlib counts.
+        """
+        places = self.places[None]
+        nearest = np.clip(centers[:, None], places[..., :2], places[..., 2:] - 1)
+        index = ((nearest - centers[:, None]) ** 2).sum(-1).argmin(1)
+        half = (window - 1) / 2
+        corners = np.concatenate([centers - half, centers + half], axis=1)
+        corners -= np.tile(self.places[index, :2], 2)
+        for size in range(1, len(self.places)):
+            deeper = index >= size
+            corners[deeper] = corners[deeper] * (6.0 / 5.0) + 0.3
+        rounded: NDArray[np.float64] = np.copysign(np.floor(np.abs(corners) + 0.5), corners)
+        return rounded.astype(np.int64)
+
+
+@lru_cache(maxsize=64)
+def layout(height: int, width: int) -> Layout:
+    """Returns where dlib puts the sizes of a tile of `height` x `width` pixels.
+
+    Raises:
+        ValueError: the tile is smaller than SMALLEST_TILE.
+    """
+    if height < SMALLEST_TILE[0] or width < SMALLEST_TILE[1]:
+        raise ValueError(f"a tile must be at least {SMALLEST_TILE} high and wide, not {(height, width)}")
+    sizes = _sizes(height, width)
+    first_column, bottom = _first_column(sizes)
+    places: list[tuple[int, int, int, int]] = []
+    y = MARGIN
+    for h, w in sizes[:first_column]:
+        places.append((MARGIN, y, MARGIN + w, y + h))
+        y += h + PADDING
+    edge, y = MARGIN + width, y - PADDING
+    for h, w in sizes[first_column:]:
+        if y - h < places[0][3] and edge - w < places[0][2]:
+            break  # the second column has grown up to the tile itself
+        places.append((edge - w, y - h, edge, y))
+        y -= h + PADDING
+    return Layout(bottom + 2 * MARGIN, width + 2 * MARGIN, np.array(places, np.int64))
+
+
+def _sizes(height: int, width: int) -> list[tuple[int, int]]:
+    sizes = [(height, width)]
+    while True:
+        # as dlib: the double nearest to 5/6, whose product is cut off
+        height, width = int(5.0 / 6.0 * height), int(5.0 / 6.0 * width)
+        if height < SHORTEST or width == 0:
+            return sizes
+        sizes.append((height, width))
+
+
+def _first_column(sizes: list[tuple[int, int]]) -> tuple[int, int]:
+    """How many sizes the first column holds, and how high it is.
+
+    It goes on until the next size fits beside the last one and half of what follows the tile stands already.
+    """
+    tile_height, tile_width = sizes[0]
+    total = sum(h + PADDING for h, _ in sizes) - 2 * PADDING
+    column, previous = 0, 0
+    for count, (h, w) in enumerate(sizes):
+        # dlib computes with unsigned numbers here, so that less than nothing is very much
+        beside = (tile_width - previous - PADDING) % 2**64
+        if w <= beside and (column - tile_height) % 2**64 * 2 % 2**64 >= (total - tile_height) % 2**64:
+            return count, column - PADDING
+        column += h + PADDING
+        previous = w
+    return len(sizes), column - PADDING

@@ -1,0 +1,93 @@
+"""The faces of one image, as parallel arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .boxes import Boxes
+
+ENCODING_LENGTH = 128
+"""Numbers in an encoding: dlib's face recognition network ends in 128 outputs."""
+
+
+@dataclass(frozen=True, eq=False)
+class Faces:
+    """n faces; row i of every array is face i.
+
+    Attributes:
+        boxes: (n, 4) float32: left, top, right, bottom, in pixels of the upright image, origin top left.
+        confidences: (n,) float32: the detector's score; above its threshold (0 in dlib), unbounded above.
+        levels: (n,) int32: the pyramid level the box comes from; 0 is the whole image, 1 its quadrants, and so on.
+        encodings: (n, 128) float32: two faces of one person are usually closer than 0.6 (Euclidean distance);
+            a row of NaN stands for an encoding that was not computed.
+
+    Raises:
+        ValueError: shapes that do not belong together, naming the expected and the actual one.
+    """
+
+    boxes: Boxes
+    confidences: NDArray[np.float32]
+    levels: NDArray[np.int32]
+    encodings: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        n = len(self.boxes)
+        expected = {
+            "boxes": ((n, 4), np.float32),
+            "confidences": ((n,), np.float32),
+            "levels": ((n,), np.int32),
+            "encodings": ((n, ENCODING_LENGTH), np.float32),
+        }
+        for name, (shape, dtype) in expected.items():
+            array = getattr(self, name)
+            if array.shape != shape or array.dtype != dtype:
+                raise ValueError(
+                    f"{name} must be {np.dtype(dtype)} of shape {shape}, not {array.dtype} of shape {array.shape}"
+                )
+
+    @classmethod
+    def empty(cls) -> Faces:
+        """Returns no faces: every array has length 0."""
+        return cls.detected(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), level=0)
+
+    @classmethod
+    def detected(cls, boxes: Boxes, confidences: NDArray[np.float32], *, level: int) -> Faces:
+        """Returns faces of one level whose encodings are not computed yet."""
+        n = len(boxes)
+        return cls(
+            boxes,
+            confidences,
+            np.full(n, level, np.int32),
+            np.full((n, ENCODING_LENGTH), np.nan, np.float32),
+        )
+
+    @classmethod
+    def concatenate(cls, parts: list[Faces]) -> Faces:
+        """Returns the faces of all parts, in their order."""
+        if not parts:
+            return cls.empty()
+        return cls(
+            np.concatenate([part.boxes for part in parts]),
+            np.concatenate([part.confidences for part in parts]),
+            np.concatenate([part.levels for part in parts]),
+            np.concatenate([part.encodings for part in parts]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, index: NDArray[np.bool_] | NDArray[np.intp] | slice) -> Faces:
+        """Returns the faces that a mask, an array of indices or a slice picks, in that order."""
+        return Faces(self.boxes[index], self.confidences[index], self.levels[index], self.encodings[index])
+
+    @property
+    def encoded(self) -> NDArray[np.bool_]:
+        """(n,) bool: which faces have an encoding."""
+        return ~np.isnan(self.encodings[:, 0]) if len(self) else np.zeros(0, np.bool_)
+
+    def with_encodings(self, encodings: NDArray[np.float32]) -> Faces:
+        """Returns the same faces with other encodings, (n, 128) float32."""
+        return Faces(self.boxes, self.confidences, self.levels, encodings)

@@ -1,0 +1,170 @@
+"""What client and daemon say to each other, and a daemon to its executor. `wire` turns these into bytes and back.
+
+A conversation: Hello, Welcome; then any number of Detect, each answered by exactly one Found or Failed with its id, in
+any order; Cancel, Ping and Pong at any time; Draining when the server is about to stop; Closing as the last word of a
+side that ends the connection because of an error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from .errors import ErrorCode
+from .faces import Faces
+
+PROTOCOL_VERSIONS = (1,)
+"""The versions this code speaks, the preferred one last."""
+
+Positive = Annotated[int, range(1, 2**63)]
+"""A plain `int` in a message is 0 to 2^63 - 1; where less is allowed, its annotation says so and `wire` checks it."""
+
+
+@dataclass(frozen=True)
+class Hello:
+    """The client's first message: the versions it speaks, and what it is, for the server's log."""
+
+    type: ClassVar[str] = "hello"
+    versions: tuple[int, ...]
+    client: str
+
+
+@dataclass(frozen=True)
+class Welcome:
+    """The server's first message.
+
+    Attributes:
+        version: the one both speak from here on.
+        name: of the server, for people.
+        instance: changes with every start of the server.
+        engine, device: what finds the faces, for people.
+        fingerprint: servers with the same one give the same faces.
+        max_frame_bytes: the longest frame this server takes.
+        max_pixels: the largest image this server takes.
+        credits: how many requests may be without an answer at a time.
+    """
+
+    type: ClassVar[str] = "welcome"
+    version: Positive
+    name: str
+    instance: str
+    engine: str
+    device: str
+    fingerprint: str
+    max_frame_bytes: Positive
+    max_pixels: Positive
+    credits: Positive
+
+
+@dataclass(frozen=True, eq=False)
+class Detect:
+    """Find the faces in the bytes of an image file. The client chooses the id; it must not be in use."""
+
+    type: ClassVar[str] = "detect"
+    id: int
+    image: bytes
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """The answer is no longer wanted. One still comes: Failed (`cancelled`), or the faces if they were ready."""
+
+    type: ClassVar[str] = "cancel"
+    id: int
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The faces of request `id`.
+
+    Attributes:
+        faces: all of them encoded; every number finite.
+        width, height: of the upright image, in pixels; boxes are in this frame.
+        orientation: the EXIF orientation (1 to 8) that was applied to make it upright.
+        seconds: time in the executor, waiting not counted; at least 0.
+    """
+
+    type: ClassVar[str] = "found"
+    id: int
+    faces: Faces
+    width: Positive
+    height: Positive
+    orientation: Annotated[int, range(1, 9)]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Request `id` has no faces to show. `elsewhere`: another server may do better."""
+
+    type: ClassVar[str] = "failed"
+    id: int
+    code: ErrorCode
+    message: str
+    elsewhere: bool
+
+    @classmethod
+    def because(cls, id: int, code: ErrorCode, message: str) -> Failed:
+        """Returns the answer for a code, its message made what a frame may hold."""
+        return cls(id, code, _sendable(message), code.elsewhere)
+
+
+@dataclass(frozen=True)
+class Ping:
+    """Answered with a Pong of the same id at once, whatever the server is busy with."""
+
+    type: ClassVar[str] = "ping"
+    id: int
+
+
+@dataclass(frozen=True)
+class Pong:
+    """The answer to a Ping."""
+
+    type: ClassVar[str] = "pong"
+    id: int
+
+
+@dataclass(frozen=True)
+class Draining:
+    """The server finishes what it has and stops: send it nothing more."""
+
+    type: ClassVar[str] = "draining"
+
+
+@dataclass(frozen=True)
+class Closing:
+    """The connection ends here because of an error; nothing follows."""
+
+    type: ClassVar[str] = "closing"
+    code: ErrorCode
+    message: str
+
+    @classmethod
+    def because(cls, code: ErrorCode, message: str) -> Closing:
+        """Returns the last message for a code, its text made what a frame may hold."""
+        return cls(code, _sendable(message))
+
+
+Message = Hello | Welcome | Detect | Cancel | Found | Failed | Ping | Pong | Draining | Closing
+
+MESSAGES: tuple[type[Message], ...] = (
+    Hello,
+    Welcome,
+    Detect,
+    Cancel,
+    Found,
+    Failed,
+    Ping,
+    Pong,
+    Draining,
+    Closing,
+)
+
+MAX_TEXT = 1000
+"""Characters in any text field: names and error messages are for people, who do not read more."""
+
+
+def _sendable(text: str) -> str:
+    """Returns text cut to MAX_TEXT; what UTF-8 cannot hold (a lone surrogate, from an odd file name) becomes "?"."""
+    return text[:MAX_TEXT].encode("utf-8", "replace").decode("utf-8")

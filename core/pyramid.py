@@ -1,0 +1,127 @@
+"""Which parts of an image the detector looks at, and how far each is zoomed.
+
+Level 0 is the whole image; level k cuts it into 2^k x 2^k tiles. Every tile of every level is zoomed to the same pixel
+budget, so the deeper a level, the smaller the faces it finds, and the memory it needs stays the same.
+
+The tiles of a level overlap. The promise they keep: at level k > 0, every square within the image whose side is at
+most `Level.whole` lies wholly inside at least one tile. `whole` is 1.5 detector windows of the next coarser level, so a
+face is either whole in one tile, or large enough for the coarser level to have found it there.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import scaling
+from .boxes import Boxes
+from .parameters import DetectionParameters
+
+DETECTOR_WINDOW = 80
+"""Pixels: the side of the window both engines' detector slides; a face smaller than this in a tile is not found."""
+
+OVERLAP_WINDOWS = 1.5
+"""Faces of this many windows at the coarser level are still kept whole: at exactly one window detection is not sure."""
+
+LEAST_GAIN = 1.05
+"""A level that zooms less than this much further is skipped: the detector's own steps are 6/5, finer brings nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """The tiles of one level.
+
+    Attributes:
+        index: 0 for the whole image, k for 2^k x 2^k tiles, or fewer where the image is too small for as many.
+        tiles: (n, 4) int64: left, top, right, bottom in pixels of the image, right and bottom exclusive; all tiles
+            have one size.
+        size: (width, height) of each tile after zooming, in pixels.
+        whole: side in pixels of the image up to which every square lies wholly inside a tile.
+    """
+
+    index: int
+    tiles: NDArray[np.int64]
+    size: tuple[int, int]
+    whole: int
+
+    @property
+    def zoom(self) -> tuple[float, float]:
+        """(x, y) pixels of a zoomed tile per pixel of the image."""
+        left, top, right, bottom = self.tiles[0]
+        return self.size[0] / float(right - left), self.size[1] / float(bottom - top)
+
+    @property
+    def smallest_face(self) -> float:
+        """The side, in pixels of the image, of the smallest face the detector finds at this level."""
+        return DETECTOR_WINDOW / min(self.zoom)
+
+
+def levels(width: int, height: int, detection: DetectionParameters) -> list[Level]:
+    """Returns the levels for an image of `width` x `height` pixels, the coarsest first; at least the whole image.
+
+    A level that would not zoom further than the one above it is left out: a small photograph is at full zoom already.
+
+    Raises:
+        ValueError: a side is not positive.
+    """
+    if width < 1 or height < 1:
+        raise ValueError(f"an image has at least one pixel, not {width} x {height}")
+    most = 2.0**detection.upsample
+    found: list[Level] = []
+    coarser = 0.0
+    for index in range(detection.levels):
+        whole = math.ceil(OVERLAP_WINDOWS * DETECTOR_WINDOW / coarser) if found else max(width, height)
+        lefts, tile_width = _spread(width, 2**index, whole)
+        tops, tile_height = _spread(height, 2**index, whole)
+        factor = scaling.zoom(tile_width, tile_height, budget=detection.tile_pixels, most=most)
+        if found and factor < LEAST_GAIN * coarser:
+            continue
+        tiles = np.array(
+            [(x, y, x + tile_width, y + tile_height) for y in tops for x in lefts], np.int64
+        ).reshape(-1, 4)
+        found.append(Level(index, tiles, scaling.zoomed_size(tile_width, tile_height, factor), whole))
+        coarser = factor
+    return found
+
+
+def cut(
+    boxes: Boxes, tile: NDArray[np.int64], width: int, height: int, *, margin: float
+) -> NDArray[np.bool_]:
+    """Returns which boxes end at a seam, (n,) bool: within `margin` pixels of an edge of `tile` inside the image.
+
+    Such a box may be half a face; another tile, or a coarser level, has seen the whole of it.
+
+    Args:
+        boxes: (n, 4) in pixels of the image.
+        tile: left, top, right, bottom in pixels of the image.
+        width, height: of the image.
+    """
+    left, top, right, bottom = (float(edge) for edge in tile)
+    seams = np.zeros(len(boxes), np.bool_)
+    if left > 0:
+        seams |= boxes[:, 0] <= left + margin
+    if top > 0:
+        seams |= boxes[:, 1] <= top + margin
+    if right < width:
+        seams |= boxes[:, 2] >= right - margin
+    if bottom < height:
+        seams |= boxes[:, 3] >= bottom - margin
+    return seams
+
+
+def _spread(length: int, count: int, overlap: int) -> tuple[list[int], int]:
+    """Returns where `count` tiles of one side start so that neighbours share at least `overlap` pixels, and that side.
+
+    n tiles that overlap by o cover n * side - (n - 1) * o; the side that just covers the length follows. Where the
+    image is too small for that, the tiles are the whole image, and one is enough.
+    """
+    if count == 1 or overlap >= length:
+        return [0], length
+    side = math.ceil((length + (count - 1) * overlap) / count)
+    # rounding a start moves a gap by at most one step up to the next whole number, which side - overlap already is
+    starts = [round(i * (length - side) / (count - 1)) for i in range(count)]
+    # with fewer pixels to spare than there are steps, some starts are the same
+    return list(dict.fromkeys(starts)), side

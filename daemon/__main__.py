@@ -1,0 +1,92 @@
+"""pyraface-daemon: serves faces to clients on the network."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import socket
+import sys
+
+import uvloop
+
+from .. import __version__
+from ..core import parameters as parameters_file
+from ..core.errors import PyrafaceError, ServerError
+from .server import Server, listen
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="pyraface-daemon",
+        description="Finds faces for every pyraface client that can reach this machine, and announces itself to them.",
+    )
+    parser.add_argument(
+        "--parameters", metavar="FILE", help="parameters.xml to use instead of the usual places"
+    )
+    parser.add_argument(
+        "--host", default="0.0.0.0", help="address to listen on (default: every one, 0.0.0.0)"
+    )
+    parser.add_argument(
+        "--port", type=_port, help="TCP port; 0 takes a free one (default: from parameters.xml)"
+    )
+    parser.add_argument(
+        "--engine",
+        choices=["auto", "onnx", "dlib"],
+        default="auto",
+        help="auto: dlib where it was built with CUDA and a GPU is there, otherwise onnx",
+    )
+    parser.add_argument("--no-beacon", action="store_true", help="do not announce this server on the network")
+    parser.add_argument(
+        "--fd", type=int, metavar="N", help="serve on the inherited, bound TCP socket number N"
+    )
+    parser.add_argument(
+        "--stop-at-eof",
+        action="store_true",
+        help="stop when standard input ends: for a program that starts a daemon for itself",
+    )
+    parser.add_argument("--verbose", action="store_true", help="log every connection's end and the like")
+    parser.add_argument("--version", action="version", version=f"pyraface {__version__}")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the daemon until SIGTERM or SIGINT. Exit status: 0 after a clean stop, 1 after an error, 2 for bad usage."""
+    options = parser().parse_args(arguments)
+    logging.basicConfig(
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        level=logging.DEBUG if options.verbose else logging.INFO,
+    )
+    try:
+        uvloop.run(_run(options))
+    except PyrafaceError as error:
+        sys.exit(f"pyraface-daemon: {error}")
+
+
+async def _run(options: argparse.Namespace) -> None:
+    parameters = parameters_file.load(options.parameters)
+    port = parameters.ports.images if options.port is None else options.port
+    await Server(
+        parameters,
+        engine=options.engine,
+        listener=listen(options.host, port) if options.fd is None else _inherited(options.fd),
+        beacon=not options.no_beacon,
+        stop_at_eof=options.stop_at_eof,
+    ).run()
+
+
+def _inherited(number: int) -> socket.socket:
+    try:
+        return socket.socket(fileno=number)
+    except OSError as error:
+        raise ServerError(f"--fd {number} is no socket: {error.strerror}") from error
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: a whole number from 0 to 65535")
+    return int(text)
+
+
+if __name__ == "__main__":
+    main()

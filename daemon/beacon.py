@@ -1,0 +1,149 @@
+"""Makes the daemon known on the network: announcements by UDP broadcast, and an answer to whoever asks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from typing import cast
+
+from ..core import announcement
+from ..core.announcement import Announcement, Goodbye, Probe
+from ..core.interfaces import broadcast_addresses
+from ..core.parameters import Parameters
+
+log = logging.getLogger("pyraface.beacon")
+
+Address = tuple[str, int]
+
+_RTMGRP_IPV4_IFADDR = 0x10
+"""From linux/rtnetlink.h: tell this socket whenever an IPv4 address comes or goes."""
+
+
+class Beacon:
+    """Announces a server until it is stopped.
+
+    With interfaces named in parameters.xml there is one socket for each, bound to that device: nothing comes from or
+    goes to any other. Without, one socket serves them all.
+    """
+
+    def __init__(self, parameters: Parameters, words: Announcement) -> None:
+        self._parameters = parameters
+        self._words = announcement.encode(words)
+        self._goodbye = announcement.encode(Goodbye(words.instance))
+        self._transports: dict[str, asyncio.DatagramTransport] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._netlink: socket.socket | None = None
+        self._known: set[str] = set()
+
+    async def start(self) -> None:
+        """Announces the server, and goes on doing so.
+
+        Raises:
+            OSError: the port cannot be had.
+        """
+        if self._parameters.beacon.interfaces:
+            await self._open_named()
+        else:
+            await self._open("")
+        self._watch_addresses()
+        self._task = asyncio.create_task(self._announce_for_ever(), name="beacon")
+
+    async def stop(self) -> None:
+        """Says goodbye."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        if self._netlink is not None:
+            asyncio.get_running_loop().remove_reader(self._netlink)
+            self._netlink.close()
+        self._broadcast(self._goodbye)
+        for transport in self._transports.values():
+            transport.close()
+
+    async def _announce_for_ever(self) -> None:
+        while True:
+            self._broadcast(self._words)
+            await asyncio.sleep(self._parameters.beacon.interval)
+            if self._parameters.beacon.interfaces:
+                try:
+                    await self._open_named()
+                except OSError as error:
+                    log.warning("beacon: %s", error)
+
+    async def _open_named(self) -> None:
+        """Opens a socket for each named interface that is there and has none yet."""
+        there = broadcast_addresses(self._parameters.beacon.interfaces)
+        for name in set(self._parameters.beacon.interfaces) - there.keys() - self._known:
+            log.warning("beacon: no interface %s with an IPv4 address; it is used when it appears", name)
+            self._known.add(name)
+        for name in there.keys() - self._transports.keys():
+            await self._open(name)
+
+    async def _open(self, device: str) -> None:
+        port = self._parameters.ports.discovery
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            # several daemons on one machine all hear a broadcast
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if device:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+            sock.bind(("", port))
+        except OSError as error:
+            sock.close()
+            where = f" on {device}" if device else ""
+            raise OSError(
+                error.errno, f"UDP port {port}{where} cannot be had for the beacon: {error.strerror}"
+            ) from error
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_datagram_endpoint(lambda: _Listener(self._words), sock=sock)
+        self._transports[device] = transport
+
+    def _broadcast(self, words: bytes) -> None:
+        port = self._parameters.ports.discovery
+        for name, targets in broadcast_addresses(self._parameters.beacon.interfaces).items():
+            transport = self._transports.get(name) or self._transports.get("")
+            if transport is not None and not transport.is_closing():
+                for target in targets:
+                    transport.sendto(words, (target, port))
+
+    def _watch_addresses(self) -> None:
+        """Announces at once when an interface gets an address; without this, the interval still does."""
+        if not hasattr(socket, "AF_NETLINK"):
+            return
+        self._netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        self._netlink.setblocking(False)
+        self._netlink.bind((0, _RTMGRP_IPV4_IFADDR))
+        asyncio.get_running_loop().add_reader(self._netlink, self._addresses_changed)
+
+    def _addresses_changed(self) -> None:
+        assert self._netlink is not None
+        with contextlib.suppress(
+            BlockingIOError, OSError
+        ):  # ENOBUFS: more changes than it could tell; we look anyway
+            self._netlink.recv(1 << 16)
+        self._broadcast(self._words)
+
+
+class _Listener(asyncio.DatagramProtocol):
+    """Answers probes. Everything else, other servers' announcements too, is none of a server's business."""
+
+    def __init__(self, words: bytes) -> None:
+        self._words = words
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.DatagramTransport", transport)
+
+    def datagram_received(self, data: bytes, addr: Address) -> None:
+        if self._transport is not None and isinstance(announcement.decode(data), Probe):
+            self._transport.sendto(self._words, addr)
+
+    def error_received(self, exc: Exception) -> None:
+        log.debug(
+            "beacon: %s", exc
+        )  # a network that is down, a client that is gone: the next interval is soon

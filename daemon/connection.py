@@ -1,0 +1,223 @@
+"""One client: hello and welcome, requests in, answers out, until either side ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+
+from ..core import wire
+from ..core.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
+from ..core.messages import (
+    PROTOCOL_VERSIONS,
+    Cancel,
+    Closing,
+    Detect,
+    Draining,
+    Failed,
+    Hello,
+    Message,
+    Ping,
+    Pong,
+    Welcome,
+)
+from ..core.parameters import Parameters
+from .executor import Answer, Executor, Job, with_id
+
+log = logging.getLogger("pyraface.connection")
+
+CHUNK = 1 << 18
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds for a peer to take our last words."""
+
+
+class Connection:
+    """Serves one client. `serve()` runs until the connection is over and never raises for what the peer does."""
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        parameters: Parameters,
+        executor: Executor,
+        welcome: Welcome,
+        draining: Callable[[], bool],
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._parameters = parameters
+        self._executor = executor
+        self._welcome = welcome
+        self._draining = draining
+        self._codec = wire.Codec(max_frame_bytes=parameters.daemon.max_frame_bytes)
+        self._frame_deadline: float | None = None
+        self._jobs: dict[int, Job] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.peer = _peer(writer)
+
+    async def serve(self) -> None:
+        """Speaks with the client to the end; whatever it still waits for then is cancelled."""
+        try:
+            await self._greet()
+            while True:
+                await self._handle(await self._next())
+        except RemoteProtocolError as error:
+            log.warning("%s: %s: %s", self.peer, error.code.value, error)
+            await self._close_because(error)
+        except (ConnectionError, EOFError):
+            log.debug("%s: gone", self.peer)
+        finally:
+            for job in list(self._jobs.values()):
+                self._executor.cancel(job)
+            self._writer.close()
+
+    async def refuse(self, code: ErrorCode, text: str) -> None:
+        """Ends a connection that was never served, saying why."""
+        await self._close_because(RemoteProtocolError(text, code))
+        self._writer.close()
+
+    def drain(self) -> None:
+        """Tells the client to send nothing more; what it sent is still answered."""
+        self._send(Draining())
+
+    async def answered(self) -> None:
+        """Returns when every request so far has its answer on the way."""
+        await self._idle.wait()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.drain()
+
+    def abort(self) -> None:
+        """Ends the connection at once."""
+        self._writer.transport.abort()
+
+    async def _greet(self) -> None:
+        limit = self._parameters.timeouts.handshake
+        try:
+            hello = await asyncio.wait_for(self._next(), limit)
+        except asyncio.TimeoutError:
+            raise RemoteProtocolError(
+                f"no hello within {limit:g} s (params/timeout/handshake_timeout)", ErrorCode.TIMED_OUT
+            ) from None
+        if not isinstance(hello, Hello):
+            raise RemoteProtocolError(
+                f"the first message must be hello, not {hello.type}", ErrorCode.UNEXPECTED_MESSAGE
+            )
+        common = set(hello.versions) & set(PROTOCOL_VERSIONS)
+        if not common:
+            raise RemoteProtocolError(
+                f"this server speaks protocol version {_listed(PROTOCOL_VERSIONS)}, "
+                f"the client {_listed(hello.versions)}",
+                ErrorCode.WRONG_VERSION,
+            )
+        log.info("%s: %s", self.peer, hello.client)
+        self._send(self._welcome)
+        if self._draining():
+            self.drain()
+
+    async def _next(self) -> Message:
+        """Returns the client's next message; raises RemoteProtocolError, ConnectionError or EOFError if none comes."""
+        while (message := self._codec.next_message()) is None:
+            if self._codec.error is not None:
+                raise self._codec.error
+            data = await self._read()
+            if data:
+                self._codec.receive_data(data)
+            else:
+                raise self._codec.receive_eof() or EOFError
+        self._frame_deadline = None
+        return message
+
+    async def _read(self) -> bytes:
+        """Returns what came; a frame that has begun must end in time."""
+        # a client that does not take its answers is not read from either
+        await self._writer.drain()
+        if not self._codec.mid_frame:
+            return await self._reader.read(CHUNK)
+        now = asyncio.get_running_loop().time()
+        limit = self._parameters.timeouts.frame
+        if self._frame_deadline is None:
+            self._frame_deadline = now + limit
+        try:
+            return await asyncio.wait_for(self._reader.read(CHUNK), self._frame_deadline - now)
+        except asyncio.TimeoutError:
+            raise RemoteProtocolError(
+                f"a frame was not complete within {limit:g} s (params/timeout/frame_timeout)",
+                ErrorCode.TIMED_OUT,
+            ) from None
+
+    async def _handle(self, message: Message) -> None:
+        if isinstance(message, Detect):
+            self._detect(message)
+        elif isinstance(message, Cancel):
+            if message.id in self._jobs:  # otherwise the answer and the cancel have passed each other
+                self._executor.cancel(self._jobs[message.id])
+        elif isinstance(message, Ping):
+            self._send(Pong(message.id))
+        elif isinstance(message, Closing):
+            log.warning("%s: the client ends it: %s: %s", self.peer, message.code.value, message.message)
+            raise EOFError
+        else:
+            raise RemoteProtocolError(
+                f"{message.type} is not for a client to send now", ErrorCode.UNEXPECTED_MESSAGE
+            )
+
+    def _detect(self, request: Detect) -> None:
+        if request.id in self._jobs:
+            raise RemoteProtocolError(
+                f"detect.id: {request.id} waits for its answer already", ErrorCode.BAD_FIELD
+            )
+        if self._draining():
+            self._send(Failed.because(request.id, ErrorCode.DRAINING, "the server is stopping"))
+            return
+        if len(self._jobs) >= self._welcome.credits:
+            text = f"more than the {self._welcome.credits} requests at a time that welcome granted"
+            self._send(Failed.because(request.id, ErrorCode.BUSY, text))
+            return
+        job = self._executor.submit(request.image)
+        self._jobs[request.id] = job
+        self._idle.clear()
+
+        def answer(future: asyncio.Future[Answer]) -> None:
+            del self._jobs[request.id]
+            self._send(with_id(future.result(), request.id))
+            if not self._jobs:
+                self._idle.set()
+
+        job.answer.add_done_callback(answer)
+
+    def _send(self, message: Message) -> None:
+        if self._writer.is_closing():
+            return
+        try:
+            frame = wire.encode(message)
+        except LocalProtocolError:
+            log.exception("%s: a message of ours cannot be sent", self.peer)
+            self.abort()
+        else:
+            self._writer.write(frame)
+
+    async def _close_because(self, error: RemoteProtocolError) -> None:
+        self._send(Closing.because(error.code, str(error)))
+        # half-closing and reading on lets the words arrive: closing with unread data would reset the connection
+        with contextlib.suppress(OSError, asyncio.TimeoutError):
+            await asyncio.wait_for(self._last_words(), CLOSE_TIMEOUT)
+
+    async def _last_words(self) -> None:
+        await self._writer.drain()
+        if self._writer.can_write_eof():
+            self._writer.write_eof()
+        while await self._reader.read(CHUNK):
+            pass
+
+
+def _listed(versions: tuple[int, ...]) -> str:
+    return ", ".join(str(version) for version in versions) or "none"
+
+
+def _peer(writer: asyncio.StreamWriter) -> str:
+    name = writer.get_extra_info("peername")
+    return f"{name[0]}:{name[1]}" if isinstance(name, tuple) and len(name) >= 2 else "a client"

@@ -1,0 +1,313 @@
+"""The daemon's side of the process that finds faces: a queue, a time limit an image, and restarts.
+
+At most a few images (`worker.ahead`) are with the child at a time, the rest wait here, where they can be cancelled and
+survive the child's death. The child works in order, so the oldest image it holds is the one it works on.
+
+When the child dies, any image it held may be to blame. They all are tried once more, each alone; one that takes the child
+with it again is answered with an error. An image over the time limit is answered at once, and the child is replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import itertools
+import logging
+import socket
+from collections import deque
+from dataclasses import dataclass, field
+
+from ..core import subprocesses, wire
+from ..core.engines import EngineName
+from ..core.errors import EngineError, ErrorCode
+from ..core.messages import Cancel, Closing, Detect, Failed, Found, Message, Welcome
+from ..core.parameters import Parameters
+from .worker import ahead
+
+log = logging.getLogger("pyraface.executor")
+
+Answer = Found | Failed
+
+START_TIMEOUT = 120.0
+"""Seconds for a child to load its models and see one picture: under 2 here, up to a minute for CUDA on a Jetson."""
+
+FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.2, 30.0
+"""Seconds before a child is replaced, doubled as long as none answers an image."""
+
+MOST_FAILED_STARTS = 5
+"""After so many children in a row that never became ready, the machine has a problem that another will not cure."""
+
+_CHUNK = 1 << 18
+
+
+@dataclass(eq=False)
+class Job:
+    """One image on its way through; `answer` is set exactly once."""
+
+    id: int
+    image: bytes
+    answer: asyncio.Future[Answer]
+    suspect: bool = False
+    """The child died while it held this image; the next try is alone."""
+    cancelled: bool = False
+    """Nobody waits for the answer: not worth another try."""
+
+    def settle(self, answer: Answer) -> None:
+        """Gives the answer to whoever waits, if anyone still does."""
+        self.image = b""
+        if not self.answer.done():
+            self.answer.set_result(answer)
+
+    def fail(self, code: ErrorCode, message: str) -> None:
+        """Gives an error as the answer."""
+        self.settle(Failed.because(self.id, code, message))
+
+
+@dataclass(eq=False)
+class _Child:
+    """One child process and what it holds."""
+
+    process: asyncio.subprocess.Process
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    codec: wire.Codec
+    jobs: dict[int, Job] = field(default_factory=dict)
+    timer: asyncio.TimerHandle | None = None
+
+    def send(self, message: Message) -> None:
+        self.writer.write(wire.encode(message))
+
+    async def receive(self) -> Message | None:
+        """Returns the child's next message, None at its end."""
+        while (message := self.codec.next_message()) is None:
+            try:
+                data = await self.reader.read(_CHUNK)
+            except ConnectionError:
+                data = b""
+            if not data or self.codec.error is not None:
+                return None
+            self.codec.receive_data(data)
+        return message
+
+    async def end(self) -> int:
+        """Ends the process, however busy it is, and returns its exit status."""
+        if self.timer is not None:
+            self.timer.cancel()
+        self.writer.close()
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        return await self.process.wait()
+
+
+class Executor:
+    """Hands images to the child and its answers back.
+
+    `start()` first; `submit()` any time after; `close()` at the end. `lost` ends, with an EngineError, when no child can
+    be started any more: then the daemon has to stop.
+    """
+
+    def __init__(self, parameters: Parameters, engine: EngineName) -> None:
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._parameters = parameters
+        self._engine = engine
+        self._ids = itertools.count()
+        self._queue: deque[Job] = deque()
+        self._child: _Child | None = None
+        self._supervisor: asyncio.Task[None] | None = None
+        self._back_off = FIRST_BACK_OFF
+
+    async def start(self) -> Welcome:
+        """Returns what the first child says of itself, once it is ready.
+
+        Raises:
+            EngineError: it did not become ready; the message says why.
+        """
+        child, welcome = await self._spawn()
+        self._supervisor = asyncio.create_task(self._supervise(child), name="executor")
+        return welcome
+
+    @property
+    def pending(self) -> int:
+        """Images without an answer."""
+        return len(self._queue) + (len(self._child.jobs) if self._child is not None else 0)
+
+    def submit(self, image: bytes) -> Job:
+        """Returns the job for an image file's bytes; await its `answer`. A full queue answers at once: busy."""
+        job = Job(next(self._ids), image, asyncio.get_running_loop().create_future())
+        if len(self._queue) >= self._parameters.daemon.queue:
+            job.fail(ErrorCode.BUSY, f"{len(self._queue)} images wait already (params/daemon/queue)")
+        else:
+            self._queue.append(job)
+            self._feed()
+        return job
+
+    def cancel(self, job: Job) -> None:
+        """The answer is no longer wanted: saves the work if it has not begun. One still comes, here or from the child."""
+        job.cancelled = True
+        if job in self._queue:
+            self._queue.remove(job)
+            job.fail(ErrorCode.CANCELLED, "cancelled by the client")
+        elif self._child is not None and job.id in self._child.jobs:
+            self._child.send(Cancel(job.id))
+
+    async def close(self) -> None:
+        """Ends the child. Images without an answer get one that says so."""
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._supervisor
+        left = list(self._queue)
+        if self._child is not None:
+            left += self._child.jobs.values()
+            await self._child.end()
+            self._child = None
+        self._queue.clear()
+        for job in left:
+            job.fail(ErrorCode.DRAINING, "the server stopped before this image was done")
+
+    async def _spawn(self) -> tuple[_Child, Welcome]:
+        ours, theirs = socket.socketpair()
+        command, environment = subprocesses.python_module(
+            "pyraface.daemon.worker", "--channel", str(theirs.fileno()), "--engine", self._engine
+        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                env=environment,
+                cwd=subprocesses.WORKING_DIRECTORY,
+                stdin=asyncio.subprocess.PIPE,
+                pass_fds=[theirs.fileno()],
+            )
+        except OSError as error:
+            ours.close()
+            raise EngineError(f"the process that finds faces cannot be started: {error}") from error
+        finally:
+            theirs.close()
+        ours.setblocking(False)
+        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_CHUNK)
+        # the child is this very program: what it sends is bounded by what a picture can hold, not by a peer's limit
+        child = _Child(process, reader, writer, wire.Codec(max_frame_bytes=2**31 - 1))
+        try:
+            welcome = await asyncio.wait_for(self._greet(child), START_TIMEOUT)
+        except asyncio.TimeoutError:
+            await child.end()
+            raise EngineError(
+                f"the process that finds faces was not ready within {START_TIMEOUT:g} s"
+            ) from None
+        except BaseException:
+            await child.end()
+            raise
+        return child, welcome
+
+    async def _greet(self, child: _Child) -> Welcome:
+        assert child.process.stdin is not None
+        with contextlib.suppress(ConnectionError):  # a child that died already says so below
+            child.process.stdin.write(self._parameters.xml)
+            await child.process.stdin.drain()
+            child.process.stdin.close()
+        message = await child.receive()
+        if isinstance(message, Welcome):
+            return message
+        if isinstance(message, Closing):
+            raise EngineError(message.message)
+        raise EngineError(f"the process that finds faces ended at its start, {_ended(await child.end())}")
+
+    async def _supervise(self, child: _Child) -> None:
+        while True:
+            self._child = child
+            self._feed()
+            while (message := await child.receive()) is not None:
+                if isinstance(message, (Found, Failed)):
+                    self._answered(child, message)
+            self._child = None
+            status = await child.end()
+            log.error(
+                "the process that finds faces ended, %s; it held %d images", _ended(status), len(child.jobs)
+            )
+            self._take_back(list(child.jobs.values()))
+            child = await self._replace()
+
+    async def _replace(self) -> _Child:
+        for failed in itertools.count(1):
+            await asyncio.sleep(self._back_off)
+            self._back_off = min(2 * self._back_off, LONGEST_BACK_OFF)
+            try:
+                child, _ = await self._spawn()
+            except EngineError as error:
+                log.error("%s", error)
+                if failed == MOST_FAILED_STARTS:
+                    if not self.lost.done():
+                        self.lost.set_exception(error)
+                    await asyncio.Event().wait()  # until close()
+            else:
+                log.info("the process that finds faces runs again")
+                return child
+        raise AssertionError("unreachable")
+
+    def _take_back(self, jobs: list[Job]) -> None:
+        again: list[Job] = []
+        for job in jobs:
+            if job.answer.done():
+                continue
+            if job.cancelled:
+                job.fail(ErrorCode.CANCELLED, "cancelled by the client")
+            elif job.suspect:
+                job.fail(ErrorCode.EXECUTOR_LOST, "the process that finds faces died of this image, twice")
+            else:
+                job.suspect = True
+                again.append(job)
+        self._queue.extendleft(reversed(again))
+
+    def _feed(self) -> None:
+        """Gives the child what it may hold: `ahead` images, or one suspect alone."""
+        child = self._child
+        if child is None:
+            return
+        while self._queue and len(child.jobs) < ahead(self._parameters):
+            if child.jobs and (self._queue[0].suspect or any(job.suspect for job in child.jobs.values())):
+                break
+            job = self._queue.popleft()
+            child.jobs[job.id] = job
+            child.send(Detect(job.id, job.image))
+            if len(child.jobs) == 1:
+                self._set_timer(child)
+
+    def _answered(self, child: _Child, answer: Answer) -> None:
+        job = child.jobs.pop(answer.id, None)
+        if job is None:  # it ran out of time just now, and has its answer
+            return
+        self._back_off = FIRST_BACK_OFF
+        job.settle(answer)
+        self._set_timer(child)
+        self._feed()
+
+    def _set_timer(self, child: _Child) -> None:
+        """Starts the time of the oldest image the child holds: it is the one being worked on."""
+        if child.timer is not None:
+            child.timer.cancel()
+            child.timer = None
+        if child.jobs:
+            limit = self._parameters.timeouts.image
+            child.timer = asyncio.get_running_loop().call_later(limit, self._overdue, child)
+
+    def _overdue(self, child: _Child) -> None:
+        oldest = next(iter(child.jobs.values()))
+        limit = self._parameters.timeouts.image
+        oldest.fail(ErrorCode.TOO_SLOW, f"not done within {limit:g} s (params/timeout/image_timeout)")
+        log.error("an image was not done within %g s; the process that finds faces is replaced", limit)
+        # the others are innocent: they only waited behind it
+        innocent = [job for job in child.jobs.values() if job is not oldest]
+        child.jobs.clear()
+        self._queue.extendleft(reversed(innocent))
+        self._child = None
+        child.process.kill()
+
+
+def with_id(answer: Answer, id: int) -> Answer:
+    """Returns the same answer under another id: that of the client's request."""
+    return dataclasses.replace(answer, id=id)
+
+
+def _ended(status: int) -> str:
+    return f"killed by signal {-status}" if status < 0 else f"with exit status {status}"

@@ -1,0 +1,243 @@
+"""The life of a daemon, from start to the last answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+from typing import Any
+
+from ..core.announcement import Announcement
+from ..core.engines import EngineName
+from ..core.errors import EngineError, ErrorCode, ServerError
+from ..core.messages import PROTOCOL_VERSIONS, Welcome
+from ..core.parameters import Parameters
+from .beacon import Beacon
+from .connection import CHUNK, CLOSE_TIMEOUT, Connection
+from .executor import Executor
+
+log = logging.getLogger("pyraface.server")
+
+BACKLOG = 128
+
+
+class Server:
+    """One daemon. `run()` is its whole life.
+
+    Args:
+        parameters: from parameters.xml.
+        engine: "auto", "onnx" or "dlib".
+        listener: a bound TCP socket; closed at the end.
+        beacon: whether the server makes itself known on the network.
+        stop_at_eof: whether the end of standard input stops it, as SIGTERM does.
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        *,
+        engine: EngineName,
+        listener: socket.socket,
+        beacon: bool = True,
+        stop_at_eof: bool = False,
+    ) -> None:
+        self._parameters = parameters
+        self._engine: EngineName = engine
+        self._listener = listener
+        self._beacon_wanted = beacon
+        self._stop_at_eof = stop_at_eof
+        self._connections: dict[Connection, asyncio.Task[None]] = {}
+        self._should_exit = asyncio.Event()
+        self._force_exit = asyncio.Event()
+
+    async def run(self) -> None:
+        """Starts, serves until it is told to stop, and stops.
+
+        Raises:
+            EngineError: the executor cannot be started, or no longer.
+            ServerError: the beacon's port cannot be had.
+        """
+        self._watch_signals()
+        executor = Executor(self._parameters, self._engine)
+        try:
+            if not await self._start_executor(executor):
+                return
+            await self._serve(executor)
+        finally:
+            await executor.close()
+            self._listener.close()
+        if executor.lost.done():
+            executor.lost.result()
+
+    async def _start_executor(self, executor: Executor) -> bool:
+        """Returns whether it is ready; False if the daemon was told to stop while it waited."""
+        starting = asyncio.create_task(executor.start())
+        stopping = asyncio.create_task(self._should_exit.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not starting.done():
+            starting.cancel()
+            with contextlib.suppress(asyncio.CancelledError, EngineError):
+                await starting
+            return False
+        ready = starting.result()
+        name = self._parameters.beacon.name or socket.gethostname()
+        self._welcome = dataclasses.replace(
+            ready, name=name[:64], instance=secrets.token_hex(8), credits=self._parameters.daemon.credits
+        )
+        return True
+
+    async def _serve(self, executor: Executor) -> None:
+        welcome = self._welcome
+        tcp = await asyncio.start_server(
+            lambda reader, writer: self._connected(reader, writer, executor),
+            sock=self._listener,
+            backlog=BACKLOG,
+            limit=CHUNK,
+        )
+        host, port = self._listener.getsockname()[:2]
+        beacon = Beacon(self._parameters, _words(welcome, port)) if self._beacon_wanted else None
+        if beacon is not None:
+            try:
+                await beacon.start()
+            except OSError as error:
+                tcp.close()
+                raise ServerError(f"{error.strerror}; choose another port, or use --no-beacon") from error
+        log.info("ready on %s:%d: %s on %s", host, port, welcome.engine, welcome.device)
+        _notify("READY=1")
+        await self._until_told(executor)
+
+        # stop announcing, stop accepting, finish what is in flight, close
+        _notify("STOPPING=1")
+        if beacon is not None:
+            await beacon.stop()
+        tcp.close()
+        await self._drain(executor)
+        await self._close_connections()
+        log.info("stopped")
+
+    async def _until_told(self, executor: Executor) -> None:
+        told = asyncio.create_task(self._should_exit.wait())
+        reasons: set[asyncio.Future[Any]] = {told, executor.lost}
+        await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        self._should_exit.set()
+
+    async def _drain(self, executor: Executor) -> None:
+        """Returns when every request has its answer, the time for it is over, or a second signal came."""
+        if executor.lost.done():
+            return
+        log.info("stopping: %d images in flight", executor.pending)
+        for connection in self._connections:
+            connection.drain()
+        answered = [asyncio.create_task(connection.answered()) for connection in self._connections]
+        if not answered:
+            return
+        forced = asyncio.create_task(self._force_exit.wait())
+        everything = asyncio.gather(*answered)
+        reasons: set[asyncio.Future[Any]] = {everything, forced, executor.lost}
+        await asyncio.wait(
+            reasons,
+            timeout=self._parameters.timeouts.drain,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        forced.cancel()
+        if not everything.done():
+            log.warning("stopped with %d images unanswered", executor.pending)
+            everything.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await everything
+            await executor.close()
+
+    async def _close_connections(self) -> None:
+        tasks = list(self._connections.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)
+        for connection in list(self._connections):
+            connection.abort()
+
+    async def _connected(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, executor: Executor
+    ) -> None:
+        connection = Connection(
+            reader,
+            writer,
+            parameters=self._parameters,
+            executor=executor,
+            welcome=self._welcome,
+            draining=self._should_exit.is_set,
+        )
+        limit = self._parameters.daemon.max_connections
+        if len(self._connections) >= limit:
+            await connection.refuse(
+                ErrorCode.TOO_MANY_CONNECTIONS,
+                f"{limit} clients are connected already (params/daemon/max_connections)",
+            )
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections[connection] = task
+        try:
+            await connection.serve()
+        except asyncio.CancelledError:
+            pass  # the server stops; the connection has tidied up
+        finally:
+            del self._connections[connection]
+
+    def _watch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        if self._stop_at_eof:
+            loop.add_reader(sys.stdin.fileno(), self._stdin_readable)
+
+    def _stdin_readable(self) -> None:
+        if not os.read(sys.stdin.fileno(), 4096):
+            asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._should_exit.is_set():
+            self._force_exit.set()
+        self._should_exit.set()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Returns a TCP socket bound to host and port; port 0 takes a free one.
+
+    Raises:
+        ServerError: it cannot be had; says why and what to do.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise ServerError(
+            f"cannot listen on {host}:{port}: {error.strerror}; is another daemon running? --port takes another"
+        ) from error
+
+
+def _words(welcome: Welcome, port: int) -> Announcement:
+    return Announcement(
+        PROTOCOL_VERSIONS[-1], welcome.instance, welcome.name, port, fingerprint=welcome.fingerprint
+    )
+
+
+def _notify(state: str) -> None:
+    """Tells systemd (Type=notify) how far we are; sd_notify(3) describes the datagram."""
+    path = os.environ.get("NOTIFY_SOCKET")
+    if not path:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.sendto(state.encode(), "\0" + path[1:] if path.startswith("@") else path)
+        except OSError as error:
+            log.warning("the service manager at %s does not listen: %s", path, error)

@@ -1,0 +1,168 @@
+"""The executor's child process: bytes of images in, faces out, over a socket it inherits.
+
+It runs apart from the daemon because dlib holds the interpreter's lock for as long as a detection takes, because a
+damaged image or a lost GPU can end a process, and because CUDA wants a process that was never forked.
+
+Images go through in the order they come: threads decode ahead, and the main thread has the engine for itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from ..core import parameters as parameters_file
+from ..core import wire
+from ..core.errors import EngineError, ErrorCode, ImageError, PyrafaceError
+from ..core.images import Picture
+from ..core.messages import PROTOCOL_VERSIONS, Cancel, Closing, Detect, Failed, Found, Message, Welcome
+from ..core.pipeline import Pipeline
+
+log = logging.getLogger("pyraface.worker")
+
+_CHUNK = 1 << 18
+
+
+class _Request(NamedTuple):
+    id: int
+    picture: Future[tuple[Picture, float]]
+
+
+class Worker:
+    """Answers what comes over `channel` until the other side closes it."""
+
+    def __init__(self, channel: socket.socket, pipeline: Pipeline) -> None:
+        self._channel = channel
+        self._pipeline = pipeline
+        parameters = pipeline.parameters
+        self._codec = wire.Codec(max_frame_bytes=parameters.daemon.max_frame_bytes)
+        self._decoders = ThreadPoolExecutor(parameters.daemon.decoding_threads, "decode")
+        self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
+        self._cancelled: set[int] = set()
+
+    def run(self) -> None:
+        """Says that it is ready, then answers for ever; the end of the channel ends the process."""
+        _send(self._channel, self._welcome())
+        threading.Thread(target=self._receive, name="receive", daemon=True).start()
+        while True:
+            request = self._requests.get()
+            answer = self._answer(request)
+            self._cancelled.discard(request.id)
+            _send(self._channel, answer)
+
+    def _welcome(self) -> Welcome:
+        parameters, engine = self._pipeline.parameters, self._pipeline.engine
+        return Welcome(
+            version=PROTOCOL_VERSIONS[-1],
+            name="executor",
+            instance=str(os.getpid()),
+            engine=engine.name,
+            device=engine.device,
+            fingerprint=self._pipeline.fingerprint,
+            max_frame_bytes=parameters.daemon.max_frame_bytes,
+            max_pixels=parameters.images.max_pixels,
+            credits=ahead(parameters),
+        )
+
+    def _receive(self) -> None:
+        while data := self._channel.recv(_CHUNK):
+            self._codec.receive_data(data)
+            while (message := self._codec.next_message()) is not None:
+                if isinstance(message, Detect):
+                    picture = self._decoders.submit(self._decode, message)
+                    self._requests.put(_Request(message.id, picture))
+                elif isinstance(message, Cancel):
+                    self._cancelled.add(message.id)
+            if self._codec.error is not None:
+                log.error("the daemon sent what it must not: %s", self._codec.error)
+                break
+        # the engine may be in the middle of an image that nobody waits for any more
+        os._exit(0)
+
+    def _decode(self, request: Detect) -> tuple[Picture, float]:
+        if request.id in self._cancelled:
+            raise _Cancelled
+        started = time.perf_counter()
+        return self._pipeline.decode(request.image), time.perf_counter() - started
+
+    def _answer(self, request: _Request) -> Found | Failed:
+        try:
+            picture, decoding = request.picture.result()
+            if request.id in self._cancelled:
+                raise _Cancelled
+            started = time.perf_counter()
+            faces = self._pipeline.find(picture)
+        except _Cancelled:
+            return Failed.because(request.id, ErrorCode.CANCELLED, "cancelled by the client")
+        except ImageError as error:
+            return Failed.because(request.id, error.code, str(error))
+        except EngineError as error:
+            return Failed.because(request.id, ErrorCode.ENGINE_FAILED, str(error))
+        except Exception as error:  # one image must not take the others with it
+            log.exception("an image failed in a way that nobody thought of")
+            text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            return Failed.because(request.id, ErrorCode.ENGINE_FAILED, text)
+        seconds = decoding + time.perf_counter() - started
+        return Found(request.id, faces, picture.width, picture.height, picture.orientation, seconds)
+
+
+class _Cancelled(Exception):
+    pass
+
+
+def ahead(parameters: parameters_file.Parameters) -> int:
+    """Returns how many images the child holds at a time: one in the engine, and one for each decoding thread."""
+    return 1 + parameters.daemon.decoding_threads
+
+
+def _send(channel: socket.socket, message: Message) -> None:
+    channel.sendall(wire.encode(message))
+
+
+def _warm_up(pipeline: Pipeline) -> None:
+    """Runs one picture through, so that the first real one does not pay for what happens only once."""
+    noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
+    pipeline.find(Picture(pixels=noise, orientation=1))
+
+
+def main() -> None:
+    """Reads parameters.xml from standard input, then serves the socket with the number that --channel gives."""
+    parser = argparse.ArgumentParser(prog="python -m pyraface.daemon.worker", description=__doc__)
+    parser.add_argument("--channel", type=int, required=True, help="number of an inherited, connected socket")
+    parser.add_argument("--engine", choices=["auto", "onnx", "dlib"], default="auto")
+    arguments = parser.parse_args()
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    # Ctrl-C and a service manager's SIGTERM reach the whole group; when to stop is the daemon's decision: it closes
+    # the channel
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # parameters.xml has the limit on pixels, and it is checked before decoding; Pillow's own is lower than some cameras
+    Image.MAX_IMAGE_PIXELS = None
+    channel = socket.socket(fileno=arguments.channel)
+    try:
+        parameters = parameters_file.parse(sys.stdin.buffer.read())
+        pipeline = Pipeline(parameters, arguments.engine)
+        _warm_up(pipeline)
+    except PyrafaceError as error:
+        _send(channel, Closing.because(ErrorCode.ENGINE_FAILED, str(error)))
+        sys.exit(1)
+    try:
+        Worker(channel, pipeline).run()
+    except (BrokenPipeError, ConnectionResetError):
+        os._exit(0)  # the daemon is gone, and nobody waits for an answer
+
+
+if __name__ == "__main__":
+    main()

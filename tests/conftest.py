@@ -1,0 +1,44 @@
+"""What every test may use: one real face that is always there, and the real photographs where they are."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def photos_folder() -> Path | None:
+    """Returns the folder of real photographs: $PYRAFACE_PHOTOS, or ../shared/photos beside the project."""
+    named = os.environ.get("PYRAFACE_PHOTOS")
+    folder = Path(named) if named else ROOT.parent / "shared" / "photos"
+    return folder if folder.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """The folder of real photographs; the test is skipped where there is none."""
+    folder = photos_folder()
+    if folder is None:
+        pytest.skip("no photographs: set PYRAFACE_PHOTOS, or lay them at ../shared/photos")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> np.ndarray:
+    """(512, 512, 3) uint8: Eileen Collins' portrait from scikit-image; one face."""
+    return np.ascontiguousarray(data.astronaut())
+
+
+@pytest.fixture(scope="session")
+def astronaut_jpeg(astronaut: np.ndarray) -> bytes:
+    """The same picture as the bytes of a JPEG file."""
+    stream = io.BytesIO()
+    Image.fromarray(astronaut).save(stream, "JPEG", quality=95)
+    return stream.getvalue()

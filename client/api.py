@@ -78,6 +78,8 @@ class Client:
         self._locations = [] if servers in ("auto", "local") else _locations(servers, self._parameters)
         self._scheduler: Scheduler[_Job, _Server] = Scheduler()
         self._keepers: set[asyncio.Task[None]] = set()
+        self._heard_of: dict[Location, asyncio.Event] = {}
+        self._instances: set[str] = set()
         self._exit = contextlib.AsyncExitStack()
         self._alone: asyncio.TimerHandle | None = None
         self._forsaken = False
@@ -160,11 +162,9 @@ class Client:
     async def _find_servers(self) -> None:
         if self._wanted == "auto":
             discovery = await self._exit.enter_async_context(Discovery(self._parameters))
-            locations = await discovery.first()
-            if locations:
-                await self._connect_to(locations, must=False)
+            await self._connect_to(await discovery.first(), must=False)
+            self._keep(self._look_for_more(discovery))
             if self._scheduler.servers:
-                self._keep(self._look_for_more(discovery))
                 return
             self._tell("no server answered on the network: starting one on this machine")
         if self._wanted in ("auto", "local"):
@@ -176,19 +176,19 @@ class Client:
         """Connects to all of them; raises ServerError if `must` and not one can be reached."""
         attempts = [connect(place.host, place.port, self._parameters) for place in locations]
         reached = await asyncio.gather(*attempts, return_exceptions=True)
-        failures: list[str] = []
+        failures = [outcome for outcome in reached if isinstance(outcome, BaseException)]
+        for failure in failures:
+            if not isinstance(failure, ServerError):
+                raise failure
+        if must and len(failures) == len(locations):
+            raise ServerError("no server reached: " + "; ".join(str(failure) for failure in failures))
         for place, outcome in zip(locations, reached, strict=True):
             if isinstance(outcome, ServerConnection):
-                self._keep(self._keep_up(place, outcome))
-            elif isinstance(outcome, ServerError):
-                failures.append(str(outcome))
+                self._keep_up(place, outcome)
+            else:
                 self._tell(f"not reached: {outcome}")
-                self._keep(self._keep_up(place, None))
-            elif isinstance(outcome, BaseException):
-                raise outcome
+                self._keep_up(place, None)
         await asyncio.sleep(0)  # the keepers register their servers
-        if must and len(failures) == len(locations):
-            raise ServerError("no server reached: " + "; ".join(failures))
 
     async def _start_local(self) -> None:
         local = LocalServer(self._parameters)
@@ -199,9 +199,16 @@ class Client:
 
     async def _look_for_more(self, discovery: Discovery) -> None:
         async for place in discovery.more():
-            self._keep(self._keep_up(place, None))
+            if place in self._heard_of:
+                self._heard_of[place].set()
+            else:
+                self._keep_up(place, None)
 
-    async def _keep_up(self, place: Location, connection: ServerConnection | None) -> None:
+    def _keep_up(self, place: Location, connection: ServerConnection | None) -> None:
+        self._heard_of[place] = asyncio.Event()
+        self._keep(self._use(place, connection))
+
+    async def _use(self, place: Location, connection: ServerConnection | None) -> None:
         """Uses a server as long as it is there, and tries again when it is lost."""
         back_off = FIRST_BACK_OFF
         while True:
@@ -210,18 +217,32 @@ class Client:
                     connection = await connect(place.host, place.port, self._parameters)
                 except ServerError as error:
                     log.debug("%s", error)
-                    await asyncio.sleep(back_off)
+                    await self._pause(place, back_off)
                     back_off = min(2 * back_off, LONGEST_BACK_OFF)
                     continue
-            back_off = FIRST_BACK_OFF
-            await self._serve_until_lost(str(place), connection)
+            if connection.welcome.instance in self._instances:
+                log.debug("%s: %s once more, at another address", place, connection.welcome.name)
+                await connection.close()
+                back_off = LONGEST_BACK_OFF
+            else:
+                await self._serve_until_lost(str(place), connection)
+                back_off = FIRST_BACK_OFF
             connection = None
-            await asyncio.sleep(back_off)
+            await self._pause(place, back_off)
+
+    async def _pause(self, place: Location, seconds: float) -> None:
+        """Returns after some seconds, or sooner if the server makes itself heard."""
+        await asyncio.sleep(FIRST_BACK_OFF)
+        heard_of = self._heard_of[place]
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(heard_of.wait(), seconds - FIRST_BACK_OFF)
+        heard_of.clear()
 
     async def _serve_until_lost(self, place: str, connection: ServerConnection) -> None:
         welcome = connection.welcome
         name = place if place == "local" else f"{welcome.name} ({place})"
         server = _Server(name, connection)
+        self._instances.add(welcome.instance)
         self._tell(f"server {name}: {welcome.engine} on {welcome.device}")
         self._scheduler.server_up(server, welcome.credits)
         self._company()
@@ -232,11 +253,12 @@ class Client:
             self._tell(f"server lost: {name}: {str(lost).partition(': ')[2]}")
         finally:
             watch.cancel()
+            self._instances.discard(welcome.instance)
             for job in self._scheduler.server_down(server):
                 self._give_up(job)
-            await connection.close()
             self._company()
             self._assign()
+            await connection.close()
 
     async def _watch_draining(self, server: _Server) -> None:
         await server.connection.draining.wait()
@@ -269,7 +291,7 @@ class Client:
             if self._scheduler.refused(server, job):
                 self._give_up(job)
         else:
-            self._scheduler.settled(server, job)
+            self._scheduler.settled(job)
             job.answer.set_result((server.name, answer))
         self._assign()
 
@@ -303,12 +325,12 @@ class Client:
         task.add_done_callback(self._keepers.discard)
 
     async def _close(self) -> None:
-        if self._alone is not None:
-            self._alone.cancel()
         keepers = list(self._keepers)
         for task in keepers:
             task.cancel()
         await asyncio.gather(*keepers, return_exceptions=True)
+        if self._alone is not None:
+            self._alone.cancel()
         await self._exit.aclose()
 
 

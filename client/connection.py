@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 
 from .. import __version__
 from ..core import wire
@@ -172,7 +173,13 @@ async def connect(host: str, port: int, parameters: Parameters, *, patience: flo
     except asyncio.TimeoutError:
         raise ServerError(f"{place}: no answer within {limit:g} s (params/timeout/connect_timeout)") from None
     except OSError as error:
-        raise ServerError(f"{place}: {error.strerror or error}") from error
+        # asyncio's own text repeats the address; a name that is unknown has no errno of the system's
+        reason = (
+            os.strerror(error.errno)
+            if error.errno is not None and error.errno > 0
+            else error.strerror or error
+        )
+        raise ServerError(f"{place}: {reason}") from error
     codec = wire.Codec(max_frame_bytes=parameters.daemon.max_frame_bytes)
     writer.write(wire.encode(Hello(PROTOCOL_VERSIONS, f"pyraface {__version__}")))
     try:

@@ -19,8 +19,9 @@ FIRST_PROBES = (0.0, 0.25, 0.6)
 ANSWER_TIME = 1.2
 """Seconds until nobody who heard the first probes is still expected to answer."""
 
-MAX_KNOWN = 4096
-"""Servers remembered; whoever forges more than that many announcements only fills a list."""
+MAX_KNOWN = 256
+"""Servers remembered. Each means a connection, and a process may usually have 1024 files open: whoever forges
+announcements must not leave us without any."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Discovery:
     def __init__(self, parameters: Parameters) -> None:
         self._parameters = parameters
         self._instances: dict[str, Location] = {}
-        self._found: asyncio.Queue[Location] = asyncio.Queue()
+        self._found: asyncio.Queue[Location] = asyncio.Queue(MAX_KNOWN)
         self._transport: asyncio.DatagramTransport | None = None
 
     async def __aenter__(self) -> Discovery:
@@ -63,19 +64,22 @@ class Discovery:
             await asyncio.sleep(started + moment - asyncio.get_running_loop().time())
             if moment < ANSWER_TIME:
                 self._probe()
-        found = []
+        found: dict[Location, None] = {}  # in the order in which they answered
         with contextlib.suppress(asyncio.QueueEmpty):
             while True:
-                found.append(self._found.get_nowait())
-        return found
+                found[self._found.get_nowait()] = None
+        return list(found)
 
     async def more(self) -> AsyncIterator[Location]:
-        """Yields servers that were not there before, as long as it is asked."""
+        """Yields where a server has just said that it is there: new ones, and those known already, every interval."""
+        loop = asyncio.get_running_loop()
+        probing = loop.time() + self._parameters.beacon.interval
         while True:
             try:
-                yield await asyncio.wait_for(self._found.get(), self._parameters.beacon.interval)
+                yield await asyncio.wait_for(self._found.get(), probing - loop.time())
             except asyncio.TimeoutError:
                 self._probe()
+                probing = loop.time() + self._parameters.beacon.interval
 
     def _probe(self) -> None:
         if self._transport is None or self._transport.is_closing():
@@ -88,9 +92,11 @@ class Discovery:
     def _heard(self, words: Announcement, host: str) -> None:
         location = Location(host, words.port)
         if words.instance not in self._instances and len(self._instances) < MAX_KNOWN:
-            # one server answers on each network it shares with us; the first way to it is good enough
             self._instances[words.instance] = location
-            self._found.put_nowait(location)
+        # one server answers on each network it shares with us; the first way to it is good enough
+        if self._instances.get(words.instance) == location:
+            with contextlib.suppress(asyncio.QueueFull):  # it will say so again
+                self._found.put_nowait(location)
 
 
 class _Listener(asyncio.DatagramProtocol):

@@ -1,6 +1,7 @@
 """Which server gets which image: decisions only, no I/O and no clock.
 
-Every image ends in exactly one of two ways: `settled`, or returned by `server_down` or `refused` as given up.
+An image waits or is with one server, until it ends in exactly one way: `settled`, withdrawn, or given up by `server_down`
+or `refused`. A refusal by a server that an image has been taken back from changes nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ MOST_LOST = 3
 @dataclass(eq=False)
 class _Load(Generic[J]):
     credits: int
-    jobs: set[J] = field(default_factory=set)
+    jobs: dict[J, None] = field(default_factory=dict)
+    """In the order in which they were given to it."""
 
 
 @dataclass(eq=False)
@@ -62,7 +64,7 @@ class Scheduler(Generic[J, S]):
         if load is None:
             return []
         given_up = []
-        for job in load.jobs:
+        for job in reversed(load.jobs):
             self._history[job].lost += 1
             if self._history[job].lost >= MOST_LOST:
                 given_up.append(job)
@@ -94,20 +96,20 @@ class Scheduler(Generic[J, S]):
                 share = max(share for share, _ in free)
                 server = next(server for other, server in free if other == share)
                 self._waiting.remove(job)
-                self._servers[server].jobs.add(job)
+                self._servers[server].jobs[job] = None
                 return server, job
             if not refused:
                 return None  # no server has credit at all: those behind it will not fare better
         return None
 
-    def settled(self, server: S, job: J) -> None:
-        """An image has its final answer."""
-        self._release(server, job)
-        self._forget(job)
+    def settled(self, job: J) -> None:
+        """An image has its final answer, be it from a server that it was taken back from."""
+        self.withdraw(job)
 
     def refused(self, server: S, job: J) -> bool:
         """A server could not do an image that another may. Returns whether it is given up: no other is there."""
-        self._release(server, job)
+        if not self._release(server, job):
+            return False
         self._history[job].refused.add(server)
         self._waiting.appendleft(job)
         if self._hopeless(job):
@@ -117,32 +119,33 @@ class Scheduler(Generic[J, S]):
 
     def postponed(self, server: S, job: J) -> None:
         """A server had no time for an image just now: it waits again, for any server."""
-        self._release(server, job)
-        self._waiting.appendleft(job)
+        if self._release(server, job):
+            self._waiting.appendleft(job)
 
     def withdraw(self, job: J) -> None:
         """Nobody wants this image's faces any more."""
         if job in self._waiting:
             self._waiting.remove(job)
         for load in self._servers.values():
-            load.jobs.discard(job)
-        self._forget(job)
+            load.jobs.pop(job, None)
+        self._history.pop(job, None)
 
     def withdraw_all(self) -> list[J]:
         """Takes back every image that waits for a server, and returns them."""
         waiting = list(self._waiting)
         self._waiting.clear()
         for job in waiting:
-            self._forget(job)
+            del self._history[job]
         return waiting
 
-    def _release(self, server: S, job: J) -> None:
-        if server in self._servers:
-            self._servers[server].jobs.discard(job)
+    def _release(self, server: S, job: J) -> bool:
+        """Takes an image from a server; returns whether it was there."""
+        load = self._servers.get(server)
+        if load is None or job not in load.jobs:
+            return False
+        del load.jobs[job]
+        return True
 
     def _hopeless(self, job: J) -> bool:
         """Whether every server there is has refused an image. Without any server there is hope for a new one."""
         return bool(self._servers) and self._servers.keys() <= self._history[job].refused
-
-    def _forget(self, job: J) -> None:
-        self._history.pop(job, None)

@@ -8,8 +8,8 @@ and TIFF still heed it inside their plugins (an error from 179 Mpx on) until `cl
 
 Nothing here touches the warning filters either: `catch_warnings` changes them for all threads. Most of what Pillow
 warns of is avoided: orientations are read below, a palette's transparency is dropped before it is converted. What is
-left (odd tags of a TIFF, a broken APNG header) is a warning, or where a process makes warnings errors, a
-TruncatedImage.
+left (odd tags of a TIFF, broken EXIF in an AVIF, a broken APNG header) is a warning, or where a process makes
+warnings errors, a TruncatedImage.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
 
 from .errors import ImageError, ImageTooLarge, NotAnImage, TruncatedImage
 from .parameters import ImageLimits
 
 FORMATS = {
-    "JPEG": ("PIL.JpegImagePlugin", "JpegImageFile"),  # an MPO too: its first picture is an ordinary JPEG
+    "JPEG": (__name__, "_Jpeg"),  # an MPO too: its first picture is an ordinary JPEG
     "PNG": ("PIL.PngImagePlugin", "PngImageFile"),
     "WebP": ("PIL.WebPImagePlugin", "WebPImageFile"),
     "GIF": ("PIL.GifImagePlugin", "GifImageFile"),
@@ -137,12 +138,9 @@ def decode(data: bytes, limits: ImageLimits) -> Picture:
         _check_size(image.size, limits)  # a HEIC may hold more than its header says
         image.info.pop("transparency", None)
         found = _orientation(image.info, tag)  # after loading: a PNG may have it behind the pixels
-        if name == "HEIC":  # upright already
-            return Picture(_upright(image, 1), 1)
-        if name == "TIFF":  # upright already: its plugin does it
-            return Picture(_upright(image, 1), found)
-        # AVIF: its plugin gives what the container says as an EXIF orientation, and overrides the one in the EXIF
-        return Picture(_upright(image, found), 1 if name == "AVIF" else found)
+        # two plugins give it upright already; AVIF's gives what the container says as if it were EXIF's orientation
+        pixels = _upright(image, 1 if name in ("HEIC", "TIFF") else found)
+        return Picture(pixels, 1 if name in ("HEIC", "AVIF") else found)
 
 
 def claim_pillow(limits: ImageLimits) -> None:
@@ -157,6 +155,13 @@ def claim_pillow(limits: ImageLimits) -> None:
 
 
 # telling formats apart, and opening one
+
+
+class _Jpeg(JpegImageFile):
+    """A JPEG whose EXIF is left alone: to look for a resolution there, the plugin parses all of it, and warns."""
+
+    def getexif(self) -> Image.Exif:
+        return Image.Exif()
 
 
 def _what_is_read() -> str:

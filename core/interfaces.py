@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 
 import psutil
@@ -23,8 +24,18 @@ def broadcast_addresses(names: tuple[str, ...] = ()) -> dict[str, list[str]]:
         for address in addresses:
             if address.family != socket.AF_INET:
                 continue
-            # loopback has no broadcast address to list, but 127.255.255.255 is one
-            target = LOOPBACK_BROADCAST if address.address.startswith("127.") else address.broadcast
+            target = _broadcast(address.address, address.netmask, address.broadcast)
             if target and target not in found.setdefault(name, []):
                 found[name].append(target)
     return {name: targets for name, targets in found.items() if targets}
+
+
+def _broadcast(address: str, netmask: str | None, listed: str | None) -> str | None:
+    # loopback has no broadcast address to list, but 127.255.255.255 is one
+    if address.startswith("127."):
+        return LOOPBACK_BROADCAST
+    # one that nobody set (`ip addr add` does not) is listed as the address itself; None: there is none, point to point
+    if listed not in (address, "0.0.0.0") or not netmask:
+        return listed
+    network = ipaddress.IPv4Network((address, netmask), strict=False)
+    return str(network.broadcast_address) if network.prefixlen < 31 else None

@@ -28,7 +28,7 @@ def zoomed_size(width: int, height: int, factor: float) -> tuple[int, int]:
 def resample(
     picture: Image.Image, box: tuple[int, int, int, int], size: tuple[int, int]
 ) -> NDArray[np.uint8]:
-    """Returns the part `box` of a picture zoomed to `size`.
+    """Returns the part `box` of a picture zoomed to `size`, the same as if the whole picture were zoomed and then cut.
 
     Args:
         picture: mode RGB.

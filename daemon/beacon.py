@@ -33,8 +33,10 @@ class Beacon:
         self._words = announcement.encode(words)
         self._goodbye = announcement.encode(Goodbye(words.instance))
         self._transports: dict[str, asyncio.DatagramTransport] = {}
+        self._indices: dict[str, int] = {}
         self._task: asyncio.Task[None] | None = None
         self._netlink: socket.socket | None = None
+        self._changed = asyncio.Event()
         self._known: set[str] = set()
 
     async def start(self) -> None:
@@ -65,13 +67,15 @@ class Beacon:
 
     async def _announce_for_ever(self) -> None:
         while True:
-            self._broadcast(self._words)
-            await asyncio.sleep(self._parameters.beacon.interval)
+            self._changed.clear()
             if self._parameters.beacon.interfaces:
                 try:
                     await self._open_named()
                 except OSError as error:
                     log.warning("beacon: %s", error)
+            self._broadcast(self._words)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), self._parameters.beacon.interval)
 
     async def _open_named(self) -> None:
         """Opens a socket for each named interface that is there and has none yet."""
@@ -79,8 +83,14 @@ class Beacon:
         for name in set(self._parameters.beacon.interfaces) - there.keys() - self._known:
             log.warning("beacon: no interface %s with an IPv4 address; it is used when it appears", name)
             self._known.add(name)
-        for name in there.keys() - self._transports.keys():
-            await self._open(name)
+        for name in there:
+            index = socket.if_nametoindex(name)
+            # a socket belongs to the device it was bound to, not to a later one of the same name
+            if self._indices.get(name) != index:
+                if name in self._transports:
+                    self._transports.pop(name).close()
+                await self._open(name)
+                self._indices[name] = index
 
     async def _open(self, device: str) -> None:
         port = self._parameters.ports.discovery
@@ -105,7 +115,12 @@ class Beacon:
 
     def _broadcast(self, words: bytes) -> None:
         port = self._parameters.ports.discovery
-        for name, targets in broadcast_addresses(self._parameters.beacon.interfaces).items():
+        try:
+            there = broadcast_addresses(self._parameters.beacon.interfaces)
+        except OSError as error:  # an interface may go while it is looked at; the next interval is soon
+            log.warning("beacon: %s", error)
+            return
+        for name, targets in there.items():
             transport = self._transports.get(name) or self._transports.get("")
             if transport is not None and not transport.is_closing():
                 for target in targets:
@@ -122,11 +137,10 @@ class Beacon:
 
     def _addresses_changed(self) -> None:
         assert self._netlink is not None
-        with contextlib.suppress(
-            BlockingIOError, OSError
-        ):  # ENOBUFS: more changes than it could tell; we look anyway
-            self._netlink.recv(1 << 16)
-        self._broadcast(self._words)
+        with contextlib.suppress(OSError):  # ENOBUFS: more changes than it could tell; we look anyway
+            while self._netlink.recv(1 << 16):
+                pass
+        self._changed.set()
 
 
 class _Listener(asyncio.DatagramProtocol):

@@ -21,12 +21,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from ..core import parameters as parameters_file
 from ..core import wire
 from ..core.errors import EngineError, ErrorCode, ImageError, PyrafaceError
-from ..core.images import Picture
+from ..core.images import Picture, claim_pillow
 from ..core.messages import PROTOCOL_VERSIONS, Cancel, Closing, Detect, Failed, Found, Message, Welcome
 from ..core.pipeline import Pipeline
 
@@ -148,11 +147,10 @@ def main() -> None:
     # the channel
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    # parameters.xml has the limit on pixels, and it is checked before decoding; Pillow's own is lower than some cameras
-    Image.MAX_IMAGE_PIXELS = None
     channel = socket.socket(fileno=arguments.channel)
     try:
         parameters = parameters_file.parse(sys.stdin.buffer.read())
+        claim_pillow(parameters.images)
         pipeline = Pipeline(parameters, arguments.engine)
         _warm_up(pipeline)
     except PyrafaceError as error:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
+
+from tests.support import free_udp_port, parameters_xml
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -42,3 +45,13 @@ def astronaut_jpeg(astronaut: np.ndarray) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(astronaut).save(stream, "JPEG", quality=95)
     return stream.getvalue()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def confined(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Whatever a test starts, broadcasts on loopback alone, at a port of its own: nothing leaves the machine."""
+    file = tmp_path_factory.mktemp("confined") / "parameters.xml"
+    file.write_text(parameters_xml(server_port_ip_disc=free_udp_port()))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYRAFACE_PARAMETERS", str(file))
+        yield file

@@ -90,6 +90,9 @@ def start(name: EngineName, *, threads: int = 0) -> Engine:
 
 
 def _dlib_has_a_gpu() -> bool:
-    import dlib
+    try:
+        import dlib
 
-    return bool(dlib.DLIB_USE_CUDA) and dlib.cuda.get_num_devices() > 0
+        return bool(dlib.DLIB_USE_CUDA) and dlib.cuda.get_num_devices() > 0
+    except (ImportError, RuntimeError):  # no dlib; built for CUDA, but without a driver that works
+        return False

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ImageFile
 
 from ..boxes import Boxes
 from ..errors import EngineError
@@ -30,29 +33,32 @@ class DlibEngine:
     name = "dlib"
 
     def __init__(self) -> None:
-        weights.digest()  # says which file is missing; face_recognition would only quit
-        self._dlib, self._api = _imported()
-        cuda = bool(self._dlib.DLIB_USE_CUDA)
-        self.device = f"cuda:{self._dlib.cuda.get_device()}{gpu_name()}" if cuda else "cpu"
-        self.fingerprint = (
-            f"dlib {self._dlib.__version__}, {'cuda' if cuda else 'cpu'}, weights {weights.digest()[:16]}"
-        )
+        digest = weights.digest()  # first, because it says which file is missing
+        dlib, self._api = _imported()
+        try:
+            cuda = bool(dlib.DLIB_USE_CUDA) and dlib.cuda.get_num_devices() > 0
+            self.device = f"cuda:{dlib.cuda.get_device()}{gpu_name()}" if cuda else "cpu"
+        except _FAILURES as error:
+            raise EngineError(f"the dlib engine cannot use the GPU: {error}") from error
+        kind = "cuda" if cuda else "cpu"
+        self.fingerprint = f"dlib {dlib.__version__}, {kind}, weights {digest[:16]}"
 
     def detect(self, tiles: Sequence[Pixels]) -> list[Detections]:
         if not tiles:
             return []
-        height, width = inputs.common_shape(tiles)
+        tiles, height, width = inputs.checked_tiles(tiles)
         if height < packed_pyramid.SMALLEST_TILE[0] or width < packed_pyramid.SMALLEST_TILE[1]:
             # dlib would fail, or write beyond its memory
-            return [Detections(inputs.inside([], height, width), np.zeros(0, np.float32)) for _ in tiles]
+            return [inputs.nothing() for _ in tiles]
         try:
-            found = self._api.cnn_face_detector(list(tiles), 0, batch_size=len(tiles))
+            # one tile in memory at a time: the budget of parameters.xml is what one tile may need
+            found = self._api.cnn_face_detector(tiles, 0, batch_size=1)
         except _FAILURES as error:
             raise EngineError(f"dlib failed to detect on {self.device}: {error}") from error
         return [self._detections(faces, height, width) for faces in found]
 
     def encode(self, image: Pixels, boxes: Boxes) -> NDArray[np.float32]:
-        inputs.check_pixels(image)
+        image = inputs.checked_pixels(image)
         locations = [(top, right, bottom, left) for left, top, right, bottom in inputs.whole(boxes)]
         try:
             encodings = self._api.face_encodings(
@@ -71,18 +77,21 @@ class DlibEngine:
 
 def _imported() -> tuple[Any, Any]:
     """dlib and face_recognition.api, which loads its models as it is imported."""
+    pillow = ImageFile.LOAD_TRUNCATED_IMAGES
     try:
-        import dlib
-        from face_recognition import api
-    except SystemExit as error:
-        # face_recognition quits where face_recognition_models cannot be imported
-        raise EngineError(
-            "face_recognition_models cannot be imported; it needs pkg_resources: pip install 'setuptools<81'"
-        ) from error
+        with warnings.catch_warnings():
+            # face_recognition_models, whose last release is of 2017, imports pkg_resources, which warns
+            warnings.filterwarnings("ignore", message=".*pkg_resources")
+            # by itself: where this fails, face_recognition would print, close stdin and quit
+            importlib.import_module("face_recognition_models")
+            import dlib
+            from face_recognition import api
     except ImportError as error:
-        raise EngineError(
-            f"the dlib engine needs dlib and face_recognition ({error}): pip install dlib face_recognition"
-        ) from error
+        wanted = "'setuptools<81'" if error.name == "pkg_resources" else "dlib face_recognition"
+        raise EngineError(f"the dlib engine cannot be started ({error}): pip install {wanted}") from error
     except _FAILURES as error:
         raise EngineError(f"the dlib engine cannot be started: {error}") from error
+    finally:
+        # face_recognition sets it for everyone, and half a photograph would then pass for a whole one
+        ImageFile.LOAD_TRUNCATED_IMAGES = pillow
     return dlib, api

@@ -10,29 +10,37 @@ from numpy.typing import ArrayLike, NDArray
 from ..boxes import Boxes
 from ..errors import EngineError
 from ..faces import ENCODING_LENGTH
+from . import Detections, Pixels
 
 
-def common_shape(tiles: Sequence[NDArray[np.uint8]]) -> tuple[int, int]:
-    """Returns the (height, width) that all tiles have; there must be at least one.
+def checked_tiles(tiles: Sequence[Pixels]) -> tuple[list[Pixels], int, int]:
+    """Returns the tiles, C-contiguous, with the height and the width that all have; there must be at least one.
 
     Raises:
         ValueError: a tile is not (h, w, 3) uint8 with h and w above 0, or they differ in shape.
     """
-    for tile in tiles:
-        check_pixels(tile)
-        if tile.shape != tiles[0].shape:
-            raise ValueError(f"tiles must have one shape, not {tiles[0].shape} and {tile.shape}")
-    return int(tiles[0].shape[0]), int(tiles[0].shape[1])
+    checked = [checked_pixels(tile) for tile in tiles]
+    for tile in checked:
+        if tile.shape != checked[0].shape:
+            raise ValueError(f"tiles must have one shape, not {checked[0].shape} and {tile.shape}")
+    height, width, _ = checked[0].shape
+    return checked, height, width
 
 
-def check_pixels(pixels: NDArray[np.uint8]) -> None:
-    """Checks that `pixels` is a picture.
+def checked_pixels(pixels: Pixels) -> Pixels:
+    """Returns the picture, C-contiguous: dlib and ONNX Runtime take no other.
 
     Raises:
         ValueError: it is not (h, w, 3) uint8 with h and w above 0.
     """
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or pixels.size == 0:
         raise ValueError(f"pixels must be (h, w, 3) uint8, not {pixels.shape} {pixels.dtype}")
+    return np.ascontiguousarray(pixels)
+
+
+def nothing() -> Detections:
+    """Returns what a tile without faces gives."""
+    return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
 
 
 def inside(boxes: ArrayLike, height: int, width: int) -> Boxes:

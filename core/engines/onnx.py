@@ -78,31 +78,47 @@ class OnnxEngine:
             self._landmarks = dlib.shape_predictor(str(weights.model_path(weights.LANDMARKS_FILE)))
             self._normalize = self._session(graphs.normalization(self._network))
             self._shrink = self._session(graphs.shrinking())
-            self._trunk = self._session(graphs.detector_trunk(self._network), accelerate=True)
-            self._head = self._session(graphs.detector_head(self._network), accelerate=True)
-            self._encoder = self._session(graphs.encoder(weights.load_encoder()), accelerate=True)
+            kind, self.device = self._start_networks(weights.load_encoder())
         except _FAILURES as error:
             raise EngineError(f"the onnx engine cannot be started: {error}") from error
-        accelerated = "CUDAExecutionProvider" in self._trunk.get_providers()
-        threads_text = f"{self._threads} thread{'s' if self._threads > 1 else ''}"
-        self.device = f"cuda:0{devices.gpu_name()}" if accelerated else f"cpu, {threads_text}"
         self.fingerprint = (
-            f"onnxruntime {onnxruntime.__version__}, dlib {dlib.__version__}, {'cuda' if accelerated else 'cpu'}, "
+            f"onnxruntime {onnxruntime.__version__}, dlib {dlib.__version__}, {kind}, "
             f"weights {weights.digest()[:16]}"
         )
+
+    def _start_networks(self, encoder: weights.Encoder) -> tuple[str, str]:
+        """Loads the networks onto the GPU, or else the CPU; returns which: its kind, and the device for people."""
+        models = (
+            graphs.detector_trunk(self._network),
+            graphs.detector_head(self._network),
+            graphs.encoder(encoder),
+        )
+        device = f"cpu, {self._threads} thread{'s' if self._threads > 1 else ''}"
+        if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+            try:
+                sessions = [self._session(model, accelerated=True) for model in models]
+            except _FAILURES as error:
+                device += f" (CUDA did not start: {error})"
+            else:
+                if all("CUDAExecutionProvider" in session.get_providers() for session in sessions):
+                    self._trunk, self._head, self._encoder = sessions
+                    return "cuda", f"cuda:0{devices.gpu_name()}"
+                device += " (CUDA did not start)"
+        self._trunk, self._head, self._encoder = [self._session(model) for model in models]
+        return "cpu", device
 
     def detect(self, tiles: Sequence[Pixels]) -> list[Detections]:
         if not tiles:
             return []
-        height, width = inputs.common_shape(tiles)
+        tiles, height, width = inputs.checked_tiles(tiles)
         if height < packed_pyramid.SMALLEST_TILE[0] or width < packed_pyramid.SMALLEST_TILE[1]:
-            return [Detections(inputs.inside([], height, width), np.zeros(0, np.float32)) for _ in tiles]
+            return [inputs.nothing() for _ in tiles]
         layout = packed_pyramid.layout(height, width)
         # One by one: a tile keeps every core busy, and a batch would only need more memory.
         return [self._detect(tile, layout) for tile in tiles]
 
     def encode(self, image: Pixels, boxes: Boxes) -> NDArray[np.float32]:
-        inputs.check_pixels(image)
+        image = inputs.checked_pixels(image)
         rectangles = [dlib.rectangle(*box) for box in inputs.whole(boxes)]
         encodings = [
             self._run(self._encoder, {"chips": np.stack(chips)}) for chips in self._chips(image, rectangles)
@@ -155,19 +171,16 @@ class OnnxEngine:
                 raise EngineError(f"dlib could not cut out a face: {error}") from error
             yield chips
 
-    def _session(self, model: bytes, *, accelerate: bool = False) -> Any:
+    def _session(self, model: bytes, *, accelerated: bool = False) -> Any:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # failures arrive as exceptions; nothing is printed
         options.intra_op_num_threads = self._threads
         # Threads that spin after their work would take the cores from the next session's, and from decoding.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if accelerate and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-            providers: list[Any] = [("CUDAExecutionProvider", _CUDA_OPTIONS), "CPUExecutionProvider"]
-            try:
-                return onnxruntime.InferenceSession(model, options, providers=providers, enable_fallback=0)
-            except _FAILURES:
-                pass
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        providers: list[Any] = ["CPUExecutionProvider"]
+        if accelerated:
+            providers.insert(0, ("CUDAExecutionProvider", _cuda_options()))
+        return onnxruntime.InferenceSession(model, options, providers=providers, enable_fallback=0)
 
     def _run(self, session: Any, feeds: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         try:
@@ -177,13 +190,16 @@ class OnnxEngine:
         return output
 
 
-_CUDA_OPTIONS = {
-    # the shapes change with every picture: trying all algorithms for each would cost more than it gains
-    "cudnn_conv_algo_search": "HEURISTIC",
-    "arena_extend_strategy": "kSameAsRequested",
-    # 10 bits of mantissa move confidences and encodings by more than all other differences together
-    "use_tf32": "0",
-}
+def _cuda_options() -> dict[str, str]:
+    options = {
+        # the shapes change with every picture: trying all algorithms for each would cost more than it gains
+        "cudnn_conv_algo_search": "HEURISTIC",
+        "arena_extend_strategy": "kSameAsRequested",
+    }
+    if tuple(int(part) for part in onnxruntime.__version__.split(".")[:2]) >= (1, 18):
+        # 10 bits of mantissa would move the numbers by more than all other differences between engines together
+        options["use_tf32"] = "0"
+    return options
 
 
 def _one_of_each(boxes: NDArray[np.int64], overlap: float, covered: float) -> list[int]:

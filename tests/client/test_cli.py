@@ -1,0 +1,254 @@
+"""The command as a person runs it: a process, its output, its words and its exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from tests.support import ROOT, daemon, environment, parameters_xml
+
+
+def pyraface(*arguments: str | Path, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pyraface.client", *map(str, arguments)],
+        cwd=cwd,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def lines_of(text: str) -> dict[str, dict[str, object]]:
+    lines = [json.loads(line) for line in text.splitlines()]
+    by_path = {Path(line["path"]).name: line for line in lines}
+    assert len(by_path) == len(lines), "an image stands twice in the output"
+    return by_path
+
+
+@pytest.fixture
+def folder(tmp_path: Path, astronaut_jpeg: bytes, astronaut: np.ndarray) -> Path:
+    """Good images, bad ones, and what is none, in directories below each other."""
+    folder = tmp_path / "photographs"
+    (folder / "2024" / "may").mkdir(parents=True)
+    (folder / "a.jpg").write_bytes(astronaut_jpeg)
+    (folder / "2024" / "b.JPEG").write_bytes(astronaut_jpeg)
+    Image.fromarray(astronaut).rotate(90).save(folder / "2024" / "may" / "c.png")
+    Image.new("RGB", (90, 60)).save(folder / "empty.png")
+    (folder / "cut.jpg").write_bytes(astronaut_jpeg[:20_000])
+    (folder / "text.jpg").write_text("no image")
+    (folder / "vanished.jpg").symlink_to(folder / "nowhere.jpg")
+    (folder / "notes.txt").write_text("not looked at")
+    (folder / ".hidden.jpg").write_bytes(astronaut_jpeg)
+    return folder
+
+
+def test_a_directory_gives_one_line_an_image_and_the_exit_status_says_that_some_failed(folder: Path) -> None:
+    done = pyraface("--servers", "auto", folder)
+    assert done.returncode == 1, done.stderr
+    assert "no server answered on the network: starting one on this machine\n" in done.stderr
+    assert "7 images, 3 faces, 3 failed" in done.stderr
+    assert "2 other files skipped" in done.stderr
+    lines = lines_of(done.stdout)
+    assert set(lines) == {"a.jpg", "b.JPEG", "c.png", "empty.png", "cut.jpg", "text.jpg", "vanished.jpg"}
+    codes = {name: line["error"]["code"] for name, line in lines.items() if "error" in line}  # type: ignore[index]
+    assert codes == {"cut.jpg": "image-truncated", "text.jpg": "not-an-image", "vanished.jpg": "unreadable"}
+    assert lines["empty.png"]["faces"] == []
+    face = lines["a.jpg"]
+    assert set(face) == {"path", "digest", "width", "height", "orientation", "faces", "server", "seconds"}
+    assert str(face["digest"]).startswith("sha256:")
+    (found,) = face["faces"]  # type: ignore[misc]
+    assert set(found) == {"box", "confidence", "level", "encoding"}
+    assert list(found["box"]) == ["left", "top", "right", "bottom"]
+    assert len(found["encoding"]) == 128
+    assert "Traceback" not in done.stderr
+
+
+def test_everything_done_is_exit_status_0_and_the_output_file_is_kept_from_harm(
+    tmp_path: Path, folder: Path
+) -> None:
+    output = tmp_path / "faces.jsonl"
+    with daemon(tmp_path) as server:
+        place = f"127.0.0.1:{server.port}"
+        done = pyraface("--servers", place, "--output", output, "--quiet", folder / "a.jpg", folder / "2024")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        kept = output.read_text()
+        assert set(lines_of(kept)) == {"a.jpg", "b.JPEG", "c.png"}
+        again = pyraface("--servers", place, "--output", output, folder / "a.jpg")
+        assert again.returncode == 2
+        assert "exists" in again.stderr
+        assert "--overwrite" in again.stderr
+        assert output.read_text() == kept
+        replaced = pyraface("--servers", place, "--output", output, "--overwrite", folder / "a.jpg")
+        assert replaced.returncode == 0
+        assert set(lines_of(output.read_text())) == {"a.jpg"}
+
+
+def test_the_client_runs_as_a_file_from_a_checkout(folder: Path, tmp_path: Path) -> None:
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "client" / "client.py"), "--servers", "auto", str(folder / "2024")],
+        cwd=tmp_path,
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(lines_of(done.stdout)) == {"b.JPEG", "c.png"}
+
+
+def test_a_module_in_the_photographs_folder_is_not_run(folder: Path) -> None:
+    for name in ("numpy", "pyraface", "logging"):
+        (folder / "2024" / f"{name}.py").write_text("raise SystemExit('a file of the folder was run')")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "client" / "client.py"), "--servers", "local", "."],
+        cwd=folder / "2024",
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "was run" not in done.stderr
+
+
+def test_names_that_are_no_text_survive(tmp_path: Path, astronaut_jpeg: bytes) -> None:
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    names = [b"\xff\xfe.jpg", "ü\n\x1b[31m.jpg".encode(), b"[bold].jpg"]
+    for name in names:
+        (folder / os.fsdecode(name)).write_bytes(astronaut_jpeg if name != names[1] else b"")
+    with daemon(tmp_path) as server:
+        done = pyraface("--servers", f"127.0.0.1:{server.port}", folder)
+    assert done.returncode == 1
+    found = {os.fsencode(json.loads(line)["path"]) for line in done.stdout.splitlines()}
+    assert found == {os.fsencode(folder) + b"/" + name for name in names}
+    assert "\x1b" not in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_without_permission_is_a_line_with_an_error(folder: Path) -> None:
+    (folder / "a.jpg").chmod(0)
+    done = pyraface("--servers", "local", folder / "a.jpg")
+    assert done.returncode == 1
+    assert lines_of(done.stdout)["a.jpg"]["error"]["code"] == "unreadable"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--servers", "127.0.0.1:1", "x.jpg"], "refused"),
+        (["--servers", "::nonsense::x", "x.jpg"], "nonsense"),
+        (["--parameters", "/no/such.xml", "x.jpg"], "/no/such.xml"),
+        (["--output", "/no/such/place.jsonl", "x.jpg"], "/no/such/place.jsonl"),
+        (["--servers", "local", "boot"], "no image in boot"),
+    ],
+)
+def test_what_cannot_be_begun_is_one_line_and_exit_status_2(arguments: list[str], says: str) -> None:
+    done = pyraface("--quiet", *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert says in done.stderr
+    assert done.stderr.startswith("pyraface: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_full_disk_stops_the_run_with_one_line(folder: Path) -> None:
+    done = pyraface("--servers", "local", "--quiet", "--output", "/dev/full", "--overwrite", folder)
+    assert done.returncode == 2
+    assert "/dev/full cannot be written: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_leaves_stops_the_run_quietly(folder: Path) -> None:
+    command = f"{sys.executable} -m pyraface.client --servers local '{folder}' | head -c 10 >/dev/null"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=ROOT, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr
+    assert "standard output cannot be written" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_keeps_what_is_done_and_leaves_no_process(
+    tmp_path: Path, astronaut_jpeg: bytes, number: signal.Signals
+) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for index in range(300):
+        (folder / f"{index}.jpg").write_bytes(astronaut_jpeg)
+    output = tmp_path / "faces.jsonl"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pyraface.client", "--servers", "local", "--output", str(output), str(folder)],
+        cwd=ROOT,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not output.exists() or output.stat().st_size < 20_000:
+        assert process.poll() is None
+        time.sleep(0.05)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert children
+    process.send_signal(number)
+    _, words = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted: " in words
+    assert "Traceback" not in words
+    assert not psutil.wait_procs(children, timeout=10)[1]
+    assert 0 < len(lines_of(output.read_text())) < 300
+
+
+def test_a_killed_client_takes_its_daemon_with_it(tmp_path: Path, astronaut_jpeg: bytes) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for index in range(200):
+        (folder / f"{index}.jpg").write_bytes(astronaut_jpeg)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pyraface.client", "--servers", "local", "--quiet", str(folder)],
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) == 2
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert not psutil.wait_procs(children, timeout=15)[1]
+
+
+def test_help_is_quick_and_imports_no_engine() -> None:
+    code = (
+        "import sys\n"
+        "from pyraface.client.client import parser\n"
+        "parser().format_help()\n"
+        "print([name for name in ('dlib', 'onnxruntime', 'face_recognition', 'onnx') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_parameters_reach_the_child_daemon(tmp_path: Path, folder: Path) -> None:
+    file = tmp_path / "mine.xml"
+    file.write_text(parameters_xml(max_pixels=1000))
+    done = pyraface("--servers", "local", "--parameters", file, folder / "a.jpg")
+    assert done.returncode == 1
+    assert lines_of(done.stdout)["a.jpg"]["error"]["code"] == "image-too-large"  # type: ignore[index]

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import ImageFile
+
+from pyraface.core.engines.dlib import DlibEngine
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+
+def test_boxes_and_encodings_are_those_of_face_recognition(
+    dlib_engine: DlibEngine, astronaut: np.ndarray
+) -> None:
+    import face_recognition
+
+    [found] = dlib_engine.detect([astronaut])
+    locations = face_recognition.face_locations(astronaut, number_of_times_to_upsample=0, model="cnn")
+    encodings = face_recognition.face_encodings(astronaut, locations)
+    assert [(top, right, bottom, left) for left, top, right, bottom in found.boxes.tolist()] == locations
+    assert len(locations) == 1
+    assert found.boxes.dtype == found.confidences.dtype == np.float32
+    assert found.confidences.tolist() == [pytest.approx(1.0625, abs=1e-3)]
+    assert np.array_equal(dlib_engine.encode(astronaut, found.boxes), np.array(encodings, np.float32))
+
+
+def test_a_box_beyond_the_edge_is_cut_off_as_face_recognition_does(
+    dlib_engine: DlibEngine, astronaut: np.ndarray
+) -> None:
+    import face_recognition
+
+    cut = np.ascontiguousarray(astronaut[75:180, 150:280])
+    [found] = dlib_engine.detect([cut])
+    locations = face_recognition.face_locations(cut, number_of_times_to_upsample=0, model="cnn")
+    assert [(top, right, bottom, left) for left, top, right, bottom in found.boxes.tolist()] == locations
+    assert 0 in locations[0]
+
+
+def test_several_tiles_give_what_each_gives_alone(dlib_engine: DlibEngine, astronaut: np.ndarray) -> None:
+    tiles = [np.ascontiguousarray(astronaut[30:180, left : left + 150]) for left in (130, 140, 300)]
+    together = dlib_engine.detect(tiles)
+    alone = [dlib_engine.detect([tile])[0] for tile in tiles]
+    assert [len(found.boxes) for found in together] == [1, 1, 0]
+    for one, other in zip(together, alone, strict=True):
+        assert np.array_equal(one.boxes, other.boxes)
+        assert np.array_equal(one.confidences, other.confidences)
+
+
+def test_the_engine_says_what_it_runs_on(dlib_engine: DlibEngine) -> None:
+    assert dlib_engine.name == "dlib"
+    assert dlib_engine.device.startswith(("cpu", "cuda:"))
+    assert dlib_engine.fingerprint.startswith("dlib ")
+    assert "weights" in dlib_engine.fingerprint
+
+
+def test_starting_leaves_pillow_strict_about_damaged_images(dlib_engine: DlibEngine) -> None:
+    """face_recognition sets ImageFile.LOAD_TRUNCATED_IMAGES as it is imported."""
+    assert dlib_engine.name == "dlib"
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is False
+
+
+@pytest.mark.parametrize(
+    ("missing", "advice"),
+    [
+        ("pkg_resources", "setuptools<81"),
+        ("face_recognition", "pip install dlib face_recognition"),
+        ("dlib", "pip install dlib face_recognition"),
+    ],
+)
+def test_what_is_not_installed_is_named_and_nothing_is_printed(missing: str, advice: str) -> None:
+    program = f"""
+import importlib.abc, sys
+
+class Missing(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == {missing!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Missing())
+from pyraface.core.engines import start
+from pyraface.core.errors import EngineError
+try:
+    start("dlib")
+except EngineError as error:
+    sys.exit(f"EngineError: {{error}}")
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ran.stderr.startswith("EngineError: ")
+    assert missing in ran.stderr
+    assert advice in ran.stderr
+    assert ran.stdout == ""

@@ -1,0 +1,102 @@
+"""The onnx engine gives what dlib gives: the same faces, boxes within a pixel, the same numbers."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pyraface.core.engines import Detections
+from pyraface.core.engines.dlib import DlibEngine
+from pyraface.core.engines.onnx import OnnxEngine
+
+Crop = Callable[[np.ndarray], np.ndarray]
+
+CROPS: dict[str, Crop] = {
+    "the portrait": lambda a: a,
+    "very wide": lambda a: a[45:175],
+    "very tall": lambda a: a[:, 160:271],
+    "odd sides": lambda a: a[3:228, 101:334],
+    "a face that fills the picture": lambda a: a[62:171, 160:270],
+    "a face cut off by the edge": lambda a: a[30:140, 120:250],
+    "narrower than a face": lambda a: a[50:190, 185:243],
+    "a large face, found at a small size": lambda a: zoomed(a[35:195, 135:295], 3.1),
+    "a larger one, found in the second column": lambda a: zoomed(a[55:180, 150:275], 5.0),
+    "three faces, each of another size": lambda a: three_faces(a),
+    "in the middle of nothing": lambda a: np.pad(a[60:175, 155:275], ((90, 70), (250, 40), (0, 0))),
+}
+
+
+def zoomed(pixels: np.ndarray, factor: float) -> np.ndarray:
+    height, width = pixels.shape[:2]
+    size = (round(width * factor), round(height * factor))
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+
+
+def three_faces(astronaut: np.ndarray) -> np.ndarray:
+    face = astronaut[40:190, 140:290]
+    canvas = np.full((340, 640, 3), 128, np.uint8)
+    canvas[:150, :150] = face
+    canvas[10:235, 160:385] = zoomed(face, 1.5)
+    canvas[20:335, 325:640] = zoomed(face, 2.1)[:, ::-1]
+    return canvas
+
+
+def check(dlib: Detections, onnx: Detections) -> None:
+    assert len(dlib.boxes) == len(onnx.boxes)
+    assert np.abs(dlib.boxes - onnx.boxes).max(initial=0) <= 1
+    assert np.abs(dlib.confidences - onnx.confidences).max(initial=0) < 1e-3
+
+
+@pytest.mark.parametrize("name", CROPS)
+def test_the_engines_agree_on_the_portrait(
+    name: str, astronaut: np.ndarray, onnx_engine: OnnxEngine, dlib_engine: DlibEngine
+) -> None:
+    picture = np.ascontiguousarray(CROPS[name](astronaut))
+    [dlib], [onnx] = dlib_engine.detect([picture]), onnx_engine.detect([picture])
+    check(dlib, onnx)
+    assert len(dlib.boxes) == (3 if "three" in name else 1)
+    distances = np.linalg.norm(
+        dlib_engine.encode(picture, dlib.boxes) - onnx_engine.encode(picture, dlib.boxes), axis=1
+    )
+    assert distances.max(initial=0) < 1e-4
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 13, 16, 17, 20])
+def test_neither_engine_fails_on_a_tiny_picture(
+    side: int, astronaut: np.ndarray, onnx_engine: OnnxEngine, dlib_engine: DlibEngine
+) -> None:
+    for shape in ((side, side), (side, 40), (40, side)):
+        picture = np.ascontiguousarray(astronaut[100 : 100 + shape[0], 200 : 200 + shape[1]])
+        [dlib], [onnx] = dlib_engine.detect([picture]), onnx_engine.detect([picture])
+        check(dlib, onnx)
+        assert len(onnx.boxes) == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "faces"),
+    [
+        ("dlib_faces/2007_007763.jpg", 0),
+        ("dlib_faces/2008_001009.jpg", 2),
+        ("dlib_faces/2008_002506.jpg", 3),
+        ("compreface_samples/011_3.jpg", 2),
+        ("deepface_pairs/images/img62.jpg", 2),
+    ],
+)
+def test_the_engines_agree_on_photographs(
+    file: str, faces: int, photos: Path, onnx_engine: OnnxEngine, dlib_engine: DlibEngine
+) -> None:
+    photograph = Image.open(io.BytesIO((photos / file).read_bytes())).convert("RGB")
+    photograph.thumbnail((480, 480))
+    picture = np.asarray(photograph)
+    [dlib], [onnx] = dlib_engine.detect([picture]), onnx_engine.detect([picture])
+    check(dlib, onnx)
+    assert len(dlib.boxes) == faces
+    distances = np.linalg.norm(
+        dlib_engine.encode(picture, dlib.boxes) - onnx_engine.encode(picture, dlib.boxes), axis=1
+    )
+    assert distances.max(initial=0) < 1e-4

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pyraface.core.faces import ENCODING_LENGTH, Faces
+
+ARRAYS = ("boxes", "confidences", "levels", "encodings")
+
+
+def faces(n: int, start: int = 0) -> Faces:
+    """n faces that differ in every array; face i has the confidence start + i."""
+    number = np.arange(start, start + n, dtype=np.float32)
+    return Faces(
+        np.stack([number, number, number + 1, number + 1], axis=1).reshape(n, 4),
+        number,
+        number.astype(np.int32),
+        np.repeat(number, ENCODING_LENGTH).reshape(n, ENCODING_LENGTH),
+    )
+
+
+def assert_same(found: Faces, expected: Faces) -> None:
+    for name in ARRAYS:
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+@pytest.mark.parametrize("empty", [Faces.empty(), Faces.concatenate([]), faces(3)[np.zeros(3, np.bool_)]])
+def test_no_faces_have_arrays_of_length_0(empty: Faces) -> None:
+    assert len(empty) == 0
+    assert [getattr(empty, name).shape for name in ARRAYS] == [(0, 4), (0,), (0,), (0, 128)]
+    assert empty.encoded.shape == (0,)
+    assert empty.encoded.dtype == np.bool_
+
+
+WRONG: dict[str, tuple[str, Any, str]] = {
+    "boxes of 3 columns": (
+        "boxes",
+        np.zeros((2, 3), np.float32),
+        r"float32 of shape \(2, 4\), not float32 of shape \(2, 3\)",
+    ),
+    "boxes in one row": (
+        "boxes",
+        np.zeros(4, np.float32),
+        r"float32 of shape \(4, 4\), not float32 of shape \(4,\)",
+    ),
+    "boxes of float64": ("boxes", np.zeros((2, 4)), "float32 .*not float64"),
+    "boxes big-endian": ("boxes", np.zeros((2, 4), ">f4"), "float32 .*not >f4"),
+    "too many confidences": ("confidences", np.zeros(3, np.float32), r"shape \(2,\), not .*\(3,\)"),
+    "confidences in a column": ("confidences", np.zeros((2, 1), np.float32), r"shape \(2,\), not .*\(2, 1\)"),
+    "levels of int64": ("levels", np.zeros(2, np.int64), "int32 .*not int64"),
+    "no levels": ("levels", np.zeros(0, np.int32), r"shape \(2,\), not .*\(0,\)"),
+    "short encodings": ("encodings", np.zeros((2, 127), np.float32), r"shape \(2, 128\), not .*\(2, 127\)"),
+}
+
+
+@pytest.mark.parametrize(("name", "array", "message"), WRONG.values(), ids=WRONG)
+def test_arrays_that_do_not_belong_together_are_named_with_expected_and_actual(
+    name: str, array: Any, message: str
+) -> None:
+    arrays = {one: getattr(faces(2), one) for one in ARRAYS}
+    with pytest.raises(ValueError, match=message) as caught:
+        Faces(**{**arrays, name: array})
+    if name != "boxes":
+        assert str(caught.value).startswith(name)
+
+
+PICKS: dict[str, tuple[Any, list[int]]] = {
+    "mask": (np.array([True, False, True]), [0, 2]),
+    "mask of none": (np.zeros(3, np.bool_), []),
+    "indices in another order": (np.array([2, 0]), [2, 0]),
+    "no indices": (np.array([], np.intp), []),
+    "slice": (slice(1, None), [1, 2]),
+}
+
+
+@pytest.mark.parametrize(("index", "expected"), PICKS.values(), ids=PICKS)
+def test_a_mask_indices_or_a_slice_pick_faces_in_their_order(index: Any, expected: list[int]) -> None:
+    found = faces(3)[index]
+    assert_same(found, Faces.concatenate([faces(1, i) for i in expected]))
+
+
+@pytest.mark.parametrize("sizes", [[0], [0, 0], [2, 0, 3], [1, 4]])
+def test_faces_of_several_parts_stay_in_their_order(sizes: list[int]) -> None:
+    starts = np.cumsum([0, *sizes])
+    parts = [faces(n, int(start)) for n, start in zip(sizes, starts, strict=False)]
+    assert_same(Faces.concatenate(parts), faces(sum(sizes)))
+
+
+def test_detected_faces_have_a_level_and_no_encodings_yet() -> None:
+    one = faces(2)
+    found = Faces.detected(one.boxes, one.confidences, level=3)
+    assert found.levels.tolist() == [3, 3]
+    assert found.encoded.tolist() == [False, False]
+
+
+def test_encodings_are_added_to_a_copy() -> None:
+    one = faces(2)
+    found = Faces.detected(one.boxes, one.confidences, level=0)
+    encodings = np.stack([np.full(128, np.nan), np.ones(128)]).astype(np.float32)
+    assert found.with_encodings(encodings).encoded.tolist() == [False, True]
+    assert found.encoded.tolist() == [False, False]
+    with pytest.raises(ValueError, match="encodings"):
+        found.with_encodings(encodings[:1])

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from PIL import Image
+
+from pyraface.core import scaling
+
+side = st.integers(1, 60_000)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "budget", "most", "expected"),
+    [
+        (1, 1, 1, 1, 1),
+        (600, 400, 240_000, 4, 1),
+        (1200, 800, 240_000, 4, 0.5),
+        (300, 200, 240_000, 4, 2),
+        (30, 20, 240_000, 4, 4),
+        (600, 400, 240_000 * 16, 4, 4),
+        (1, 60_000, 256, 4, 256 / 60_000),
+    ],
+)
+def test_a_picture_is_zoomed_to_the_budget_and_no_further_than_allowed(
+    width: int, height: int, budget: int, most: float, expected: float
+) -> None:
+    assert scaling.zoom(width, height, budget=budget, most=most) == pytest.approx(expected)
+    assert scaling.zoom(height, width, budget=budget, most=most) == pytest.approx(expected)
+
+
+@given(side, side, st.integers(256, 10_000_000), st.sampled_from([1.0, 2.0, 4.0, 16.0]))
+def test_the_budget_is_never_exceeded_and_the_aspect_kept_within_a_pixel(
+    width: int, height: int, budget: int, most: float
+) -> None:
+    factor = scaling.zoom(width, height, budget=budget, most=most)
+    zoomed = scaling.zoomed_size(width, height, factor)
+    assert min(zoomed) >= 1
+    assert zoomed[0] * zoomed[1] <= budget
+    assert abs(zoomed[0] - width * factor) <= 1
+    assert abs(zoomed[1] - height * factor) <= 1
+    assert factor <= most
+
+
+@given(st.integers(300, 60_000), st.integers(300, 60_000), st.sampled_from([1.0, 2.0, 4.0]))
+def test_the_budget_is_used_up_unless_the_picture_would_grow_blurry(
+    width: int, height: int, most: float
+) -> None:
+    budget = 3_840_000
+    factor = scaling.zoom(width, height, budget=budget, most=most)
+    zoomed = scaling.zoomed_size(width, height, factor)
+    assert factor == most or (zoomed[0] + 1) * (zoomed[1] + 1) > budget
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000))
+@example(11, 15)
+def test_a_size_that_comes_out_whole_stays_whole(width: int, wanted: int) -> None:
+    assert scaling.zoomed_size(width, 1, wanted / width)[0] == wanted
+
+
+def picture(height: int, width: int) -> Image.Image:
+    """Red grows to the right, green downwards: where a pixel of a part came from can be read off it."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[..., 0] = np.arange(width)
+    pixels[..., 1] = np.arange(height)[:, None]
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize("box", [(0, 0, 60, 40), (10, 5, 11, 6), (10, 5, 30, 35), (59, 39, 60, 40)])
+def test_a_part_is_cut_out_where_the_box_says(box: tuple[int, int, int, int]) -> None:
+    left, top, right, bottom = box
+    found = scaling.resample(picture(40, 60), box, (right - left, bottom - top))
+    assert (found.shape, found.dtype) == ((bottom - top, right - left, 3), np.uint8)
+    np.testing.assert_array_equal(found[..., 0], np.tile(np.arange(left, right), (bottom - top, 1)))
+    np.testing.assert_array_equal(found[..., 1], np.tile(np.arange(top, bottom)[:, None], (1, right - left)))
+
+
+@pytest.mark.parametrize("size", [(80, 30), (20, 90), (1, 1), (7, 200)])
+def test_a_part_is_zoomed_to_the_size_wanted_and_stays_upright(size: tuple[int, int]) -> None:
+    found = scaling.resample(picture(40, 60), (10, 5, 50, 35), size)
+    assert found.shape == (size[1], size[0], 3)
+    # a pixel's centre comes from the same place of the part, but for the filter's reach at the edges
+    expected_red = 10 + (np.arange(size[0]) + 0.5) * 40 / size[0] - 0.5
+    expected_green = 5 + (np.arange(size[1]) + 0.5) * 30 / size[1] - 0.5
+    np.testing.assert_allclose(found[..., 0], np.tile(expected_red, (size[1], 1)), atol=2.5)
+    np.testing.assert_allclose(found[..., 1], np.tile(expected_green[:, None], (1, size[0])), atol=2.5)
+
+
+def test_a_tile_shows_what_the_whole_picture_zoomed_shows_there(astronaut: np.ndarray) -> None:
+    image = Image.fromarray(astronaut)
+    whole = scaling.resample(image, (0, 0, 512, 512), (1024, 1024))
+    np.testing.assert_array_equal(
+        scaling.resample(image, (100, 200, 228, 264), (256, 128)), whole[400:528, 200:456]
+    )
+
+
+def test_it_is_zoomed_in_one_step_that_averages_every_pixel() -> None:
+    # a chequerboard of single pixels is even grey when every one of them counts
+    pixels = ((np.indices((256, 256)).sum(axis=0) % 2) * 255).astype(np.uint8)
+    board = Image.fromarray(np.repeat(pixels[..., None], 3, axis=2))
+    found = scaling.resample(board, (0, 0, 256, 256), (32, 32)).astype(int)
+    assert abs(found[2:-2, 2:-2] - 127.5).max() <= 2
+
+
+def test_detail_survives_that_two_steps_would_lose(astronaut: np.ndarray) -> None:
+    image = Image.fromarray(astronaut)
+    once = scaling.resample(image, (0, 0, 512, 512), (400, 400)).astype(float)
+    small = Image.fromarray(scaling.resample(image, (0, 0, 512, 512), (200, 200)))
+    twice = scaling.resample(small, (0, 0, 200, 200), (400, 400)).astype(float)
+    assert np.abs(np.diff(once, axis=1)).mean() > 1.2 * np.abs(np.diff(twice, axis=1)).mean()

@@ -1,0 +1,514 @@
+"""A real daemon process, and clients that behave, misbehave and disappear."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgpack
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from pyraface.core import parameters, wire
+from pyraface.core.errors import ErrorCode
+from pyraface.core.messages import (
+    Cancel,
+    Closing,
+    Detect,
+    Draining,
+    Failed,
+    Found,
+    Hello,
+    Message,
+    Ping,
+    Pong,
+    Welcome,
+)
+from pyraface.core.pipeline import Pipeline
+from tests.support import (
+    ROOT,
+    DaemonProcess,
+    Peer,
+    daemon,
+    environment,
+    parameters_xml,
+    run,
+)
+
+SLOW = {"height": 700, "width": 1000}
+"""With the dlib engine on a CPU, such a tile takes several seconds."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    """One daemon for all tests that leave it as they found it."""
+    with daemon(
+        tmp_path_factory.mktemp("server"),
+        "--engine",
+        "onnx",
+        max_frame_bytes=1 << 20,
+        max_pixels=4_000_000,
+        handshake_timeout=0.5,
+        frame_timeout=0.5,
+        max_connections=8,
+    ) as process:
+        yield process
+
+
+async def detects(peer: Peer, image: bytes, id: int = 1) -> Message | None:
+    peer.send(Detect(id, image))
+    return await peer.next()
+
+
+def good_client_is_served(server: DaemonProcess, image: bytes) -> None:
+    async def talk() -> None:
+        peer, _ = await Peer.welcomed(server.port)
+        answer = await detects(peer, image)
+        assert isinstance(answer, Found)
+        assert len(answer.faces) == 1
+        await peer.close()
+
+    run(talk())
+
+
+def framed(payload: bytes) -> bytes:
+    return struct.pack(">I", len(payload)) + payload
+
+
+def packed(**fields: object) -> bytes:
+    return framed(msgpack.packb(fields))
+
+
+HELLO = wire.encode(Hello((1,), "test"))
+
+
+def test_the_faces_are_those_the_pipeline_finds(server: DaemonProcess, astronaut_jpeg: bytes) -> None:
+    expected = Pipeline(parameters.parse(parameters_xml().encode()), "onnx").detect(astronaut_jpeg)
+
+    async def talk() -> Found:
+        peer, welcome = await Peer.welcomed(server.port)
+        assert welcome.engine == "onnx"
+        assert welcome.credits == 4
+        answer = await detects(peer, astronaut_jpeg)
+        await peer.close()
+        assert isinstance(answer, Found)
+        return answer
+
+    answer = run(talk())
+    assert (answer.width, answer.height, answer.orientation) == (512, 512, 1)
+    assert len(expected) == 1
+    np.testing.assert_array_equal(answer.faces.boxes, expected.boxes)
+    np.testing.assert_allclose(answer.faces.encodings, expected.encodings, atol=1e-5)
+    left, top, right, bottom = answer.faces.boxes[0]
+    assert left < 225 < right  # her nose is at (225, 125)
+    assert top < 125 < bottom
+
+
+def _png(width: int, height: int) -> bytes:
+    stream = io.BytesIO()
+    Image.new("1", (width, height)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("image", "code"),
+    [
+        (b"", ErrorCode.NOT_AN_IMAGE),
+        (b"\x00" * 100, ErrorCode.NOT_AN_IMAGE),
+        (b"this is no photograph", ErrorCode.NOT_AN_IMAGE),
+        (_png(4000, 4000), ErrorCode.IMAGE_TOO_LARGE),
+    ],
+)
+def test_what_is_no_image_gets_a_code_and_the_connection_goes_on(
+    server: DaemonProcess, astronaut_jpeg: bytes, image: bytes, code: ErrorCode
+) -> None:
+    async def talk() -> None:
+        peer, _ = await Peer.welcomed(server.port)
+        answer = await detects(peer, image, id=7)
+        assert isinstance(answer, Failed)
+        assert (answer.id, answer.code) == (7, code)
+        assert answer.message
+        truncated = await detects(peer, astronaut_jpeg[: len(astronaut_jpeg) // 2], id=8)
+        assert isinstance(truncated, Failed)
+        assert truncated.code is ErrorCode.IMAGE_TRUNCATED
+        assert isinstance(await detects(peer, astronaut_jpeg, id=9), Found)
+        await peer.close()
+
+    run(talk())
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        pytest.param(b"\xff\xff\xff\xff", ErrorCode.FRAME_TOO_LARGE, id="a length of 4 GiB"),
+        pytest.param(b"GET / HTTP/1.1\r\n\r\n", ErrorCode.FRAME_TOO_LARGE, id="HTTP"),
+        pytest.param(framed(b"\xc1garbage"), ErrorCode.MALFORMED_FRAME, id="garbage"),
+        pytest.param(framed(b""), ErrorCode.MALFORMED_FRAME, id="an empty frame"),
+        pytest.param(framed(b"\x91" * 5000 + b"\x90"), ErrorCode.MALFORMED_FRAME, id="deep nesting"),
+        pytest.param(packed(type="nonsense"), ErrorCode.UNKNOWN_MESSAGE, id="an unknown message"),
+        pytest.param(packed(type="hello", versions=[1]), ErrorCode.BAD_FIELD, id="a missing field"),
+        pytest.param(
+            packed(type="hello", versions=[1], client="x", more=1), ErrorCode.BAD_FIELD, id="an extra field"
+        ),
+        pytest.param(packed(type="hello", versions=[99], client="x"), ErrorCode.WRONG_VERSION, id="version"),
+        pytest.param(packed(type="ping", id=1), ErrorCode.UNEXPECTED_MESSAGE, id="ping before hello"),
+        pytest.param(HELLO + HELLO, ErrorCode.UNEXPECTED_MESSAGE, id="hello twice"),
+        pytest.param(HELLO + packed(type="detect", id=-1, image=b""), ErrorCode.BAD_FIELD, id="negative id"),
+        pytest.param(HELLO + packed(type="pong", id=1), ErrorCode.UNEXPECTED_MESSAGE, id="a server's word"),
+        pytest.param(HELLO[:9], ErrorCode.TIMED_OUT, id="half a hello"),
+        pytest.param(b"", ErrorCode.TIMED_OUT, id="nothing"),
+        pytest.param(HELLO + b"\x00\x00", ErrorCode.TIMED_OUT, id="half a length, after welcome"),
+    ],
+)
+def test_a_broken_protocol_ends_that_connection_with_its_code_and_no_other(
+    server: DaemonProcess, astronaut_jpeg: bytes, data: bytes, code: ErrorCode
+) -> None:
+    async def talk() -> None:
+        good, _ = await Peer.welcomed(server.port)
+        bad = await Peer.connect(server.port)
+        bad.writer.write(data)
+        words = await bad.next()
+        if isinstance(words, Welcome):
+            words = await bad.next()
+        assert isinstance(words, Closing)
+        assert words.code is code
+        assert words.message
+        assert await bad.next() is None
+        await bad.close()
+        assert isinstance(await detects(good, astronaut_jpeg), Found)
+        await good.close()
+
+    run(talk())
+
+
+def test_an_image_sent_byte_by_byte_is_an_image(server: DaemonProcess) -> None:
+    async def talk() -> None:
+        peer, _ = await Peer.welcomed(server.port)
+        for byte in wire.encode(Detect(1, _png(10, 10))):
+            peer.writer.write(bytes([byte]))
+            await peer.writer.drain()
+        answer = await peer.next()
+        assert isinstance(answer, Found)
+        assert len(answer.faces) == 0
+        await peer.close()
+
+    run(talk())
+
+
+def test_more_requests_than_credits_are_answered_as_busy(
+    server: DaemonProcess, astronaut_jpeg: bytes
+) -> None:
+    async def talk() -> None:
+        peer, welcome = await Peer.welcomed(server.port)
+        for id in range(welcome.credits + 2):
+            peer.send(Detect(id, astronaut_jpeg))
+        answers = [await peer.next() for _ in range(welcome.credits + 2)]
+        busy = [answer for answer in answers if isinstance(answer, Failed)]
+        assert {answer.code for answer in busy} == {ErrorCode.BUSY}
+        assert {answer.id for answer in busy} == {4, 5}
+        assert all(answer.elsewhere for answer in busy)
+        assert sorted(answer.id for answer in answers if isinstance(answer, Found)) == [0, 1, 2, 3]
+        await peer.close()
+
+    run(talk())
+
+
+def test_an_id_in_use_ends_the_connection(server: DaemonProcess, astronaut_jpeg: bytes) -> None:
+    async def talk() -> None:
+        peer, _ = await Peer.welcomed(server.port)
+        peer.send(Detect(1, astronaut_jpeg))
+        peer.send(Detect(1, astronaut_jpeg))
+        words = await peer.next()
+        assert isinstance(words, Closing)
+        assert words.code is ErrorCode.BAD_FIELD
+        await peer.close()
+
+    run(talk())
+    good_client_is_served(server, astronaut_jpeg)
+
+
+def test_one_connection_too_many_is_told_so(server: DaemonProcess, astronaut_jpeg: bytes) -> None:
+    async def talk() -> None:
+        peers = [(await Peer.welcomed(server.port))[0] for _ in range(8)]
+        late = await Peer.connect(server.port)
+        words = await late.next()
+        assert isinstance(words, Closing)
+        assert words.code is ErrorCode.TOO_MANY_CONNECTIONS
+        for peer in [late, *peers]:
+            await peer.close()
+
+    run(talk())
+    good_client_is_served(server, astronaut_jpeg)
+
+
+def test_a_client_that_leaves_without_its_answers_disturbs_nobody(
+    server: DaemonProcess, astronaut_jpeg: bytes
+) -> None:
+    async def talk() -> None:
+        for _ in range(5):
+            peer, _ = await Peer.welcomed(server.port)
+            for id in range(4):
+                peer.send(Detect(id, astronaut_jpeg))
+            peer.writer.transport.abort()
+
+    run(talk())
+    good_client_is_served(server, astronaut_jpeg)
+    assert "Traceback" not in server.said
+
+
+@pytest.fixture(scope="module")
+def slow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    """One that takes several seconds an image, holding its own interpreter's lock all the while."""
+    with daemon(tmp_path_factory.mktemp("slow"), "--engine", "dlib", **SLOW) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def large_jpeg(astronaut: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(astronaut).resize((1000, 1000)).save(stream, "JPEG")
+    return stream.getvalue()
+
+
+def test_pings_are_answered_at_once_while_a_detection_takes_seconds(
+    slow_server: DaemonProcess, large_jpeg: bytes
+) -> None:
+    async def talk() -> None:
+        peer, _ = await Peer.welcomed(slow_server.port)
+        started = time.perf_counter()
+        peer.send(Detect(1000, large_jpeg))
+        delays: list[float] = []
+        while True:
+            sent = time.perf_counter()
+            peer.send(Ping(len(delays)))
+            answer = await peer.next()
+            if isinstance(answer, Found):
+                break
+            assert isinstance(answer, Pong)
+            delays.append(time.perf_counter() - sent)
+            await asyncio.sleep(0.05)
+        assert time.perf_counter() - started > 2, "the detection was too quick to prove anything"
+        assert len(delays) > 20
+        assert max(delays) < 0.05, f"slowest ping: {max(delays):.3f} s"
+        assert len(answer.faces) == 1
+        await peer.close()
+
+    run(talk())
+
+
+def test_a_cancelled_request_is_answered_as_cancelled_without_the_work(
+    slow_server: DaemonProcess, large_jpeg: bytes
+) -> None:
+    async def talk() -> None:
+        peer, _ = await Peer.welcomed(slow_server.port)
+        for id in range(4):
+            peer.send(Detect(id, large_jpeg))
+        await asyncio.sleep(0.3)
+        started = time.perf_counter()
+        for id in (1, 2, 3):
+            peer.send(Cancel(id))
+        answers = {answer.id: answer for answer in [await peer.next() for _ in range(4)]}  # type: ignore[union-attr]
+        assert time.perf_counter() - started < 15
+        assert isinstance(answers[0], Found)
+        for id in (1, 2, 3):
+            answer = answers[id]
+            assert isinstance(answer, Failed)
+            assert answer.code is ErrorCode.CANCELLED
+        await peer.close()
+
+    run(talk())
+
+
+def test_a_killed_executor_is_replaced_and_its_image_done_after_all(
+    slow_server: DaemonProcess, large_jpeg: bytes
+) -> None:
+    async def talk() -> None:
+        peer, _ = await Peer.welcomed(slow_server.port)
+        peer.send(Detect(1, large_jpeg))
+        await asyncio.sleep(1)
+        slow_server.worker.kill()
+        answer = await peer.next()
+        assert isinstance(answer, Found)
+        assert len(answer.faces) == 1
+        await peer.close()
+
+    run(talk())
+
+
+def test_an_image_that_takes_two_executors_with_it_is_an_error_and_the_others_are_done(
+    slow_server: DaemonProcess, large_jpeg: bytes, astronaut_jpeg: bytes
+) -> None:
+    async def talk() -> None:
+        peer, _ = await Peer.welcomed(slow_server.port)
+        peer.send(Detect(1, large_jpeg))
+        peer.send(Detect(2, astronaut_jpeg))
+        for _ in range(2):
+            worker = slow_server.worker
+            await asyncio.sleep(0.2)
+            # wait until it works on the image: its processor time grows
+            before = sum(worker.cpu_times()[:2])
+            while sum(worker.cpu_times()[:2]) - before < 1 or not _ready_again(slow_server):
+                await asyncio.sleep(0.05)
+            worker.kill()
+            worker.wait(10)
+        answers = {answer.id: answer for answer in [await peer.next(), await peer.next()]}  # type: ignore[union-attr]
+        lost = answers[1]
+        assert isinstance(lost, Failed)
+        assert lost.code is ErrorCode.EXECUTOR_LOST
+        assert isinstance(answers[2], Found)
+        await peer.close()
+
+    run(talk())
+
+
+def _ready_again(server: DaemonProcess) -> bool:
+    return server.said.count("runs again") == server.said.count("faces ended")
+
+
+def test_an_image_over_the_time_limit_is_answered_and_the_next_one_done(
+    tmp_path: Path, large_jpeg: bytes
+) -> None:
+    with daemon(tmp_path, "--engine", "dlib", image_timeout=1.5, **SLOW) as server:
+
+        async def talk() -> None:
+            peer, _ = await Peer.welcomed(server.port)
+            peer.send(Detect(1, large_jpeg))
+            peer.send(Detect(2, _png(100, 80)))
+            first = await peer.next()
+            assert isinstance(first, Failed)
+            assert (first.id, first.code) == (1, ErrorCode.TOO_SLOW)
+            assert "image_timeout" in first.message
+            second = await peer.next()
+            assert isinstance(second, Found)
+            await peer.close()
+
+        run(talk())
+
+
+def test_sigterm_finishes_what_is_in_flight_and_exits_with_0(tmp_path: Path, large_jpeg: bytes) -> None:
+    with daemon(tmp_path, "--engine", "dlib", **SLOW) as server:
+
+        async def talk() -> None:
+            peer, _ = await Peer.welcomed(server.port)
+            peer.send(Detect(1, large_jpeg))
+            peer.send(Detect(2, _png(30, 30)))
+            await asyncio.sleep(0.5)
+            server.process.terminate()
+            assert isinstance(await peer.next(), Draining)
+            peer.send(Detect(3, large_jpeg))
+            refused = await peer.next()
+            assert isinstance(refused, Failed)
+            assert (refused.id, refused.code, refused.elsewhere) == (3, ErrorCode.DRAINING, True)
+            with pytest.raises(ConnectionError):
+                await Peer.connect(server.port)
+            answers = [await peer.next(), await peer.next()]
+            assert all(isinstance(answer, Found) for answer in answers)
+            assert await peer.next() is None
+            await peer.close()
+
+        run(talk())
+        assert server.stop() == 0
+        assert "Traceback" not in server.said
+
+
+def test_a_second_signal_ends_it_without_waiting(tmp_path: Path, large_jpeg: bytes) -> None:
+    with daemon(tmp_path, "--engine", "dlib", height=1000, width=2000, upsample=1) as server:
+
+        async def talk() -> None:
+            peer, _ = await Peer.welcomed(server.port)
+            peer.send(Detect(1, large_jpeg))
+            await asyncio.sleep(0.5)
+            server.process.send_signal(signal.SIGINT)
+            assert isinstance(await peer.next(), Draining)
+            server.process.send_signal(signal.SIGINT)
+            started = time.monotonic()
+            words = await peer.next()
+            assert isinstance(words, Failed)
+            assert words.code is ErrorCode.DRAINING
+            assert await peer.next() is None
+            assert time.monotonic() - started < 3
+            await peer.close()
+
+        run(talk())
+        assert server.stop() == 0
+
+
+def test_the_executor_ends_with_a_killed_daemon(tmp_path: Path) -> None:
+    with daemon(tmp_path, "--engine", "onnx") as server:
+        worker = server.worker
+        server.stop(signal.SIGKILL)
+        worker.wait(10)
+        assert not psutil.pid_exists(worker.pid)
+
+
+def test_the_end_of_standard_input_stops_it_where_that_was_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "parameters.xml"
+    file.write_text(parameters_xml())
+    command = [sys.executable, "-m", "pyraface.daemon", "--parameters", str(file), "--host", "127.0.0.1"]
+    process = subprocess.Popen(
+        [*command, "--port", "0", "--no-beacon", "--stop-at-eof"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    assert process.stdin is not None
+    while b"ready on" not in process.stderr.readline():
+        assert process.poll() is None
+    process.stdin.close()
+    assert process.wait(20) == 0
+    process.stderr.close()
+
+
+def fails(*arguments: str, **variables: str) -> str:
+    """The one line of a daemon that cannot start."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pyraface.daemon", "--host", "127.0.0.1", "--no-beacon", *arguments],
+        cwd=ROOT,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if "WARNING" not in line]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def test_a_port_in_use_is_one_clear_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = fails("--port", str(port))
+    assert str(port) in line
+    assert "--port" in line
+
+
+def test_wrong_parameters_are_one_clear_line(tmp_path: Path) -> None:
+    file = tmp_path / "mine.xml"
+    file.write_text(parameters_xml(height=-3))
+    line = fails("--parameters", str(file), "--port", "0")
+    assert "mine.xml" in line
+    assert "height" in line
+    assert "-3" in line
+
+
+def test_missing_weights_are_one_clear_line(tmp_path: Path) -> None:
+    package = tmp_path / "face_recognition_models"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    variables = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    line = fails("--port", "0", "--engine", "onnx", **variables)
+    assert "face_recognition_models" in line

@@ -1,0 +1,193 @@
+"""Real daemons as processes, and what tests need to talk to them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+
+from pyraface.core import wire
+from pyraface.core.messages import PROTOCOL_VERSIONS, Hello, Message, Welcome
+
+ROOT = Path(__file__).resolve().parent.parent
+
+T = TypeVar("T")
+
+READY = re.compile(rb"ready on (\S+):(\d+): (\S+) on ")
+
+
+def parameters_xml(**changes: object) -> str:
+    """Returns a parameters.xml confined to loopback, with small tiles; `changes` name elements: image_timeout=1."""
+    sections: dict[str, dict[str, object]] = {
+        "tiled_detect_params": {"upsample": 0, "height": 400, "width": 500, "levels": 1},
+        "ports": {"server_port_image_handle": 5000, "server_port_ip_disc": 5001},
+        "timeout": {
+            "connect_timeout": 5,
+            "read_timeout": 60,
+            "handshake_timeout": 10,
+            "frame_timeout": 60,
+            "image_timeout": 120,
+            "drain_timeout": 150,
+        },
+        "images": {"max_pixels": 120_000_000},
+        "daemon": {
+            "max_frame_bytes": 134217728,
+            "max_connections": 64,
+            "credits": 4,
+            "queue": 64,
+            "decoding_threads": 2,
+        },
+        "beacon": {"interval": 5, "interfaces": "lo", "name": ""},
+    }
+    for name, value in changes.items():
+        section = next(section for section in sections.values() if name in section)
+        section[name] = value
+    body = "".join(
+        f"<{section}>{''.join(f'<{name}>{value}</{name}>' for name, value in values.items())}</{section}>"
+        for section, values in sections.items()
+    )
+    return f"<params>{body}</params>"
+
+
+def free_udp_port() -> int:
+    """Returns a UDP port that nobody uses, so that servers of other people and tests are not heard."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+class DaemonProcess:
+    """A running `python -m pyraface.daemon`."""
+
+    def __init__(self, folder: Path, arguments: list[str], *, prefix: tuple[str, ...] = ()) -> None:
+        self.log = folder / f"daemon-{time.monotonic_ns()}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*prefix, sys.executable, "-m", "pyraface.daemon", *arguments], stderr=log, cwd=ROOT
+            )
+        self.host, self.port, self.engine = self._ready()
+
+    def _ready(self) -> tuple[str, int, str]:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            found = READY.search(self.log.read_bytes())
+            if found:
+                return found[1].decode(), int(found[2]), found[3].decode()
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.02)
+        raise AssertionError(f"the daemon did not become ready: {self.log.read_text()}")
+
+    @property
+    def said(self) -> str:
+        """Its log so far."""
+        return self.log.read_text()
+
+    @property
+    def worker(self) -> psutil.Process:
+        """The process that finds faces."""
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            for child in psutil.Process(self.process.pid).children(recursive=True):
+                if "pyraface.daemon.worker" in child.cmdline():
+                    return child
+            time.sleep(0.01)
+        raise AssertionError("the daemon has no worker")
+
+    def stop(self, number: int = signal.SIGTERM, timeout: float = 30) -> int:
+        """Sends a signal and returns the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"the daemon did not stop: {self.said}") from None
+
+
+@contextmanager
+def daemon(folder: Path, *arguments: str, beacon: bool = False, **changes: object) -> Iterator[DaemonProcess]:
+    """A daemon on loopback at a free port, with parameters changed by name; ended at the end, whatever happens."""
+    file = folder / f"parameters-{time.monotonic_ns()}.xml"
+    file.write_text(parameters_xml(**changes))
+    address = [] if beacon else ["--no-beacon"]
+    process = DaemonProcess(
+        folder, ["--parameters", str(file), "--host", "127.0.0.1", "--port", "0", *address, *arguments]
+    )
+    try:
+        yield process
+    finally:
+        children = psutil.Process(process.process.pid).children() if process.process.poll() is None else []
+        if process.process.poll() is None:
+            process.process.kill()
+        process.process.wait()
+        _, alive = psutil.wait_procs(children, timeout=10)
+        assert not alive, "the worker outlived its daemon"
+
+
+class Peer:
+    """A client made of nothing but the codec: it can say what a good client never would."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.codec = wire.Codec(max_frame_bytes=2**31)
+
+    @classmethod
+    async def connect(cls, port: int, host: str = "127.0.0.1") -> Peer:
+        return cls(*await asyncio.open_connection(host, port))
+
+    @classmethod
+    async def welcomed(cls, port: int) -> tuple[Peer, Welcome]:
+        peer = await cls.connect(port)
+        peer.send(Hello(PROTOCOL_VERSIONS, "test"))
+        welcome = await peer.next()
+        assert isinstance(welcome, Welcome)
+        return peer, welcome
+
+    def send(self, message: Message) -> None:
+        self.writer.write(wire.encode(message))
+
+    async def next(self, timeout: float = 60) -> Message | None:
+        """The next message; None at the end of the connection."""
+        while (message := self.codec.next_message()) is None:
+            assert self.codec.error is None, self.codec.error
+            data = await asyncio.wait_for(self.reader.read(1 << 16), timeout)
+            if not data:
+                return None
+            self.codec.receive_data(data)
+        return message
+
+    async def close(self) -> None:
+        self.writer.close()
+        try:
+            await self.writer.wait_closed()
+        except OSError:
+            return
+
+
+def run(work: Awaitable[T], timeout: float = 120) -> T:
+    """Runs a coroutine, never for ever."""
+
+    async def bounded() -> T:
+        return await asyncio.wait_for(work, timeout)
+
+    return asyncio.run(bounded())
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment for a subprocess that imports this checkout."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), **more}

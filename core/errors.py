@@ -25,7 +25,8 @@ from enum import Enum
 class ErrorCode(str, Enum):
     """Why a request was not answered with faces, or why a connection ends. The value is what travels.
 
-    `elsewhere` tells whether the same request may succeed at another server: False means the image is to blame.
+    `elsewhere` tells whether the same request may succeed at another server. Where it is False, another would say the
+    same, or nobody waits for the answer.
     """
 
     # the image

@@ -46,7 +46,8 @@ class Worker:
         self._channel = channel
         self._pipeline = pipeline
         parameters = pipeline.parameters
-        self._codec = wire.Codec(max_frame_bytes=parameters.daemon.max_frame_bytes)
+        # the daemon has checked the client's frame; its own may be longer by the bytes of a larger id
+        self._codec = wire.Codec(max_frame_bytes=parameters.daemon.max_frame_bytes + 64)
         self._decoders = ThreadPoolExecutor(parameters.daemon.decoding_threads, "decode")
         self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
         self._cancelled: set[int] = set()

@@ -9,10 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 from skimage import data
 
 from tests.support import free_udp_port, parameters_xml
+
+# how long an example takes says nothing on a machine that others use too
+settings.register_profile("pyraface", deadline=None)
+settings.load_profile("pyraface")
 
 ROOT = Path(__file__).resolve().parent.parent
 

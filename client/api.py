@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import logging
 import os
+import stat
 from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -111,7 +113,9 @@ class Client:
             digest = await asyncio.to_thread(_digest, data)
         else:
             try:
-                data, digest = await asyncio.to_thread(_read, path)
+                data, digest = await asyncio.to_thread(_read, path, self._parameters.daemon.max_frame_bytes)
+            except OverflowError as error:
+                return Result(path, error=(ErrorCode.FRAME_TOO_LARGE, str(error)))
             except OSError as error:
                 text = f"cannot be read: {error.strerror or error}"
                 return Result(path, error=(ErrorCode.UNREADABLE, text))
@@ -375,7 +379,21 @@ def _digest(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def _read(path: str) -> tuple[bytes, str]:
-    with open(path, "rb") as file:
+def _read(path: str, most: int) -> tuple[bytes, str]:
+    """Returns a file's bytes and their digest.
+
+    Raises:
+        OSError: it cannot be read, or is no file: reading a pipe or a device might never end.
+        OverflowError: it has more than `most` bytes.
+    """
+    # non-blocking: opening a pipe that nobody writes to would wait for ever
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        if status.st_size > most:
+            raise OverflowError(
+                f"a file of {status.st_size} bytes; {most} are allowed (params/daemon/max_frame_bytes)"
+            )
         data = file.read()
     return data, _digest(data)

@@ -19,9 +19,6 @@ Pixels = NDArray[np.uint8]
 
 EngineName = Literal["auto", "onnx", "dlib"]
 
-SMALLEST_FACE = 80
-"""Pixels: the side of the detector's window. A face smaller than this in a tile is not found there."""
-
 
 class Detections(NamedTuple):
     """What a detector saw in one tile, the most confident first.

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from .weights import STAGES, Convolution, Detector, Encoder
+from .serialized import Convolution
+from .weights import STAGES, Detector, Encoder
 
 BLOCK = 16
 OPSET, IR_VERSION = 17, 8  # what onnxruntime 1.17, the oldest we accept, reads

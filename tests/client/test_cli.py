@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -139,12 +142,59 @@ def test_names_that_are_no_text_survive(tmp_path: Path, astronaut_jpeg: bytes) -
     assert "\x1b" not in done.stderr
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_a_file_without_permission_is_a_line_with_an_error(folder: Path) -> None:
+# root may read every file, unless it gives that up
+AS_ANYBODY = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
+
+
+@pytest.mark.skipif(bool(AS_ANYBODY) and shutil.which("setpriv") is None, reason="root, without setpriv")
+def test_what_may_not_be_read_is_a_line_with_an_error_and_the_rest_is_done(folder: Path) -> None:
     (folder / "a.jpg").chmod(0)
-    done = pyraface("--servers", "local", folder / "a.jpg")
+    (folder / "2024" / "may").chmod(0)
+    command = [*AS_ANYBODY, sys.executable, "-m", "pyraface.client", "--servers", "local", str(folder)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120, check=False
+    )
+    (folder / "2024" / "may").chmod(0o755)
     assert done.returncode == 1
-    assert lines_of(done.stdout)["a.jpg"]["error"]["code"] == "unreadable"  # type: ignore[index]
+    lines = lines_of(done.stdout)
+    for name in ("a.jpg", "may"):
+        assert lines[name]["error"]["code"] == "unreadable"  # type: ignore[index]
+        assert "Permission denied" in lines[name]["error"]["message"]  # type: ignore[index]
+    assert len(lines["b.JPEG"]["faces"]) == 1  # type: ignore[arg-type]
+
+
+def test_a_pipe_or_an_endless_file_is_not_waited_for(tmp_path: Path) -> None:
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "endless.jpg").symlink_to("/dev/zero")
+    with (folder / "huge.jpg").open("wb") as file:
+        file.truncate(1 << 36)  # sparse
+    done = pyraface("--servers", "local", folder)
+    assert done.returncode == 1
+    codes = {name: line["error"]["code"] for name, line in lines_of(done.stdout).items()}  # type: ignore[index]
+    assert codes == {"pipe.jpg": "unreadable", "endless.jpg": "unreadable", "huge.jpg": "frame-too-large"}
+
+
+def test_a_terminal_shows_images_done_faces_and_rate(folder: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "pyraface.client", "--servers", "local", str(folder)]
+    variables = environment(TERM="xterm-256color", COLUMNS="100")
+    process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.DEVNULL, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    try:
+        while data := os.read(ours, 4096):
+            shown += data
+    except OSError:
+        pass  # how Linux says that the other side of a terminal is closed
+    os.close(ours)
+    assert process.wait(60) == 1
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    assert "7/7" in text
+    assert "3 faces, 3 failed" in text
+    assert "images/s" in text
+    assert re.search(r"\d:\d\d:\d\d", text), "time left"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,10 @@ from tests.network.lab import Host, Lab, NotPermitted
 from tests.support import DaemonProcess, parameters_xml
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: takes a minute; leave it out with -m 'not slow'")
+
+
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """A network of namespaces; the test is skipped where there cannot be one."""
@@ -50,7 +54,7 @@ class Servers:
                 del self.running[role]
             elif role not in roles:
                 self.stop(role)
-        with ThreadPoolExecutor(len(roles)) as threads:
+        with ThreadPoolExecutor(len(self.hosts)) as threads:
             list(threads.map(self.start, [role for role in roles if role not in self.running]))
 
     def stop(self, role: str) -> None:

@@ -50,11 +50,12 @@ class Host:
         """What to put before a command so that it runs on this host."""
         return ("ip", "netns", "exec", self.name)
 
-    def start(self, *arguments: str, **options: int) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, stdout: int | None = None, stderr: int | None = None
+    ) -> subprocess.Popen[str]:
         """Starts Python with these arguments; it can import this checkout."""
-        return subprocess.Popen(
-            [*self.inside, sys.executable, *arguments], text=True, cwd=ROOT, env=environment(), **options
-        )
+        command = [*self.inside, sys.executable, *arguments]
+        return subprocess.Popen(command, stdout=stdout, stderr=stderr, text=True, cwd=ROOT, env=environment())
 
     def run(self, *arguments: str, timeout: float = 30) -> str:
         """Runs Python with these arguments and returns what it prints."""

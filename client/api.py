@@ -9,8 +9,9 @@ import hashlib
 import logging
 import os
 import stat
-from collections.abc import AsyncGenerator, Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from typing import Any
 
 from ..core import parameters as parameters_file
 from ..core.errors import ErrorCode, ServerError
@@ -38,16 +39,15 @@ READ_AHEAD = 4
 class _Job:
     image: bytes
     answer: asyncio.Future[tuple[str, Answer]]
+    """(name of the server, its answer); cancelled when nobody waits for it any more."""
     failure: tuple[str, Failed] | None = None
     """What the last server that refused it said."""
-    task: asyncio.Task[None] | None = None
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class _Server:
     name: str
     connection: ServerConnection
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
 
 class Client:
@@ -79,9 +79,10 @@ class Client:
         self._tell = on_event if on_event is not None else log.info
         self._locations = [] if servers in ("auto", "local") else _locations(servers, self._parameters)
         self._scheduler: Scheduler[_Job, _Server] = Scheduler()
-        self._keepers: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         self._heard_of: dict[Location, asyncio.Event] = {}
         self._instances: set[str] = set()
+        self._connections: set[ServerConnection] = set()
         self._exit = contextlib.AsyncExitStack()
         self._alone: asyncio.TimerHandle | None = None
         self._forsaken = False
@@ -128,12 +129,9 @@ class Client:
             self._give_up_all()
         try:
             server, answer = await job.answer
-        except asyncio.CancelledError:
-            self._scheduler.withdraw(job)
-            if job.task is not None:
-                job.task.cancel()
-            self._assign()
-            raise
+        finally:
+            if self._scheduler.waits(job):  # cancelled; if a server has it, that still has to answer
+                self._scheduler.withdraw(job)
         return Result.of(path, digest, server, answer)
 
     async def map(self, images: Iterable[str | os.PathLike[str] | bytes]) -> AsyncGenerator[Result, None]:
@@ -178,7 +176,7 @@ class Client:
 
     async def _connect_to(self, locations: list[Location], *, must: bool) -> None:
         """Connects to all of them; raises ServerError if `must` and not one can be reached."""
-        attempts = [connect(place.host, place.port, self._parameters) for place in locations]
+        attempts = [self._connect(place) for place in locations]
         reached = await asyncio.gather(*attempts, return_exceptions=True)
         failures = [outcome for outcome in reached if isinstance(outcome, BaseException)]
         for failure in failures:
@@ -192,14 +190,15 @@ class Client:
             else:
                 self._tell(f"not reached: {outcome}")
                 self._keep_up(place, None)
-        await asyncio.sleep(0)  # the keepers register their servers
 
     async def _start_local(self) -> None:
         local = LocalServer(self._parameters)
         self._exit.push_async_callback(local.stop)
         connection = await local.start()
-        self._keep(self._serve_until_lost("local", connection))
-        await asyncio.sleep(0)
+        self._connections.add(connection)
+        server = self._join("local", connection)
+        assert server is not None  # it was started just now
+        self._keep(self._until_lost(server))
 
     async def _look_for_more(self, discovery: Discovery) -> None:
         async for place in discovery.more():
@@ -209,41 +208,55 @@ class Client:
                 self._keep_up(place, None)
 
     def _keep_up(self, place: Location, connection: ServerConnection | None) -> None:
-        self._heard_of[place] = asyncio.Event()
-        self._keep(self._use(place, connection))
-
-    async def _use(self, place: Location, connection: ServerConnection | None) -> None:
         """Uses a server as long as it is there, and tries again when it is lost."""
-        back_off = FIRST_BACK_OFF
+        self._heard_of[place] = asyncio.Event()
+        server = self._join(str(place), connection) if connection is not None else None
+        self._keep(self._use(place, connection, server))
+
+    async def _use(
+        self, place: Location, connection: ServerConnection | None, server: _Server | None
+    ) -> None:
+        back_off = 0.0
         while True:
-            if connection is None:
-                try:
-                    connection = await connect(place.host, place.port, self._parameters)
-                except ServerError as error:
-                    log.debug("%s", error)
-                    await self._pause(place, back_off)
-                    back_off = min(2 * back_off, LONGEST_BACK_OFF)
-                    continue
-            if connection.welcome.instance in self._instances:
-                log.debug("%s: %s once more, at another address", place, connection.welcome.name)
-                await connection.close()
-                back_off = LONGEST_BACK_OFF
-            else:
-                await self._serve_until_lost(str(place), connection)
+            if server is not None:
+                await self._until_lost(server)
                 back_off = FIRST_BACK_OFF
-            connection = None
+            elif connection is not None:
+                log.debug("%s: %s once more, at another address", place, connection.welcome.name)
+                await self._disconnect(connection)
+                back_off = LONGEST_BACK_OFF
             await self._pause(place, back_off)
+            connection = server = None
+            try:
+                connection = await self._connect(place)
+            except ServerError as error:
+                log.debug("%s", error)
+                back_off = min(max(FIRST_BACK_OFF, 2 * back_off), LONGEST_BACK_OFF)
+            else:
+                server = self._join(str(place), connection)
+
+    async def _connect(self, place: Location) -> ServerConnection:
+        connection = await connect(place.host, place.port, self._parameters)
+        self._connections.add(connection)
+        return connection
+
+    async def _disconnect(self, connection: ServerConnection) -> None:
+        self._connections.discard(connection)
+        await connection.close()
 
     async def _pause(self, place: Location, seconds: float) -> None:
         """Returns after some seconds, or sooner if the server makes itself heard."""
-        await asyncio.sleep(FIRST_BACK_OFF)
+        await asyncio.sleep(min(FIRST_BACK_OFF, seconds))
         heard_of = self._heard_of[place]
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(heard_of.wait(), seconds - FIRST_BACK_OFF)
         heard_of.clear()
 
-    async def _serve_until_lost(self, place: str, connection: ServerConnection) -> None:
+    def _join(self, place: str, connection: ServerConnection) -> _Server | None:
+        """From here on the server gets images. Returns None for one that does already, at another address."""
         welcome = connection.welcome
+        if welcome.instance in self._instances:
+            return None
         name = place if place == "local" else f"{welcome.name} ({place})"
         server = _Server(name, connection)
         self._instances.add(welcome.instance)
@@ -251,18 +264,23 @@ class Client:
         self._scheduler.server_up(server, welcome.credits)
         self._company()
         self._assign()
+        return server
+
+    async def _until_lost(self, server: _Server) -> None:
+        """Returns when a server is lost, its images given back."""
+        connection = server.connection
         watch = asyncio.create_task(self._watch_draining(server))
         try:
             lost = await asyncio.shield(connection.lost)
-            self._tell(f"server lost: {name}: {str(lost).partition(': ')[2]}")
+            self._tell(f"server lost: {server.name}: {str(lost).partition(': ')[2]}")
         finally:
             watch.cancel()
-            self._instances.discard(welcome.instance)
+            self._instances.discard(connection.welcome.instance)
             for job in self._scheduler.server_down(server):
                 self._give_up(job)
             self._company()
             self._assign()
-            await connection.close()
+            await self._disconnect(connection)
 
     async def _watch_draining(self, server: _Server) -> None:
         await server.connection.draining.wait()
@@ -270,26 +288,22 @@ class Client:
 
     def _assign(self) -> None:
         while (assignment := self._scheduler.assign()) is not None:
-            server, job = assignment
-            job.task = asyncio.create_task(self._run(server, job))
-            server.tasks.add(job.task)
-            job.task.add_done_callback(server.tasks.discard)
+            self._keep(self._run(*assignment))
 
     async def _run(self, server: _Server, job: _Job) -> None:
         """Has one server do one image, and tells the scheduler how it went."""
         try:
-            answer = await server.connection.request(job.image)
+            answer = await server.connection.request(job.image, job.answer)
         except ServerLost:
             return  # server_down gives the image back
         if job.answer.done():  # cancelled meanwhile
-            return
-        if isinstance(answer, Failed) and answer.code in (ErrorCode.BUSY, ErrorCode.DRAINING):
+            self._scheduler.settled(job)
+        elif isinstance(answer, Failed) and answer.code in (ErrorCode.BUSY, ErrorCode.DRAINING):
             if answer.code is ErrorCode.BUSY:
                 await asyncio.sleep(BUSY_PAUSE)
             else:
                 self._scheduler.server_draining(server)
-            if not job.answer.done():
-                self._scheduler.postponed(server, job)
+            self._scheduler.postponed(server, job)
         elif isinstance(answer, Failed) and answer.elsewhere:
             job.failure = (server.name, answer)
             if self._scheduler.refused(server, job):
@@ -301,9 +315,7 @@ class Client:
 
     def _give_up(self, job: _Job) -> None:
         if not job.answer.done():
-            lost = Failed.because(
-                0, ErrorCode.SERVER_LOST, "the server was lost, and no other is left to try"
-            )
+            lost = Failed.because(0, ErrorCode.SERVER_LOST, "no server lived to answer it")
             job.answer.set_result(job.failure if job.failure is not None else ("", lost))
 
     def _company(self) -> None:
@@ -323,16 +335,19 @@ class Client:
         for job in self._scheduler.withdraw_all():
             self._give_up(job)
 
-    def _keep(self, work: object) -> None:
-        task: asyncio.Task[None] = asyncio.create_task(work)  # type: ignore[arg-type]
-        self._keepers.add(task)
-        task.add_done_callback(self._keepers.discard)
+    def _keep(self, work: Coroutine[Any, Any, object]) -> None:
+        """Runs something until it is done, or the client closed."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _close(self) -> None:
-        keepers = list(self._keepers)
-        for task in keepers:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*keepers, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        # those whose task had not even begun
+        await asyncio.gather(*[self._disconnect(connection) for connection in list(self._connections)])
         if self._alone is not None:
             self._alone.cancel()
         await self._exit.aclose()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+from typing import Any
 
 from .. import __version__
 from ..core import wire
@@ -62,8 +63,11 @@ class ServerConnection:
         self._tasks = [asyncio.create_task(self._receive()), asyncio.create_task(self._ping())]
         self._heard = asyncio.get_running_loop().time()
 
-    async def request(self, image: bytes) -> Answer:
-        """Returns the server's answer for the bytes of an image file. Cancelling this cancels the request there.
+    async def request(self, image: bytes, cancelled: asyncio.Future[Any]) -> Answer:
+        """Returns the server's answer for the bytes of an image file.
+
+        The end of `cancelled` before that cancels the request; the server still answers, and until then its credit is
+        in use.
 
         Raises:
             ServerLost: the connection ended first.
@@ -81,14 +85,17 @@ class ServerConnection:
             return Failed.because(id, ErrorCode.FRAME_TOO_LARGE, text)
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._answers[id] = answer
-        try:
-            self._writer.write(frame)
-            return await answer
-        except asyncio.CancelledError:
+        self._writer.write(frame)
+
+        def cancel(_: object) -> None:
             self._send(Cancel(id))
-            raise
+
+        cancelled.add_done_callback(cancel)
+        try:
+            return await answer
         finally:
-            self._answers.pop(id, None)
+            cancelled.remove_done_callback(cancel)
+            del self._answers[id]
 
     async def close(self) -> None:
         """Ends the connection."""
@@ -99,6 +106,8 @@ class ServerConnection:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(OSError, asyncio.TimeoutError):
             await asyncio.wait_for(self._writer.wait_closed(), CLOSE_TIMEOUT)
+        # to a server that is cut off nothing leaves any more, and what waits to would wait for a quarter of an hour
+        self._writer.transport.abort()
 
     def _end(self, reason: str) -> None:
         if not self.lost.done():
@@ -117,10 +126,11 @@ class ServerConnection:
                 self._heard = asyncio.get_running_loop().time()
                 if isinstance(message, (Found, Failed)):
                     answer = self._answers.get(message.id)
-                    if (
-                        answer is not None and not answer.done()
-                    ):  # otherwise: cancelled, and answered all the same
-                        answer.set_result(message)
+                    if answer is None or answer.done():
+                        raise RemoteProtocolError(
+                            f"{message.type}.id: {message.id} waits for no answer", ErrorCode.BAD_FIELD
+                        )
+                    answer.set_result(message)
                 elif isinstance(message, Draining):
                     self.draining.set()
                 elif isinstance(message, Closing):

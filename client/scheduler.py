@@ -122,6 +122,10 @@ class Scheduler(Generic[J, S]):
         if self._release(server, job):
             self._waiting.appendleft(job)
 
+    def waits(self, job: J) -> bool:
+        """Whether an image waits for a server; otherwise one has it, or it has ended."""
+        return job in self._waiting
+
     def withdraw(self, job: J) -> None:
         """Nobody wants this image's faces any more."""
         if job in self._waiting:

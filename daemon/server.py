@@ -95,6 +95,7 @@ class Server:
 
     async def _serve(self, executor: Executor) -> None:
         welcome = self._welcome
+        _watch_silence(self._listener, self._parameters.timeouts.read)
         tcp = await asyncio.start_server(
             lambda reader, writer: self._connected(reader, writer, executor),
             sock=self._listener,
@@ -208,6 +209,16 @@ class Server:
         if self._should_exit.is_set():
             self._force_exit.set()
         self._should_exit.set()
+
+
+def _watch_silence(listener: socket.socket, seconds: float) -> None:
+    """Has the system end each accepted connection whose peer is gone without a word: switched off, or cut off."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # whole seconds, at most 32767; TCP_USER_TIMEOUT, in milliseconds, then decides
+    pause = min(max(1, int(seconds / 4)), 32767)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, pause)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, pause)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
 
 
 def listen(host: str, port: int) -> socket.socket:

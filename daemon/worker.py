@@ -9,6 +9,7 @@ Images go through in the order they come: threads decode ahead, and the main thr
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import queue
@@ -77,17 +78,18 @@ class Worker:
         )
 
     def _receive(self) -> None:
-        while data := self._channel.recv(_CHUNK):
-            self._codec.receive_data(data)
-            while (message := self._codec.next_message()) is not None:
-                if isinstance(message, Detect):
-                    picture = self._decoders.submit(self._decode, message)
-                    self._requests.put(_Request(message.id, picture))
-                elif isinstance(message, Cancel):
-                    self._cancelled.add(message.id)
-            if self._codec.error is not None:
-                log.error("the daemon sent what it must not: %s", self._codec.error)
-                break
+        with contextlib.suppress(ConnectionError):  # a daemon that was killed with answers unread
+            while data := self._channel.recv(_CHUNK):
+                self._codec.receive_data(data)
+                while (message := self._codec.next_message()) is not None:
+                    if isinstance(message, Detect):
+                        picture = self._decoders.submit(self._decode, message)
+                        self._requests.put(_Request(message.id, picture))
+                    elif isinstance(message, Cancel):
+                        self._cancelled.add(message.id)
+                if self._codec.error is not None:
+                    log.error("the daemon sent what it must not: %s", self._codec.error)
+                    break
         # the engine may be in the middle of an image that nobody waits for any more
         os._exit(0)
 

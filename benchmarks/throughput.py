@@ -31,7 +31,7 @@ def main() -> None:
     for field in dataclasses.fields(defaults):
         parser.add_argument(f"--{field.name}", type=int, default=getattr(defaults, field.name))
     options = parser.parse_args()
-    paths = options.photos or sorted(default.glob("*.jpg"))[:4]
+    paths = options.photos or sorted(default.rglob("*.jpg"))[:4]
     if not paths:
         parser.error("no photographs")
 

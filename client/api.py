@@ -86,6 +86,7 @@ class Client:
         self._exit = contextlib.AsyncExitStack()
         self._alone: asyncio.TimerHandle | None = None
         self._forsaken = False
+        self._first: _Server | None = None
 
     async def __aenter__(self) -> Client:
         try:
@@ -259,12 +260,23 @@ class Client:
             return None
         name = place if place == "local" else f"{welcome.name} ({place})"
         server = _Server(name, connection)
+        self._compare(server)
         self._instances.add(welcome.instance)
         self._tell(f"server {name}: {welcome.engine} on {welcome.device}")
         self._scheduler.server_up(server, welcome.credits)
         self._company()
         self._assign()
         return server
+
+    def _compare(self, server: _Server) -> None:
+        """Says so if this server's faces may differ from those of the first."""
+        if self._first is None:
+            self._first = server
+        elif server.connection.welcome.fingerprint != self._first.connection.welcome.fingerprint:
+            self._tell(
+                f"server {server.name} has another engine, device or parameters than {self._first.name}: "
+                "its faces may differ a little"
+            )
 
     async def _until_lost(self, server: _Server) -> None:
         """Returns when a server is lost, its images given back."""

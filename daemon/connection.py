@@ -90,6 +90,11 @@ class Connection:
         with contextlib.suppress(ConnectionError):
             await self._writer.drain()
 
+    async def closed(self) -> None:
+        """Returns when everything sent has left, or cannot."""
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
     def abort(self) -> None:
         """Ends the connection at once."""
         self._writer.transport.abort()

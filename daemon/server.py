@@ -10,7 +10,6 @@ import os
 import secrets
 import signal
 import socket
-import sys
 from typing import Any
 
 from ..core.announcement import Announcement
@@ -25,6 +24,8 @@ from .executor import Executor
 log = logging.getLogger("pyraface.server")
 
 BACKLOG = 128
+
+_STDIN = 0
 
 
 class Server:
@@ -157,12 +158,14 @@ class Server:
             await executor.close()
 
     async def _close_connections(self) -> None:
-        tasks = list(self._connections.values())
-        for task in tasks:
+        """Returns when the last answers have left, or their time is over."""
+        connections = dict(self._connections)
+        for task in connections.values():
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)
-        for connection in list(self._connections):
+        closed = [asyncio.create_task(connection.closed()) for connection in connections]
+        if closed:
+            await asyncio.wait(closed, timeout=CLOSE_TIMEOUT)
+        for connection in connections:
             connection.abort()
 
     async def _connected(
@@ -198,11 +201,16 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         if self._stop_at_eof:
-            loop.add_reader(sys.stdin.fileno(), self._stdin_readable)
+            try:
+                loop.add_reader(_STDIN, self._stdin_readable)
+            except OSError as error:
+                raise ServerError(
+                    "--stop-at-eof needs a pipe or a terminal as standard input: a file's end cannot be waited for"
+                ) from error
 
     def _stdin_readable(self) -> None:
-        if not os.read(sys.stdin.fileno(), 4096):
-            asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        if not os.read(_STDIN, 4096):
+            asyncio.get_running_loop().remove_reader(_STDIN)
             self._stop()
 
     def _stop(self) -> None:

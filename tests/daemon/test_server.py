@@ -477,6 +477,7 @@ def fails(*arguments: str, **variables: str) -> str:
         [sys.executable, "-m", "pyraface.daemon", "--host", "127.0.0.1", "--no-beacon", *arguments],
         cwd=ROOT,
         env=environment(**variables),
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=60,
@@ -486,6 +487,10 @@ def fails(*arguments: str, **variables: str) -> str:
     lines = [line for line in done.stderr.splitlines() if "WARNING" not in line]
     assert len(lines) == 1, done.stderr
     return lines[0]
+
+
+def test_an_input_that_cannot_be_waited_for_is_one_clear_line() -> None:
+    assert "--stop-at-eof" in fails("--port", "0", "--stop-at-eof")
 
 
 def test_a_port_in_use_is_one_clear_line() -> None:

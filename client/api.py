@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core import parameters as parameters_file
+from ..core import tasks
 from ..core.errors import ErrorCode, ServerError
 from ..core.messages import Failed
 from ..core.parameters import Parameters
@@ -158,9 +159,7 @@ class Client:
                 for task in done:
                     yield task.result()
         finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            await tasks.end(running)
 
     async def _find_servers(self) -> None:
         if self._wanted == "auto":
@@ -354,10 +353,7 @@ class Client:
         task.add_done_callback(self._tasks.discard)
 
     async def _close(self) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await tasks.end(self._tasks)
         # those whose task had not even begun
         await asyncio.gather(*[self._disconnect(connection) for connection in list(self._connections)])
         if self._alone is not None:

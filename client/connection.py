@@ -9,7 +9,7 @@ import os
 from typing import Any
 
 from .. import __version__
-from ..core import wire
+from ..core import tasks, wire
 from ..core.errors import ErrorCode, LocalProtocolError, RemoteProtocolError, ServerError
 from ..core.messages import (
     PROTOCOL_VERSIONS,
@@ -100,10 +100,7 @@ class ServerConnection:
     async def close(self) -> None:
         """Ends the connection."""
         self._end("closed")
-        for task in self._tasks:
-            if task is not asyncio.current_task():
-                task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.end(self._tasks)
         with contextlib.suppress(OSError, asyncio.TimeoutError):
             await asyncio.wait_for(self._writer.wait_closed(), CLOSE_TIMEOUT)
         # to a server that is cut off nothing leaves any more, and what waits to would wait for a quarter of an hour

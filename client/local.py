@@ -9,7 +9,7 @@ import socket
 import tempfile
 from typing import IO
 
-from ..core import subprocesses
+from ..core import subprocesses, tasks
 from ..core.errors import ServerError
 from ..core.parameters import Parameters
 from .connection import ServerConnection, connect
@@ -65,8 +65,7 @@ class LocalServer:
                     raise ServerError(f"no server could be started on this machine: {self._last_words()}")
                 return connecting.result()
             finally:
-                connecting.cancel()
-                ending.cancel()
+                await tasks.end([connecting, ending])
 
     async def stop(self) -> None:
         """Stops the daemon and waits for its end."""

@@ -8,7 +8,7 @@ import logging
 import socket
 from typing import cast
 
-from ..core import announcement
+from ..core import announcement, tasks
 from ..core.announcement import Announcement, Goodbye, Probe
 from ..core.interfaces import broadcast_addresses
 from ..core.parameters import Parameters
@@ -55,9 +55,7 @@ class Beacon:
     async def stop(self) -> None:
         """Says goodbye."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await tasks.end([self._task])
         if self._netlink is not None:
             asyncio.get_running_loop().remove_reader(self._netlink)
             self._netlink.close()

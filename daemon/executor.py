@@ -18,7 +18,7 @@ import socket
 from collections import deque
 from dataclasses import dataclass, field
 
-from ..core import subprocesses, wire
+from ..core import subprocesses, tasks, wire
 from ..core.engines import EngineName
 from ..core.errors import EngineError, ErrorCode
 from ..core.messages import Cancel, Closing, Detect, Failed, Found, Message, Welcome
@@ -154,9 +154,7 @@ class Executor:
     async def close(self) -> None:
         """Ends the child. Images without an answer get one that says so."""
         if self._supervisor is not None:
-            self._supervisor.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._supervisor
+            await tasks.end([self._supervisor])
         left = list(self._queue)
         if self._child is not None:
             left += self._child.jobs.values()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import logging
 import os
@@ -12,9 +11,10 @@ import signal
 import socket
 from typing import Any
 
+from ..core import tasks
 from ..core.announcement import Announcement
 from ..core.engines import EngineName
-from ..core.errors import EngineError, ErrorCode, ServerError
+from ..core.errors import ErrorCode, ServerError
 from ..core.messages import PROTOCOL_VERSIONS, Welcome
 from ..core.parameters import Parameters
 from .beacon import Beacon
@@ -83,9 +83,7 @@ class Server:
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if not starting.done():
-            starting.cancel()
-            with contextlib.suppress(asyncio.CancelledError, EngineError):
-                await starting
+            await tasks.end([starting])
             return False
         ready = starting.result()
         name = self._parameters.beacon.name or socket.gethostname()
@@ -152,9 +150,7 @@ class Server:
         forced.cancel()
         if not everything.done():
             log.warning("stopped with %d images unanswered", executor.pending)
-            everything.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await everything
+            await tasks.end(answered)
             await executor.close()
 
     async def _close_connections(self) -> None:

@@ -106,6 +106,10 @@ class DaemonProcess:
             time.sleep(0.01)
         raise AssertionError("the daemon has no worker")
 
+    def ended(self, timeout: float = 30) -> int:
+        """Waits for its own end and returns the exit status."""
+        return self.process.wait(timeout)
+
     def stop(self, number: int = signal.SIGTERM, timeout: float = 30) -> int:
         """Sends a signal and returns the exit status."""
         if self.process.poll() is None:

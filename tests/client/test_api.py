@@ -7,6 +7,8 @@ import contextlib
 import io
 import os
 import signal
+import socket
+import threading
 import time
 from pathlib import Path
 
@@ -17,7 +19,8 @@ from PIL import Image
 
 import pyraface.client
 from pyraface.client import Client, DetectionFailed, ErrorCode, Result, ServerError, detect_faces
-from pyraface.core import parameters
+from pyraface.core import announcement, parameters
+from pyraface.core.announcement import Announcement
 from tests.support import daemon, free_udp_port, parameters_xml, run
 
 
@@ -133,7 +136,7 @@ def test_a_server_that_drains_finishes_what_it_has_and_the_rest_goes_elsewhere(
             return results
 
         results = run(talk())
-        assert one.stop() == 0
+        assert one.ended() == 0
     assert sorted(result.path for result in results) == [str(path) for path in paths_in(folder)]
     assert all(len(result.faces) == 1 for result in results)
 
@@ -224,6 +227,39 @@ def test_a_client_that_is_closed_at_once_leaves_no_connection(tmp_path: Path) ->
             assert len(asyncio.all_tasks()) <= 2, "this one, and the one that bounds its time"
 
         run(talk())
+
+
+def test_announcements_without_end_do_not_keep_a_client_from_ending(tmp_path: Path) -> None:
+    port = free_udp_port()
+    done = threading.Event()
+
+    def flood(tcp: int) -> None:
+        words = announcement.encode(Announcement(1, "flood", "flood", tcp, "x"))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("", port))
+            sock.settimeout(30)
+            _, client = sock.recvfrom(2000)
+            deadline = time.monotonic() + 20
+            while not done.is_set() and time.monotonic() < deadline:
+                sock.sendto(words, client)
+                time.sleep(0.0001)
+
+    async def talk() -> None:
+        for _ in range(3):
+            thread = threading.Thread(target=flood, args=(server.port,))
+            thread.start()
+            async with Client("auto", parameters=settings(server_port_ip_disc=port)) as client:
+                assert client.servers == 1
+            done.set()
+            await asyncio.to_thread(thread.join)
+            done.clear()
+
+    with daemon(tmp_path) as server:
+        try:
+            run(talk(), timeout=60)
+        finally:
+            done.set()
 
 
 def test_leaving_the_loop_early_cancels_what_is_in_flight(tmp_path: Path, folder: Path) -> None:

@@ -418,7 +418,7 @@ def test_sigterm_finishes_what_is_in_flight_and_exits_with_0(tmp_path: Path, lar
             await peer.close()
 
         run(talk())
-        assert server.stop() == 0
+        assert server.ended() == 0
         assert "Traceback" not in server.said
 
 
@@ -441,7 +441,7 @@ def test_a_second_signal_ends_it_without_waiting(tmp_path: Path, large_jpeg: byt
             await peer.close()
 
         run(talk())
-        assert server.stop() == 0
+        assert server.ended() == 0
 
 
 def test_the_executor_ends_with_a_killed_daemon(tmp_path: Path) -> None:

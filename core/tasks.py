@@ -1,0 +1,26 @@
+"""Ending asyncio tasks for certain."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+AGAIN = 0.05
+"""Seconds until a task that is still there is cancelled once more."""
+
+
+async def end(tasks: Iterable[asyncio.Future[Any]]) -> None:
+    """Cancels tasks, and returns when all have ended; what they may have raised at last is nobody's concern any more.
+
+    Once is not enough: until Python 3.12 asyncio.wait_for loses a cancellation that comes in the moment in which what it
+    waits for is done (python/cpython#86296), and the task goes on as if nothing had been said.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        ended, left = await asyncio.wait(left, timeout=AGAIN)
+        for task in ended:
+            if not task.cancelled():
+                task.exception()  # or asyncio would report it as never retrieved

@@ -9,7 +9,7 @@ import hashlib
 import logging
 import os
 import stat
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,9 @@ from .results import Result
 from .scheduler import Scheduler
 
 log = logging.getLogger("pyraface.client")
+
+Image = str | os.PathLike[str] | bytes
+"""A file's path, or the bytes of one."""
 
 BUSY_PAUSE = 0.5
 """Seconds before a server that said busy gets its next image from us."""
@@ -66,6 +69,7 @@ class Client:
     Raises (on entering):
         ServerError: no server can be reached, and none started.
         ParametersError: parameters.xml is wrong.
+        RuntimeError: it was entered before.
     """
 
     def __init__(
@@ -88,8 +92,12 @@ class Client:
         self._alone: asyncio.TimerHandle | None = None
         self._forsaken = False
         self._first: _Server | None = None
+        self._entered = self._closed = False
 
     async def __aenter__(self) -> Client:
+        if self._entered:
+            raise RuntimeError("a Client is entered once; make another one")
+        self._entered = True
         try:
             await self._find_servers()
         except BaseException:
@@ -105,11 +113,16 @@ class Client:
         """How many servers are connected."""
         return self._scheduler.servers
 
-    async def detect(self, image: str | os.PathLike[str] | bytes) -> Result:
+    async def detect(self, image: Image) -> Result:
         """Returns what became of one image: a file's path, or its bytes. Failures are in the result, not raised.
 
         Cancelling this cancels the request at the server.
+
+        Raises:
+            RuntimeError: outside of `async with`, where there is no server.
         """
+        if not self._entered or self._closed:
+            raise RuntimeError("a Client is to be used inside of `async with`")
         path = "" if isinstance(image, bytes) else os.fspath(image)
         if isinstance(image, bytes):
             data = image
@@ -136,23 +149,23 @@ class Client:
                 self._scheduler.withdraw(job)
         return Result.of(path, digest, server, answer)
 
-    async def map(self, images: Iterable[str | os.PathLike[str] | bytes]) -> AsyncGenerator[Result, None]:
+    async def map(self, images: Iterable[Image] | AsyncIterable[Image]) -> AsyncGenerator[Result, None]:
         """Yields what became of each image, in the order in which they are done.
 
-        Only as many images are read ahead as keeps the servers busy, so the iterable may be as long as it likes.
+        Only as many images are read ahead as keeps the servers busy, so the iterable may be as long as it likes. It is
+        asked in the event loop; one that may take its time (a directory on a network's disk) should be asynchronous.
         Leaving the loop early (with `contextlib.aclosing`, or by cancelling) cancels what is in flight.
         """
         running: set[asyncio.Task[Result]] = set()
-        upcoming = iter(images)
+        upcoming = images.__aiter__() if isinstance(images, AsyncIterable) else _asynchronous(images)
         exhausted = False
         try:
             while True:
                 while not exhausted and len(running) < self._scheduler.credits + READ_AHEAD:
-                    image = next(upcoming, None)
-                    if image is None:
+                    try:
+                        running.add(asyncio.create_task(self.detect(await upcoming.__anext__())))
+                    except StopAsyncIteration:
                         exhausted = True
-                    else:
-                        running.add(asyncio.create_task(self.detect(image)))
                 if not running:
                     return
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -353,17 +366,17 @@ class Client:
         task.add_done_callback(self._tasks.discard)
 
     async def _close(self) -> None:
+        self._closed = True
         await tasks.end(self._tasks)
         # those whose task had not even begun
         await asyncio.gather(*[self._disconnect(connection) for connection in list(self._connections)])
         if self._alone is not None:
             self._alone.cancel()
+        self._give_up_all()  # whoever still waits would wait for ever
         await self._exit.aclose()
 
 
-def detect_faces(
-    image: str | os.PathLike[str] | bytes, *, servers: str = "auto", parameters: Parameters | None = None
-) -> Result:
+def detect_faces(image: Image, *, servers: str = "auto", parameters: Parameters | None = None) -> Result:
     """Returns what became of one image; for scripts without asyncio. For many images use `Client.map`.
 
     Raises:
@@ -396,6 +409,11 @@ def _locations(servers: str, parameters: Parameters) -> list[Location]:
             raise ServerError(f"--servers: {port!r} in {entry.strip()!r} is no port from 1 to 65535")
         found.append(Location(host, int(port)))
     return list(dict.fromkeys(found))
+
+
+async def _asynchronous(images: Iterable[Image]) -> AsyncGenerator[Image, None]:
+    for image in images:
+        yield image
 
 
 def _digest(data: bytes) -> str:

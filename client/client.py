@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import signal
 import sys
+from collections.abc import AsyncGenerator
 
 if (
     not __package__
@@ -22,6 +23,7 @@ import uvloop
 
 from .. import __version__
 from ..core import parameters as parameters_file
+from ..core import subprocesses
 from ..core.errors import ErrorCode, PyrafaceError
 from .api import Client
 from .journal import Journal
@@ -65,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     options = parser().parse_args(arguments)
+    subprocesses.open_standard_streams()
     try:
         return uvloop.run(_run(options))
     except PyrafaceError as error:
@@ -83,14 +86,15 @@ async def _run(options: argparse.Namespace) -> int:
     tally = Tally(quiet=options.quiet)
     walk = Walk(options.paths)
     with Journal(options.output, overwrite=options.overwrite) as journal, tally:
-        counting = asyncio.create_task(asyncio.to_thread(_count, options.paths))
+        ahead = Walk(options.paths)
+        counting = asyncio.create_task(asyncio.to_thread(_count, ahead))
         try:
             async with Client(options.servers, parameters=parameters, on_event=tally.say) as client:
                 tally.start_clock()
                 counting.add_done_callback(
                     lambda done: None if done.cancelled() or done.exception() else tally.expect(done.result())
                 )
-                async with contextlib.aclosing(client.map(walk)) as results:
+                async with contextlib.aclosing(client.map(_in_a_thread(walk))) as results:
                     async for result in results:
                         journal.write(result)
                         tally.add(result)
@@ -99,6 +103,9 @@ async def _run(options: argparse.Namespace) -> int:
             raise
         finally:
             counting.cancel()
+            # their threads go on otherwise, and the end of the program waits for them
+            ahead.stop()
+            walk.stop()
         for path, reason in walk.unreadable:
             lost = Result(path, error=(ErrorCode.UNREADABLE, f"the directory cannot be read: {reason}"))
             journal.write(lost)
@@ -114,8 +121,15 @@ class NoImages(PyrafaceError):
     """The paths hold nothing to do."""
 
 
-def _count(paths: list[str]) -> int:
-    return sum(1 for _ in Walk(paths))
+async def _in_a_thread(walk: Walk) -> AsyncGenerator[str, None]:
+    """Yields the paths of a walk, whose directories may be on a slow disk."""
+    paths = iter(walk)
+    while (path := await asyncio.to_thread(next, paths, None)) is not None:
+        yield path
+
+
+def _count(walk: Walk) -> int:
+    return sum(1 for _ in walk)
 
 
 if __name__ == "__main__":

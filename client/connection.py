@@ -100,11 +100,13 @@ class ServerConnection:
     async def close(self) -> None:
         """Ends the connection."""
         self._end("closed")
-        await tasks.end(self._tasks)
-        with contextlib.suppress(OSError, asyncio.TimeoutError):
-            await asyncio.wait_for(self._writer.wait_closed(), CLOSE_TIMEOUT)
-        # to a server that is cut off nothing leaves any more, and what waits to would wait for a quarter of an hour
-        self._writer.transport.abort()
+        try:
+            await tasks.end(self._tasks)
+            with contextlib.suppress(OSError, asyncio.TimeoutError):
+                await asyncio.wait_for(self._writer.wait_closed(), CLOSE_TIMEOUT)
+        finally:
+            # to a server that is cut off nothing leaves any more, and what waits to would wait for a quarter of an hour
+            self._writer.transport.abort()
 
     def _end(self, reason: str) -> None:
         if not self.lost.done():
@@ -179,6 +181,8 @@ async def connect(host: str, port: int, parameters: Parameters, *, patience: flo
         reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port, limit=CHUNK), limit)
     except asyncio.TimeoutError:
         raise ServerError(f"{place}: no answer within {limit:g} s (params/timeout/connect_timeout)") from None
+    except ValueError:  # UnicodeError: a part of the name is empty or too long for one
+        raise ServerError(f"{place}: no host can have this name") from None
     except OSError as error:
         # asyncio's own text repeats the address; a name that is unknown has no errno of the system's
         reason = (

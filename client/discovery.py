@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from ..core import announcement
 from ..core.announcement import Announcement, Probe
 from ..core.interfaces import broadcast_addresses
 from ..core.parameters import Parameters
+
+log = logging.getLogger("pyraface.discovery")
 
 FIRST_PROBES = (0.0, 0.25, 0.6)
 """Seconds after the start: three, because a datagram can get lost."""
@@ -85,7 +88,12 @@ class Discovery:
         if self._transport is None or self._transport.is_closing():
             return
         words = announcement.encode(Probe())
-        for targets in broadcast_addresses(self._parameters.beacon.interfaces).values():
+        try:
+            there = broadcast_addresses(self._parameters.beacon.interfaces)
+        except OSError as error:  # an interface may go while it is looked at; the next probe is soon
+            log.debug("discovery: %s", error)
+            return
+        for targets in there.values():
             for target in targets:
                 self._transport.sendto(words, (target, self._parameters.ports.discovery))
 

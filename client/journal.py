@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -19,19 +20,23 @@ class OutputError(PyrafaceError):
 class Journal:
     """Writes results to a file, or to standard output.
 
-    A file that exists is left alone, unless `overwrite` says otherwise: it may be a night's work.
+    A file that exists is left alone, unless `overwrite` says otherwise: it may be a night's work. A new one that no line
+    was written to is not left behind: the next attempt would stumble over it.
 
     Args:
         path: None for standard output.
 
     Raises:
-        OutputError: the file exists, or cannot be opened.
+        OutputError: the file exists, or cannot be opened; standard output is closed.
     """
 
     def __init__(self, path: str | None, *, overwrite: bool = False) -> None:
         self._name = path or "standard output"
         self._stream: IO[str] = sys.stdout
         self._owned = path is not None
+        self._new: str | None = None
+        if path is None and sys.stdout is None:
+            raise OutputError("standard output is closed: name a file with --output")
         if path is not None:
             try:
                 self._stream = open(path, "w" if overwrite else "x", encoding="ascii")  # noqa: SIM115
@@ -39,6 +44,7 @@ class Journal:
                 raise OutputError(f"{path} exists: choose another name, or add --overwrite") from None
             except OSError as error:
                 raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+            self._new = None if overwrite else os.path.abspath(path)
 
     def write(self, result: Result) -> None:
         """Writes the line for one image; whoever reads the file sees whole lines only.
@@ -48,6 +54,7 @@ class Journal:
         """
         # ascii: a file name that is no valid UTF-8 is kept as \\udcXX, and read back as the very same name
         line = json.dumps(result.as_json(), separators=(",", ":")) + "\n"
+        self._new = None
         try:
             self._stream.write(line)
             self._stream.flush()
@@ -74,3 +81,6 @@ class Journal:
             except OSError as failure:
                 if error is None:
                     raise OutputError(f"{self._name} cannot be written: {failure.strerror}") from failure
+        if self._new is not None:
+            with contextlib.suppress(FileNotFoundError):  # somebody else was quicker
+                os.unlink(self._new)

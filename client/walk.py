@@ -26,7 +26,12 @@ class Walk:
     def __init__(self, paths: Iterable[str]) -> None:
         self._paths = paths
         self.skipped = 0
+        self._stopped = False
         self.unreadable: list[tuple[str, str]] = []
+
+    def stop(self) -> None:
+        """Ends the iteration, wherever another thread is with it."""
+        self._stopped = True
 
     def __iter__(self) -> Iterator[str]:
         for path in self._paths:
@@ -36,6 +41,8 @@ class Walk:
                 yield path
 
     def _below(self, directory: str) -> Iterator[str]:
+        if self._stopped:
+            return
         try:
             with os.scandir(directory) as entries:
                 found = sorted(entries, key=lambda entry: os.fsencode(entry.name))
@@ -45,9 +52,18 @@ class Walk:
         for entry in found:
             if entry.name.startswith("."):
                 self.skipped += 1
-            elif entry.is_dir(follow_symlinks=False):
+            elif _is_directory(entry, follow_symlinks=False):
                 yield from self._below(entry.path)
-            elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS and not entry.is_dir():
+            elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS and not _is_directory(
+                entry, follow_symlinks=True
+            ):
                 yield entry.path
             else:
                 self.skipped += 1
+
+
+def _is_directory(entry: os.DirEntry[str], *, follow_symlinks: bool) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=follow_symlinks)
+    except OSError:  # a link to itself, or to where nobody may look: whoever reads it is told
+        return False

@@ -1,4 +1,4 @@
-"""How a module of this very pyraface is run in another process."""
+"""How a module of this very pyraface is run in another process, and what a process needs from the one that ran it."""
 
 from __future__ import annotations
 
@@ -24,3 +24,13 @@ def python_module(name: str, *arguments: str) -> tuple[list[str], dict[str, str]
     if paths:
         environment["PYTHONPATH"] = os.pathsep.join(paths)
     return [sys.executable, "-m", name, *arguments], environment
+
+
+def open_standard_streams() -> None:
+    """Opens what is closed of standard input, output and error (`<&- >&-` in a shell).
+
+    Their numbers would go to the first files and sockets otherwise; libuv ends the process when it closes one of those.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)

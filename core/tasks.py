@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-AGAIN = 0.05
-"""Seconds until a task that is still there is cancelled once more."""
+AGAIN = 1.0
+"""Seconds until a task that is still there is cancelled once more: time enough to tidy up after the first word."""
 
 
 async def end(tasks: Iterable[asyncio.Future[Any]]) -> None:

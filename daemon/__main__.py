@@ -11,6 +11,7 @@ import uvloop
 
 from .. import __version__
 from ..core import parameters as parameters_file
+from ..core import subprocesses
 from ..core.errors import PyrafaceError, ServerError
 from .server import Server, listen
 
@@ -53,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     """Runs the daemon until SIGTERM or SIGINT. Exit status: 0 after a clean stop, 1 after an error, 2 for bad usage."""
     options = parser().parse_args(arguments)
+    subprocesses.open_standard_streams()
     logging.basicConfig(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         level=logging.DEBUG if options.verbose else logging.INFO,

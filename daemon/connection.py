@@ -57,6 +57,7 @@ class Connection:
         self._jobs: dict[int, Job] = {}
         self._idle = asyncio.Event()
         self._idle.set()
+        self._said_last = False
         self.peer = _peer(writer)
 
     async def serve(self) -> None:
@@ -68,11 +69,13 @@ class Connection:
         except RemoteProtocolError as error:
             log.warning("%s: %s: %s", self.peer, error.code.value, error)
             await self._close_because(error)
-        except (ConnectionError, EOFError):
+        except (
+            OSError,
+            EOFError,
+        ):  # also "timed out" and "no route": a peer that was switched off or cut off
             log.debug("%s: gone", self.peer)
         finally:
-            for job in list(self._jobs.values()):
-                self._executor.cancel(job)
+            self._forsake()
             self._writer.close()
 
     async def refuse(self, code: ErrorCode, text: str) -> None:
@@ -85,9 +88,9 @@ class Connection:
         self._send(Draining())
 
     async def answered(self) -> None:
-        """Returns when every request so far has its answer on the way."""
+        """Returns when every request so far has its answer on the way, or the client is gone."""
         await self._idle.wait()
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(OSError):
             await self._writer.drain()
 
     async def closed(self) -> None:
@@ -194,8 +197,14 @@ class Connection:
 
         job.answer.add_done_callback(answer)
 
+    def _forsake(self) -> None:
+        """Nobody waits for answers any more."""
+        for job in list(self._jobs.values()):
+            self._executor.cancel(job)
+        self._idle.set()
+
     def _send(self, message: Message) -> None:
-        if self._writer.is_closing():
+        if self._writer.is_closing() or self._said_last:
             return
         try:
             frame = wire.encode(message)
@@ -207,6 +216,8 @@ class Connection:
 
     async def _close_because(self, error: RemoteProtocolError) -> None:
         self._send(Closing.because(error.code, str(error)))
+        self._said_last = True
+        self._forsake()
         # half-closing and reading on lets the words arrive: closing with unread data would reset the connection
         with contextlib.suppress(OSError, asyncio.TimeoutError):
             await asyncio.wait_for(self._last_words(), CLOSE_TIMEOUT)

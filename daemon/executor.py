@@ -124,6 +124,7 @@ class Executor:
             EngineError: it did not become ready; the message says why.
         """
         child, welcome = await self._spawn()
+        self._child = child
         self._supervisor = asyncio.create_task(self._supervise(child), name="executor")
         return welcome
 
@@ -176,6 +177,7 @@ class Executor:
                 cwd=subprocesses.WORKING_DIRECTORY,
                 stdin=asyncio.subprocess.PIPE,
                 pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C is for the daemon, which still wants the answers in flight
             )
         except OSError as error:
             ours.close()
@@ -219,11 +221,12 @@ class Executor:
                 if isinstance(message, (Found, Failed)):
                     self._answered(child, message)
             self._child = None
+            # first of all, so that close() and cancel() find them
+            self._take_back(list(child.jobs.values()))
             status = await child.end()
             log.error(
                 "the process that finds faces ended, %s; it held %d images", _ended(status), len(child.jobs)
             )
-            self._take_back(list(child.jobs.values()))
             child = await self._replace()
 
     async def _replace(self) -> _Child:
@@ -248,14 +251,20 @@ class Executor:
         for job in jobs:
             if job.answer.done():
                 continue
-            if job.cancelled:
-                job.fail(ErrorCode.CANCELLED, "cancelled by the client")
-            elif job.suspect:
+            if job.suspect and not job.cancelled:
                 job.fail(ErrorCode.EXECUTOR_LOST, "the process that finds faces died of this image, twice")
             else:
                 job.suspect = True
                 again.append(job)
-        self._queue.extendleft(reversed(again))
+        self._put_back(again)
+
+    def _put_back(self, jobs: list[Job]) -> None:
+        """To the head of the queue, except what nobody waits for."""
+        for job in reversed(jobs):
+            if job.cancelled:
+                job.fail(ErrorCode.CANCELLED, "cancelled by the client")
+            else:
+                self._queue.appendleft(job)
 
     def _feed(self) -> None:
         """Gives the child what it may hold: `ahead` images, or one suspect alone."""
@@ -297,9 +306,10 @@ class Executor:
         # the others are innocent: they only waited behind it
         innocent = [job for job in child.jobs.values() if job is not oldest]
         child.jobs.clear()
-        self._queue.extendleft(reversed(innocent))
+        self._put_back(innocent)
         self._child = None
-        child.process.kill()
+        with contextlib.suppress(ProcessLookupError):  # it died just now
+            child.process.kill()
 
 
 def with_id(answer: Answer, id: int) -> Answer:

@@ -146,8 +146,7 @@ def main() -> None:
     parser.add_argument("--engine", choices=["auto", "onnx", "dlib"], default="auto")
     arguments = parser.parse_args()
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.INFO)
-    # Ctrl-C and a service manager's SIGTERM reach the whole group; when to stop is the daemon's decision: it closes
-    # the channel
+    # a service manager's SIGTERM may reach every process; when to stop is the daemon's decision: it closes the channel
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     channel = socket.socket(fileno=arguments.channel)

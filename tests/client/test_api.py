@@ -297,6 +297,50 @@ def test_a_cancelled_detect_leaves_the_client_usable(tmp_path: Path, folder: Pat
         run(talk())
 
 
+def test_a_server_that_stands_still_keeps_no_connection_of_a_closed_client(tmp_path: Path) -> None:
+    with daemon(tmp_path) as server:
+
+        async def talk() -> None:
+            async with Client(f"127.0.0.1:{server.port}", parameters=settings()) as client:
+                server.process.send_signal(signal.SIGSTOP)
+                unsent = [asyncio.create_task(client.detect(os.urandom(20_000_000))) for _ in range(4)]
+                await asyncio.sleep(1)
+                for task in unsent:
+                    task.cancel()
+            await asyncio.sleep(0.1)
+            ours = psutil.Process().net_connections()
+            assert not [connection for connection in ours if connection.raddr[1:] == (server.port,)]
+
+        try:
+            run(talk())
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+
+
+def test_outside_of_its_block_a_client_says_so_and_leaves_nobody_waiting(
+    tmp_path: Path, folder: Path
+) -> None:
+    with daemon(tmp_path) as server:
+
+        async def talk() -> None:
+            path = paths_in(folder)[0]
+            client = Client(f"127.0.0.1:{server.port}", parameters=settings())
+            with pytest.raises(RuntimeError, match="async with"):
+                await client.detect(path)
+            async with client:
+                tasks = [asyncio.create_task(client.detect(path)) for _ in range(12)]
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            left = await asyncio.wait_for(asyncio.gather(*tasks), 5)
+            assert {result.error[0] for result in left if result.error is not None} == {ErrorCode.SERVER_LOST}
+            with pytest.raises(RuntimeError, match="async with"):
+                await client.detect(path)
+            with pytest.raises(RuntimeError, match="once"):
+                async with client:
+                    pytest.fail("it was closed")
+
+        run(talk())
+
+
 @pytest.mark.parametrize(
     ("content", "code"),
     [
@@ -342,6 +386,8 @@ def test_a_file_beyond_the_frame_limit_says_which_limit(tmp_path: Path, astronau
         ("[::1", "IPv6"),
         ("a b", "HOST"),
         ("no-such-host.invalid:5000", "no-such-host"),
+        ("a..b", "no host can have this name"),
+        ("a" * 64 + ".invalid", "no host can have this name"),
     ],
 )
 def test_servers_that_cannot_be_are_one_clear_error(servers: str, says: str) -> None:

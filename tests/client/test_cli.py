@@ -176,6 +176,78 @@ def test_a_pipe_or_an_endless_file_is_not_waited_for(tmp_path: Path) -> None:
     assert codes == {"pipe.jpg": "unreadable", "endless.jpg": "unreadable", "huge.jpg": "frame-too-large"}
 
 
+def test_links_in_a_circle_and_to_where_nobody_may_look_stop_nothing(
+    tmp_path: Path, astronaut_jpeg: bytes
+) -> None:
+    folder = tmp_path / "links"
+    folder.mkdir()
+    for name in ("circle.jpg", "circle.txt", "circle"):
+        (folder / name).symlink_to(name)
+    (folder / "long.jpg").symlink_to("x" * 300)
+    (folder / "z.jpg").write_bytes(astronaut_jpeg)
+    done = pyraface("--servers", "local", folder)
+    assert done.returncode == 1
+    lines = lines_of(done.stdout)
+    assert set(lines) == {"circle.jpg", "long.jpg", "z.jpg"}
+    assert "symbolic links" in lines["circle.jpg"]["error"]["message"]  # type: ignore[index]
+    assert len(lines["z.jpg"]["faces"]) == 1  # type: ignore[arg-type]
+
+
+def test_an_output_without_a_line_does_not_stand_in_the_way_of_the_next_attempt(
+    tmp_path: Path, folder: Path
+) -> None:
+    output = tmp_path / "faces.jsonl"
+    nobody = pyraface("--servers", "127.0.0.1:1", "--output", output, folder)
+    assert nobody.returncode == 2
+    assert not output.exists()
+    done = pyraface("--servers", "local", "--output", output, folder / "a.jpg")
+    assert done.returncode == 0, done.stderr
+    assert set(lines_of(output.read_text())) == {"a.jpg"}
+
+
+def test_a_closed_standard_output_is_one_line(folder: Path) -> None:
+    command = f"'{sys.executable}' -m pyraface.client --servers local '{folder}' <&- >&-"
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == "pyraface: standard output is closed: name a file with --output\n"
+
+
+def test_an_interrupt_does_not_wait_until_a_large_archive_is_counted(
+    tmp_path: Path, astronaut_jpeg: bytes
+) -> None:
+    archive = tmp_path / "archive"
+    for index in range(300):
+        (archive / str(index)).mkdir(parents=True)
+        (archive / str(index) / "photo.jpg").write_bytes(astronaut_jpeg)
+    slow = tmp_path / "slow"
+    slow.mkdir()
+    # a network's disk: a tenth of a second a directory
+    (slow / "sitecustomize.py").write_text(
+        "import os, time\n"
+        "at_once = os.scandir\n"
+        "def scandir(path='.'):\n"
+        f"    time.sleep(0.1 if {str(archive)!r} in os.fspath(path) else 0)\n"
+        "    return at_once(path)\n"
+        "os.scandir = scandir\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pyraface.client", "--servers", "local", str(archive)],
+        cwd=ROOT,
+        env=environment(PYTHONPATH=f"{slow}{os.pathsep}{ROOT}"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    started = time.monotonic()
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert time.monotonic() - started < 5
+
+
 def test_a_terminal_shows_images_done_faces_and_rate(folder: Path) -> None:
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "pyraface.client", "--servers", "local", str(folder)]

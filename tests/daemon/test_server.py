@@ -232,10 +232,13 @@ def test_an_id_in_use_ends_the_connection(server: DaemonProcess, astronaut_jpeg:
         words = await peer.next()
         assert isinstance(words, Closing)
         assert words.code is ErrorCode.BAD_FIELD
+        assert await peer.next() is None
+        await asyncio.sleep(1)  # the image has been done by now; its answer must not follow the last words
         await peer.close()
 
     run(talk())
     good_client_is_served(server, astronaut_jpeg)
+    assert "Traceback" not in server.said
 
 
 def test_one_connection_too_many_is_told_so(server: DaemonProcess, astronaut_jpeg: bytes) -> None:
@@ -396,6 +399,26 @@ def test_an_image_over_the_time_limit_is_answered_and_the_next_one_done(
         run(talk())
 
 
+def test_a_cancelled_image_is_not_begun_again_after_one_that_was_too_slow(
+    tmp_path: Path, large_jpeg: bytes
+) -> None:
+    with daemon(tmp_path, "--engine", "dlib", image_timeout=1.5, **SLOW) as server:
+
+        async def talk() -> None:
+            peer, _ = await Peer.welcomed(server.port)
+            for id in (1, 2, 3):
+                peer.send(Detect(id, large_jpeg))
+            await asyncio.sleep(0.5)
+            peer.send(Cancel(2))
+            peer.send(Cancel(3))
+            answers = {answer.id: answer for answer in [await peer.next() for _ in range(3)]}  # type: ignore[union-attr]
+            codes = {id: answer.code for id, answer in answers.items() if isinstance(answer, Failed)}
+            assert codes == {1: ErrorCode.TOO_SLOW, 2: ErrorCode.CANCELLED, 3: ErrorCode.CANCELLED}
+            await peer.close()
+
+        run(talk())
+
+
 def test_sigterm_finishes_what_is_in_flight_and_exits_with_0(tmp_path: Path, large_jpeg: bytes) -> None:
     with daemon(tmp_path, "--engine", "dlib", **SLOW) as server:
 
@@ -419,6 +442,40 @@ def test_sigterm_finishes_what_is_in_flight_and_exits_with_0(tmp_path: Path, lar
 
         run(talk())
         assert server.ended() == 0
+        assert "Traceback" not in server.said
+
+
+def test_a_client_that_leaves_while_it_stops_is_not_waited_for(tmp_path: Path, large_jpeg: bytes) -> None:
+    with daemon(tmp_path, "--engine", "dlib", height=1000, width=2000, upsample=1) as server:
+
+        async def talk() -> None:
+            peer, _ = await Peer.welcomed(server.port)
+            peer.send(Detect(1, large_jpeg))
+            await asyncio.sleep(1)
+            server.process.terminate()
+            assert isinstance(await peer.next(), Draining)
+            peer.writer.transport.abort()
+
+        run(talk())
+        # not stop(), whose second signal would force it
+        assert server.process.wait(3) == 0
+
+
+def test_a_client_that_the_system_gives_up_is_no_error_of_ours(tmp_path: Path) -> None:
+    with daemon(tmp_path, "--engine", "onnx", "--verbose", read_timeout=1) as server:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            client.connect(("127.0.0.1", server.port))
+            client.settimeout(15)
+            client.sendall(HELLO)
+            pings = b"".join(wire.encode(Ping(id)) for id in range(1_000_000))
+            with pytest.raises(ConnectionError):  # it takes no answers, so the daemon stops reading it
+                client.sendall(pings)
+        deadline = time.monotonic() + 5
+        while ": gone" not in server.said:
+            assert time.monotonic() < deadline, server.said[-2000:]
+            time.sleep(0.05)
+        assert server.stop() == 0
         assert "Traceback" not in server.said
 
 
@@ -450,6 +507,53 @@ def test_the_executor_ends_with_a_killed_daemon(tmp_path: Path) -> None:
         server.stop(signal.SIGKILL)
         worker.wait(10)
         assert not psutil.pid_exists(worker.pid)
+
+
+def test_a_ctrl_c_while_the_executor_starts_is_the_daemons_alone(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pyraface.daemon", "--host", "127.0.0.1", "--port", "0", "--no-beacon"]
+    log = tmp_path / "log"
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(command, cwd=ROOT, stderr=stderr, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 30
+        while not psutil.Process(process.pid).children():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(0.1)  # it imports
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert "Traceback" not in log.read_text()
+
+
+def test_closed_standard_streams_do_no_harm(astronaut_jpeg: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = (
+        f"exec '{sys.executable}' -m pyraface.daemon --host 127.0.0.1 --port {port} --no-beacon <&- >&- 2>&-"
+    )
+    process = subprocess.Popen(["sh", "-c", command], cwd=ROOT)
+
+    async def talk() -> None:
+        while True:
+            assert process.poll() is None
+            try:
+                peer, _ = await Peer.welcomed(port)
+                break
+            except ConnectionError:
+                await asyncio.sleep(0.1)
+        assert isinstance(await detects(peer, astronaut_jpeg), Found)
+        await peer.close()
+
+    try:
+        run(talk(), timeout=60)
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_the_end_of_standard_input_stops_it_where_that_was_asked_for(tmp_path: Path) -> None:

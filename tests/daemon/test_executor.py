@@ -1,0 +1,42 @@
+"""The daemon's side of the process that finds faces, with a real process."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pyraface.core import parameters
+from pyraface.core.errors import ErrorCode
+from pyraface.core.messages import Failed
+from pyraface.daemon.executor import Executor
+from tests.support import parameters_xml, run
+
+
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "cancelled"])
+def test_images_of_a_child_that_is_just_ending_are_answered(astronaut_jpeg: bytes, closed: bool) -> None:
+    async def talk() -> None:
+        executor = Executor(parameters.parse(parameters_xml().encode()), "onnx")
+        await executor.start()
+        try:
+            jobs = [executor.submit(astronaut_jpeg) for _ in range(3)]
+            child = executor._child
+            assert child is not None
+            child.writer.transport.abort()  # as if it had died, with its end still to come
+            while executor._child is not None:
+                await asyncio.sleep(0)
+            assert child.process.returncode is None, "the child has ended too soon to prove anything"
+            assert executor.pending == 3
+            if closed:
+                await executor.close()
+            else:
+                for job in jobs:
+                    executor.cancel(job)
+            answers = [await asyncio.wait_for(job.answer, 1) for job in jobs]
+            await child.process.wait()
+        finally:
+            await executor.close()
+        code = ErrorCode.DRAINING if closed else ErrorCode.CANCELLED
+        assert [answer.code for answer in answers if isinstance(answer, Failed)] == [code] * 3
+
+    run(talk())

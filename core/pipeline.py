@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from . import boxes, engines, fusion, images, pyramid, scaling
@@ -12,10 +17,16 @@ from .engines import Engine, EngineName
 from .faces import Faces
 from .images import Picture
 from .parameters import Parameters
+from .pyramid import Level
 
 SEAM = 0.05
 """Detector windows: a box that ends closer than this to a seam between tiles may be half a face. The detector clips its
 boxes at the tile, so a face that goes on beyond the seam ends right there."""
+
+
+ZOOMED_AHEAD = 2
+"""Tiles that are zoomed, by a thread each, before the engine asks for them. Pillow zooms on one core, and without the
+interpreter's lock."""
 
 
 class Pipeline:
@@ -37,6 +48,7 @@ class Pipeline:
         if isinstance(engine, str):
             engine = engines.start(engine, threads=parameters.daemon.engine_threads)
         self.engine: Engine = engine
+        self._zoomers = ThreadPoolExecutor(ZOOMED_AHEAD, "zoom")
 
     @property
     def fingerprint(self) -> str:
@@ -73,25 +85,39 @@ class Pipeline:
         faces = fusion.fuse(candidates, cut, self.parameters.fusion)
         return self._encoded(picture, faces, ~faces.encoded)
 
-    def _candidates(self, picture: Picture) -> tuple[Faces, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
+    def _candidates(self, picture: Picture) -> tuple[Faces, NDArray[np.bool_]]:
         """What every tile of every level shows, and which of it ends at a seam."""
         width, height = picture.width, picture.height
-        original = Image.fromarray(picture.pixels)
         candidates: list[Faces] = []
         cut = [np.zeros(0, np.bool_)]
-        for level in pyramid.levels(width, height, self.parameters.detection):
-            tiles = [scaling.resample(original, tuple(tile), level.size) for tile in level.tiles.tolist()]
-            margin = SEAM * level.smallest_face
-            for tile, found in zip(level.tiles, self.engine.detect(tiles), strict=True):
-                in_image = boxes.to_image(found.boxes, level.zoom, (float(tile[0]), float(tile[1])))
-                in_image = boxes.clip(in_image, width, height)
-                candidates.append(Faces.detected(in_image, found.confidences, level=level.index))
-                cut.append(pyramid.cut(in_image, tile, width, height, margin=margin))
+        for level, tile, pixels in self._tiles(picture):
+            [found] = self.engine.detect([pixels])
+            in_image = boxes.to_image(found.boxes, level.zoom, (float(tile[0]), float(tile[1])))
+            in_image = boxes.clip(in_image, width, height)
+            candidates.append(Faces.detected(in_image, found.confidences, level=level.index))
+            cut.append(pyramid.cut(in_image, tile, width, height, margin=SEAM * level.smallest_face))
         return Faces.concatenate(candidates), np.concatenate(cut)
 
-    def _encoded(
-        self, picture: Picture, faces: Faces, wanted: np.ndarray[tuple[int], np.dtype[np.bool_]]
-    ) -> Faces:
+    def _tiles(self, picture: Picture) -> Iterator[tuple[Level, NDArray[np.int64], NDArray[np.uint8]]]:
+        """Every tile of every level, zoomed; the next ones are being zoomed while the engine has the last one.
+
+        One by one: the deepest levels have dozens of tiles, and to hold them all would take what a tile takes, dozens of
+        times.
+        """
+        original = Image.fromarray(picture.pixels)
+        levels = pyramid.levels(picture.width, picture.height, self.parameters.detection)
+        upcoming = ((level, tile) for level in levels for tile in level.tiles)
+        zooming: deque[tuple[Level, NDArray[np.int64], Future[NDArray[np.uint8]]]] = deque()
+        while True:
+            for level, tile in islice(upcoming, ZOOMED_AHEAD - len(zooming)):
+                pixels = self._zoomers.submit(scaling.resample, original, tuple(tile.tolist()), level.size)
+                zooming.append((level, tile, pixels))
+            if not zooming:
+                return
+            level, tile, pixels = zooming.popleft()
+            yield level, tile, pixels.result()
+
+    def _encoded(self, picture: Picture, faces: Faces, wanted: NDArray[np.bool_]) -> Faces:
         """The same faces, those wanted with their encodings, cut out of the picture at its full resolution."""
         if not wanted.any():
             return faces

@@ -9,17 +9,11 @@ dlib found, so that a difference in an encoding is the encoder's own. A row of t
 from __future__ import annotations
 
 import argparse
-import datetime
-import os
-import platform
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +24,13 @@ from pyraface.core.engines import Detections, Engine, Pixels, start
 from pyraface.core.errors import ImageError
 from pyraface.core.parameters import ImageLimits
 
+from .common import PACKAGES, machine, photos_folder, timed, today, versions
+
 SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".webp", ".heic", ".heif", ".avif", ".tif", ".tiff", ".bmp"}
 SAME_FACE = 0.5
 """Intersection over union from which two boxes count as one face."""
 BOX_TOLERANCE, CONFIDENCE_TOLERANCE, ENCODING_TOLERANCE = 1.0, 1e-3, 1e-4
 """Pixels, score, Euclidean distance: a face that differs by more is listed."""
-
-Result = TypeVar("Result")
 
 
 @dataclass
@@ -74,10 +68,8 @@ class Row:
 
 
 def main() -> None:
-    here = Path(__file__).resolve().parent.parent
-    photos = os.environ.get("PYRAFACE_PHOTOS", here.parent / "shared" / "photos")
     parser = argparse.ArgumentParser(description="Compare the engines on real photographs.")
-    parser.add_argument("photos", nargs="?", type=Path, default=Path(photos), help="a folder of folders")
+    parser.add_argument("photos", nargs="?", type=Path, default=photos_folder(), help="a folder of folders")
     parser.add_argument("--megapixels", type=float, default=0.48, help="larger pictures are shrunk to this")
     parser.add_argument("--threads", type=int, default=0, help="of the onnx engine; 0: one a core")
     arguments = parser.parse_args()
@@ -162,21 +154,15 @@ def shown(found: Detections, index: int) -> str:
     return f"{left},{top},{right},{bottom} ({found.confidences[index]:.5f})"
 
 
-def timed(work: Callable[[], Result]) -> tuple[float, Result]:
-    begin = time.perf_counter()
-    result = work()
-    return time.perf_counter() - begin, result
-
-
 def report(
     engines: dict[str, Engine], rows: dict[str, Row], cases: list[str], megapixels: float
 ) -> Iterator[str]:
     """Yields the lines of the report."""
-    yield f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}; {machine()}"
+    yield f"{today()}; {machine()}"
     yield ""
     for engine in engines.values():
         yield f"- {engine.name}: {engine.device}; {engine.fingerprint}"
-    yield f"- {versions('face_recognition', 'numpy', 'Pillow')}; Python {platform.python_version()}"
+    yield f"- {versions(*PACKAGES)}"
     yield f"- pictures above {megapixels} Mpx are shrunk to that; seconds are of detection and encoding"
     yield ""
     yield (
@@ -195,30 +181,6 @@ def report(
         f"more than {CONFIDENCE_TOLERANCE} or encodings by more than {ENCODING_TOLERANCE}: {len(cases)}"
     )
     yield from (f"- {case}" for case in cases)
-
-
-def machine() -> str:
-    """Returns the processor's name and how many cores this process may use."""
-    model = platform.processor() or platform.machine()
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                model = line.split(":", 1)[1].strip()
-                break
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{model} ({platform.machine()}), {cores} cores"
-
-
-def versions(*packages: str) -> str:
-    """Returns "name version" of each package that is installed."""
-    found = []
-    for package in packages:
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            found.append(f"{package} (not installed)")
-    return ", ".join(found)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,276 @@
+"""Every figure of speed in the documentation, in one table.
+
+    python -m benchmarks [--rows tile,encode,photograph,networks,daemon,memory] [--openblas PYTHON] [--markdown FILE]
+                         [--plot FILE.png]
+
+Each row is a ratio of two things that took turns in this run, the median of the turns and their spread. The reference
+is face_recognition's CNN detector and encoder on the dlib that is installed (dlib-bin: no BLAS), and, where --openblas
+names the interpreter of a virtual environment with a dlib built from source against OpenBLAS, on that one:
+
+    apt install libopenblas-dev cmake && python3 -m venv BLAS && BLAS/bin/pip install .      # some 7 minutes
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pyraface.core.pipeline import Pipeline
+
+from . import daemon as daemon_rows
+from .common import PACKAGES, machine, packaged_parameters, photos_folder, timed, today, versions
+from .peer import Peer, chips, tile
+
+Ask = Callable[..., float]
+
+
+@dataclass
+class Row:
+    """One line of the table: what, and the reference's and our measures in each turn."""
+
+    what: str
+    reference: str
+    theirs: list[float]
+    ours: list[float]
+    note: str = ""
+    unit: str = "s"
+
+    @property
+    def ratios(self) -> list[float]:
+        return [their / our for their, our in zip(self.theirs, self.ours, strict=True)]
+
+    @property
+    def ratio(self) -> float:
+        return statistics.median(self.ratios)
+
+    def __str__(self) -> str:
+        low, high = min(self.ratios), max(self.ratios)
+        theirs, ours = statistics.median(self.theirs), statistics.median(self.ours)
+        return (
+            f"| {self.what} | {self.reference} | {theirs:.4g} {self.unit} | {ours:.4g} {self.unit} | **{self.ratio:.3g}x** "
+            f"({low:.3g} to {high:.3g}, {len(self.ratios)} turns) | {self.note} |"
+        )
+
+
+HEAD = "| what | reference | reference takes | pyraface (onnx) takes | ratio | |\n|---|---|--:|--:|--:|---|"
+
+
+class Bench:
+    """The engines and peers, and the rows made with them."""
+
+    def __init__(self, openblas: str | None, photos: Path) -> None:
+        self.onnx = Pipeline(packaged_parameters(), "onnx")
+        self.photos = photos
+        self._peers = {"face_recognition on dlib-bin": Peer(sys.executable)}
+        if openblas:
+            self._peers["face_recognition on OpenBLAS dlib"] = Peer(openblas)
+
+    def against_peers(
+        self, what: str, ours: Callable[[], object], turns: dict[str, int], note: str = "", **work: object
+    ) -> Iterator[Row]:
+        """Yields a row a peer: we and it take turns."""
+        ours()  # what happens only once is not what is measured
+        for name, peer in self._peers.items():
+            row = Row(what, name, [], [], note)
+            for _ in range(turns[name.rpartition(" on ")[2]]):
+                row.ours.append(timed(ours)[0])
+                row.theirs.append(peer.ask(**work)["seconds"])
+            yield row
+
+    def tile(self) -> Iterator[Row]:
+        """Detection in one tile."""
+        for megapixels in (0.75, 3.84):
+            work = partial(self.onnx.engine.detect, [tile(megapixels)])
+            turns = {"dlib-bin": 3 if megapixels < 1 else 1, "OpenBLAS dlib": 5 if megapixels < 1 else 2}
+            yield from self.against_peers(
+                f"detection, {megapixels} Mpx", work, turns, work="tile", megapixels=megapixels
+            )
+
+    def encode(self) -> Iterator[Row]:
+        """Encoding of faces: landmarks, chips, network."""
+        for count in (1, 8, 32):
+            work = partial(self.onnx.engine.encode, *chips(count))
+            turns = {"dlib-bin": 3, "OpenBLAS dlib": 5}
+            yield from self.against_peers(f"encoding, {count} faces", work, turns, work="encode", faces=count)
+
+    def photograph(self) -> Iterator[Row]:
+        """Whole photographs, bytes in, faces out."""
+        with tempfile.TemporaryDirectory() as folder:
+            for path, megapixels in self._photographs(Path(folder)):
+                work = partial(self.onnx.detect, path.read_bytes())
+                turns = {"dlib-bin": 1, "OpenBLAS dlib": 2}
+                what = f"photograph, {megapixels:.0f} Mpx, same pyramid"
+                yield from self.against_peers(what, work, turns, work="photograph", path=str(path))
+                if 3 < megapixels < 5:
+                    what = f"photograph, {megapixels:.0f} Mpx, the original's pyramid"
+                    yield from self.against_peers(what, work, turns, work="original", path=str(path))
+
+    def networks(self) -> Iterator[Row]:
+        """How much of a photograph's time the networks take, and how near they come to what the machine can."""
+        engine = self.onnx.engine
+        inside = {"seconds": 0.0}
+        run = engine._run  # type: ignore[attr-defined]
+        networks = {id(engine._trunk), id(engine._head), id(engine._encoder)}  # type: ignore[attr-defined]
+
+        def counted(session: object, feeds: object) -> object:
+            seconds, output = timed(lambda: run(session, feeds))
+            inside["seconds"] += seconds if id(session) in networks else 0
+            return output
+
+        engine._run = counted  # type: ignore[attr-defined]
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                for path, megapixels in self._photographs(Path(folder)):
+                    image = path.read_bytes()
+                    row = Row(f"photograph, {megapixels:.0f} Mpx: all / its networks", "(share)", [], [])
+                    shares = []
+                    for _ in range(3):
+                        inside["seconds"] = 0.0
+                        whole, _ = timed(partial(self.onnx.detect, image))
+                        row.theirs.append(whole)
+                        row.ours.append(inside["seconds"])
+                        shares.append(inside["seconds"] / whole)
+                    row.note = f"networks take {statistics.median(shares):.0%} of the time"
+                    yield row
+        finally:
+            engine._run = run  # type: ignore[attr-defined]
+        yield self._sgemm(engine)
+
+    def _sgemm(self, engine: object) -> Row:
+        """The head's convolutions against a matrix product of the same count of operations."""
+        from pyraface.core.engines import packed_pyramid
+
+        pixels = tile(3.84)
+        layout = packed_pyramid.layout(*pixels.shape[:2])
+        features = engine._features(pixels, layout)  # type: ignore[attr-defined]
+        # two operations a weight and output: 3 layers of 45 channels and one of 1 on the score map's grid
+        cells = features.shape[2] * features.shape[3]
+        operations = 2 * cells * (45 * 32 * 25 + 2 * 45 * 45 * 25 + 45 * 81)
+        side = 3000
+        a = np.random.default_rng(0).random((side, side), np.float32)
+        row = Row("as many operations: sgemm / the detector's head", "numpy's sgemm", [], [])
+        for _ in range(7):
+            ours, _ = timed(lambda: engine._run(engine._head, {"features": features}))  # type: ignore[attr-defined]
+            theirs, _ = timed(lambda: a @ a)
+            row.ours.append(ours)
+            row.theirs.append(theirs * operations / (2 * side**3))
+        rate = operations / statistics.median(row.ours) / 1e9
+        row.note = f"{rate:.0f} GFLOP/s, {row.ratio:.0%} of sgemm"
+        return row
+
+    def daemon(self) -> Iterator[Row]:
+        """A directory through a daemon on loopback, against the same in this process; pings meanwhile."""
+        paths = sorted((self.photos / "dlib_faces").glob("*.jpg"))[:8]
+        result = daemon_rows.compare(self.onnx, paths, turns=3)
+        yield Row(
+            f"{len(paths)} photographs: in process / through a daemon",
+            "in process",
+            result.in_process,
+            result.through_daemon,
+            f"ping p50 {result.ping(50):.1f} ms, p99 {result.ping(99):.1f} ms of {len(result.pings)}; "
+            f"ready after {result.ready:.2f} s",
+        )
+
+    def memory(self) -> Iterator[Row]:
+        """The most memory an executor takes for a photograph of 36 Mpx, and whether it grows."""
+        with tempfile.TemporaryDirectory() as folder:
+            large = [path for path, megapixels in self._photographs(Path(folder)) if megapixels > 30]
+            small = sorted((self.photos / "dlib_faces").glob("*.jpg"))[:4]
+            first, last = daemon_rows.peaks(large * 2 + small, rounds=3)
+        yield Row(
+            "executor's peak memory: after one round / after three",
+            "(memory)",
+            [first / 2**30],
+            [last / 2**30],
+            "photographs of 36 and 0.2 Mpx in turn",
+            "GiB",
+        )
+
+    def _photographs(self, folder: Path) -> Iterator[tuple[Path, float]]:
+        """Real photographs of 1, 4, 12 and 36 Mpx, the smaller two shrunk."""
+        twelve = self.photos / "compreface_samples" / "004_A.jpg"
+        for megapixels in (1, 4):
+            with Image.open(io.BytesIO(twelve.read_bytes())) as image:
+                factor = (megapixels * 1e6 / (image.width * image.height)) ** 0.5
+                smaller = image.resize((int(image.width * factor), int(image.height * factor)))
+            smaller.save(folder / f"{megapixels}.jpg", quality=92)
+            yield folder / f"{megapixels}.jpg", megapixels
+        yield twelve, 12
+        yield self.photos / "compreface_samples" / "001_A.jpg", 36
+
+
+def main() -> None:
+    rows = ["tile", "encode", "photograph", "networks", "daemon", "memory"]
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument(
+        "--rows", default=",".join(rows), help="which, with commas between them (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--openblas", metavar="PYTHON", help="an interpreter whose dlib was built against OpenBLAS"
+    )
+    parser.add_argument("--photos", type=Path, default=photos_folder(), help="the shared photographs")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="where to write the table, too")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="where to draw it (needs matplotlib)")
+    options = parser.parse_args()
+    wanted = options.rows.split(",")
+    if unknown := set(wanted) - set(rows):
+        parser.error(f"no such rows: {', '.join(sorted(unknown))}")
+    if not options.photos.is_dir():
+        parser.error(f"{options.photos} is no folder: the photographs are needed")
+
+    lines = [f"{today()}; {machine()}; {versions(*PACKAGES)}", ""]
+    if not options.openblas:
+        lines += ["face_recognition on OpenBLAS dlib: absent (no --openblas)", ""]
+    lines.append(HEAD)
+    print("\n".join(lines), flush=True)
+    bench = Bench(options.openblas, options.photos)
+    done: list[Row] = []
+    for name in wanted:
+        for row in getattr(bench, name)():
+            done.append(row)
+            lines.append(str(row))
+            print(row, flush=True)
+    if options.markdown:
+        options.markdown.write_text("\n".join(lines) + "\n")
+    if options.plot:
+        plot([row for row in done if row.reference.startswith("face_recognition")], options.plot, lines[0])
+
+
+def plot(rows: list[Row], file: Path, title: str) -> None:
+    """Draws the ratios to the references as bars."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(9, 0.45 * len(rows) + 1.2))
+    names = [f"{row.what}\nvs {row.reference}" for row in rows]
+    axes.barh(
+        names,
+        [row.ratio for row in rows],
+        color=["#4477aa" if "bin" in row.reference else "#66ccee" for row in rows],
+    )
+    for index, row in enumerate(rows):
+        axes.text(row.ratio, index, f" {row.ratio:.1f}x", va="center")
+    axes.invert_yaxis()
+    axes.set_xlabel("times as fast")
+    axes.set_title(title.partition("; face_recognition")[0], fontsize=9)
+    axes.tick_params(labelsize=7)
+    figure.tight_layout()
+    figure.savefig(file, dpi=110)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""What every benchmark says of itself: machine, versions, date; and how it times."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TypeVar
+
+from pyraface.core import parameters
+from pyraface.core.parameters import Parameters
+
+Result = TypeVar("Result")
+
+PACKAGES = ("face_recognition", "dlib", "onnxruntime", "numpy", "Pillow", "uvloop")
+
+
+def photos_folder() -> Path:
+    """Returns where the shared photographs are: $PYRAFACE_PHOTOS, or ../shared/photos beside the project."""
+    beside = Path(__file__).resolve().parent.parent.parent / "shared" / "photos"
+    return Path(os.environ.get("PYRAFACE_PHOTOS", beside))
+
+
+def packaged_parameters() -> Parameters:
+    """Returns the default parameters, whatever file this user has."""
+    return parameters.parse((Path(__file__).resolve().parent.parent / "parameters.xml").read_bytes())
+
+
+def timed(work: Callable[[], Result]) -> tuple[float, Result]:
+    """Returns the seconds that something took, and its result."""
+    begin = time.perf_counter()
+    result = work()
+    return time.perf_counter() - begin, result
+
+
+def today() -> str:
+    """Returns the date, UTC."""
+    return f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}"
+
+
+def machine() -> str:
+    """Returns the processor's name and how many cores this process may use."""
+    model = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{model} ({platform.machine()}), {cores} cores"
+
+
+def versions(*packages: str) -> str:
+    """Returns "name version" of each package that is installed, and Python's."""
+    found = []
+    for package in packages:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            found.append(f"{package} (not installed)")
+    return ", ".join([*found, f"Python {platform.python_version()}"])

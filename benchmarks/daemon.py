@@ -1,0 +1,115 @@
+"""A real daemon on loopback against the same work in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from pyraface.client import Client
+from pyraface.client.local import LocalServer
+from pyraface.core import wire
+from pyraface.core.messages import PROTOCOL_VERSIONS, Hello, Ping, Pong
+from pyraface.core.pipeline import Pipeline
+
+from .common import packaged_parameters, timed
+
+PING_INTERVAL = 0.01
+
+
+@dataclass
+class Outcome:
+    """Seconds a turn, and milliseconds a ping."""
+
+    ready: float = 0.0
+    in_process: list[float] = field(default_factory=list)
+    through_daemon: list[float] = field(default_factory=list)
+    pings: list[float] = field(default_factory=list)
+
+    def ping(self, percentile: float) -> float:
+        return float(np.percentile(self.pings, percentile))
+
+
+def compare(pipeline: Pipeline, paths: list[Path], *, turns: int) -> Outcome:
+    """Runs a directory in this process and through a daemon, in turns."""
+
+    def here() -> None:
+        for path in paths:
+            pipeline.detect(path.read_bytes())
+
+    async def run() -> Outcome:
+        outcome = Outcome()
+        local = LocalServer(pipeline.parameters)
+        started = time.perf_counter()
+        connection = await local.start()
+        outcome.ready = time.perf_counter() - started
+        try:
+            host, port = connection._writer.get_extra_info("peername")
+            async with Client(f"{host}:{port}", parameters=pipeline.parameters) as client:
+                here()
+                await _through(client, paths)
+                for _ in range(turns):
+                    outcome.in_process.append(timed(here)[0])
+                    pinging = asyncio.create_task(_ping(host, port, outcome.pings))
+                    begin = time.perf_counter()
+                    await _through(client, paths)
+                    outcome.through_daemon.append(time.perf_counter() - begin)
+                    pinging.cancel()
+        finally:
+            await connection.close()
+            await local.stop()
+        return outcome
+
+    return asyncio.run(run())
+
+
+def peaks(paths: list[Path], *, rounds: int) -> tuple[int, int]:
+    """Returns the executor's peak memory in bytes after one round over the photographs, and after all."""
+
+    async def run() -> tuple[int, int]:
+        async with Client("local", parameters=packaged_parameters()) as client:
+            found = []
+            for _ in range(rounds):
+                await _through(client, paths)
+                children = psutil.Process().children(recursive=True)
+                [worker] = [child for child in children if "pyraface.daemon.worker" in child.cmdline()]
+                found.append(_peak(worker.pid))
+            return found[0], found[-1]
+
+    return asyncio.run(run())
+
+
+def _peak(process: int) -> int:
+    """The most bytes a process ever had resident (VmHWM in proc(5))."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+async def _through(client: Client, paths: list[Path]) -> None:
+    async with aclosing(client.map(paths)) as results:
+        async for result in results:
+            _ = result.faces  # raises if it failed
+
+
+async def _ping(host: str, port: int, delays: list[float]) -> None:
+    """Notes the milliseconds of one ping after the other until it is cancelled."""
+    reader, writer = await asyncio.open_connection(host, port)
+    codec = wire.Codec(max_frame_bytes=1 << 20)
+    writer.write(wire.encode(Hello(PROTOCOL_VERSIONS, "benchmark")))
+    try:
+        while True:
+            sent = time.perf_counter()
+            writer.write(wire.encode(Ping(0)))
+            while not isinstance(codec.next_message(), Pong):
+                codec.receive_data(await reader.read(4096))
+            delays.append(1000 * (time.perf_counter() - sent))
+            await asyncio.sleep(PING_INTERVAL)
+    finally:
+        writer.close()

@@ -1,0 +1,118 @@
+"""The reference in another interpreter: face_recognition on the dlib that one has, timed on request.
+
+    PYTHON -m benchmarks.peer
+
+Reads one JSON object a line from standard input, answers each with one: {"seconds": ..., "faces": ...}. So a dlib that is
+built against OpenBLAS, in a virtual environment of its own, takes turns with the engines of this one.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pyraface.core import images, parameters
+from pyraface.core.engines import Engine, start
+from pyraface.core.pipeline import Pipeline
+
+from .common import packaged_parameters, timed
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Peer:
+    """An interpreter that runs this module."""
+
+    def __init__(self, python: str) -> None:
+        self._process = subprocess.Popen(
+            [python, "-m", "benchmarks.peer"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def ask(self, **work: object) -> dict[str, Any]:
+        """Returns the answer to one request."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(work) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("the peer's interpreter ended; does it have pyraface and face_recognition?")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+def tile(megapixels: float) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Returns noise of so many megapixels, 3 by 2, the same every time: the time does not depend on what is seen."""
+    height = round((megapixels * 1e6 / 1.5) ** 0.5)
+    return np.random.default_rng(0).integers(0, 256, (height, round(1.5 * height), 3), np.uint8)
+
+
+def chips(count: int) -> tuple[np.ndarray[Any, np.dtype[np.uint8]], np.ndarray[Any, np.dtype[np.float32]]]:
+    """Returns a picture and the boxes of so many faces in it."""
+    box = np.array([[20, 20, 170, 170]], np.float32)
+    return tile(0.06), np.repeat(box, count, axis=0)
+
+
+def work(pipeline: Pipeline, request: dict[str, Any]) -> dict[str, Any]:
+    """Does what a request asks for, and times it."""
+    engine: Engine = pipeline.engine
+    if request["work"] == "tile":
+        pixels = tile(request["megapixels"])
+        seconds, _ = timed(partial(engine.detect, [pixels]))
+        return {"seconds": seconds}
+    if request["work"] == "encode":
+        pixels, boxes = chips(request["faces"])
+        seconds, _ = timed(partial(engine.encode, pixels, boxes))
+        return {"seconds": seconds}
+    image = Path(request["path"]).read_bytes()
+    run = (
+        partial(original, engine, image) if request["work"] == "original" else partial(pipeline.detect, image)
+    )
+    seconds, faces = timed(run)
+    return {"seconds": seconds, "faces": len(faces)}
+
+
+def original(engine: Engine, image: bytes) -> list[object]:
+    """The original program's pyramid: shrunk to height x width, then doubled `upsample` times; so is each quadrant.
+
+    Without its merging, which took no time; with one encoding a candidate, as it had.
+    """
+    defaults = parameters.DetectionParameters()
+    pixels = images.decode(image, parameters.ImageLimits()).pixels
+    height, width = pixels.shape[:2]
+    found: list[object] = []
+    halves = [(0, 0, width, height)] + [
+        (x * width // 2, y * height // 2, (x + 1) * width // 2, (y + 1) * height // 2)
+        for y in (0, 1)
+        for x in (0, 1)
+    ]
+    for box in halves:
+        part = Image.fromarray(pixels).crop(box)
+        factor = min(1.0, (defaults.height * defaults.width / (part.width * part.height)) ** 0.5)
+        small = part.resize((max(1, int(part.width * factor)), max(1, int(part.height * factor))))
+        large = small.resize((small.width << defaults.upsample, small.height << defaults.upsample))
+        [detections] = engine.detect([np.asarray(large)])
+        found.extend(engine.encode(np.asarray(large), detections.boxes))
+    return found
+
+
+def main() -> None:
+    pipeline = Pipeline(packaged_parameters(), start("dlib"))
+    for line in sys.stdin:
+        print(json.dumps(work(pipeline, json.loads(line))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

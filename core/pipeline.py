@@ -92,7 +92,7 @@ class Pipeline:
         cut = [np.zeros(0, np.bool_)]
         for level, tile, pixels in self._tiles(picture):
             [found] = self.engine.detect([pixels])
-            in_image = boxes.to_image(found.boxes, level.zoom, (float(tile[0]), float(tile[1])))
+            in_image = boxes.to_image(found.voted, level.zoom, (float(tile[0]), float(tile[1])))
             in_image = boxes.clip(in_image, width, height)
             candidates.append(Faces.detected(in_image, found.confidences, level=level.index))
             cut.append(pyramid.cut(in_image, tile, width, height, margin=SEAM * level.smallest_face))

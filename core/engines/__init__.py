@@ -21,13 +21,18 @@ EngineName = Literal["auto", "onnx", "dlib"]
 
 
 class Detections(NamedTuple):
-    """What a detector saw in one tile, the most confident first.
+    """The faces that a detector saw in one tile, the most confident first.
 
-    boxes: (n, 4) float32, in pixels of the tile, inside it; confidences: (n,) float32.
+    boxes: (n, 4) float32, whole pixels of the tile, inside it: the strongest response to each face, which is the box that
+        face_recognition gives.
+    confidences: (n,) float32, of that response.
+    voted: (n, 4) float32, in pixels of the tile, inside it: the mean of all responses to each face. It is as good a box, and
+        stays where it is when a pixel changes.
     """
 
     boxes: Boxes
     confidences: NDArray[np.float32]
+    voted: Boxes
 
 
 class Engine(Protocol):

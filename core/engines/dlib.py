@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import tempfile
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from PIL import ImageFile
 
 from ..boxes import Boxes
 from ..errors import EngineError
-from . import Detections, Pixels, inputs, packed_pyramid, weights
+from . import Detections, Pixels, inputs, packed_pyramid, suppression, weights
 from .devices import gpu_name
 
 _FAILURES = (RuntimeError, MemoryError)
@@ -26,6 +27,9 @@ class DlibEngine:
     face_encodings(image, locations, num_jitters=1, model="small"). It runs on the GPU where dlib was built with CUDA.
     dlib holds the GIL all the while.
 
+    The detector is dlib's own with face_recognition's weights, but for its suppression of overlapping boxes, which is done
+    here by the same rule: the suppressed ones have a vote.
+
     Raises:
         EngineError: dlib, face_recognition or what they need is missing, or the device cannot be used.
     """
@@ -34,12 +38,17 @@ class DlibEngine:
 
     def __init__(self) -> None:
         digest = weights.digest()  # first, because it says which file is missing
+        self._network = weights.load_detector()
         dlib, self._api = _imported()
         try:
+            with tempfile.NamedTemporaryFile(suffix=".dat") as file:
+                file.write(weights.unsuppressed_detector())
+                file.flush()
+                self._detector = dlib.cnn_face_detection_model_v1(file.name)
             cuda = bool(dlib.DLIB_USE_CUDA) and dlib.cuda.get_num_devices() > 0
             self.device = f"cuda:{dlib.cuda.get_device()}{gpu_name()}" if cuda else "cpu"
         except _FAILURES as error:
-            raise EngineError(f"the dlib engine cannot use the GPU: {error}") from error
+            raise EngineError(f"the dlib engine cannot be started: {error}") from error
         kind = "cuda" if cuda else "cpu"
         self.fingerprint = f"dlib {dlib.__version__}, {kind}, weights {digest[:16]}"
 
@@ -52,7 +61,7 @@ class DlibEngine:
             return [inputs.nothing() for _ in tiles]
         try:
             # one tile in memory at a time: the budget of parameters.xml is what one tile may need
-            found = self._api.cnn_face_detector(tiles, 0, batch_size=1)
+            found = self._detector(tiles, 0, batch_size=1)
         except _FAILURES as error:
             raise EngineError(f"dlib failed to detect on {self.device}: {error}") from error
         return [self._detections(faces, height, width) for faces in found]
@@ -68,11 +77,16 @@ class DlibEngine:
             raise EngineError(f"dlib failed to encode on {self.device}: {error}") from error
         return inputs.checked_encodings(encodings, len(locations))
 
-    @staticmethod
-    def _detections(faces: Any, height: int, width: int) -> Detections:
-        boxes = [(face.rect.left(), face.rect.top(), face.rect.right(), face.rect.bottom()) for face in faces]
-        confidences = np.array([face.confidence for face in faces], np.float32)
-        return Detections(inputs.inside(boxes, height, width), confidences)
+    def _detections(self, responses: Any, height: int, width: int) -> Detections:
+        boxes = [(one.rect.left(), one.rect.top(), one.rect.right(), one.rect.bottom()) for one in responses]
+        confidences = np.array([one.confidence for one in responses], np.float32)
+        return suppression.detections(
+            np.array(boxes, np.int64).reshape(-1, 4),
+            confidences,
+            (height, width),
+            overlap=self._network.overlap,
+            covered=self._network.covered,
+        )
 
 
 def _imported() -> tuple[Any, Any]:

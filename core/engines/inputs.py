@@ -40,12 +40,13 @@ def checked_pixels(pixels: Pixels) -> Pixels:
 
 def nothing() -> Detections:
     """Returns what a tile without faces gives."""
-    return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+    none = np.zeros((0, 4), np.float32)
+    return Detections(none, np.zeros(0, np.float32), none)
 
 
 def inside(boxes: ArrayLike, height: int, width: int) -> Boxes:
     """Returns detector boxes (left, top, right, bottom), cut off at the edges as face_recognition does it."""
-    clipped = np.clip(np.array(boxes, np.int64).reshape(-1, 4), 0, [width, height, width, height])
+    clipped = np.clip(np.array(boxes, np.float64).reshape(-1, 4), 0, [width, height, width, height])
     return clipped.astype(np.float32)
 
 

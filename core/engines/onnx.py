@@ -6,14 +6,14 @@ Landmarks and the cutting out of chips stay with dlib; they are a fraction of th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..boxes import Boxes
 from ..errors import EngineError
-from . import Detections, Pixels, devices, inputs, packed_pyramid, weights
+from . import Detections, Pixels, devices, inputs, packed_pyramid, suppression, weights
 from .packed_pyramid import Layout
 
 try:
@@ -133,11 +133,11 @@ class OnnxEngine:
             raise EngineError(f"the detector gave scores that are no numbers: {self.device} is broken")
         rows, columns = np.nonzero(scores > 0)
         confidences = scores[rows, columns]
-        order = np.argsort(-confidences, kind="stable")
-        centers = np.stack([columns, rows], axis=1)[order] * STRIDE + CENTER
+        centers = np.stack([columns, rows], axis=1) * STRIDE + CENTER
         boxes = layout.to_tile(centers, self._network.window)
-        kept = _one_of_each(boxes, self._network.overlap, self._network.covered)
-        return Detections(inputs.inside(boxes[kept], *tile.shape[:2]), confidences[order][kept])
+        overlap, covered = self._network.overlap, self._network.covered
+        height, width, _ = tile.shape
+        return suppression.detections(boxes, confidences, (height, width), overlap=overlap, covered=covered)
 
     def _features(self, tile: Pixels, layout: Layout) -> NDArray[np.float32]:
         """The first layers' output for the packed image, (1, channels, rows, columns), put together from bands."""
@@ -202,28 +202,3 @@ def _cuda_options() -> dict[str, str]:
         # 10 bits of mantissa would move the numbers by more than all other differences between engines together
         options["use_tf32"] = "0"
     return options
-
-
-def _one_of_each(boxes: NDArray[np.int64], overlap: float, covered: float) -> list[int]:
-    """Returns the indices of the boxes that no more confident one overlaps; `boxes` come the most confident first.
-
-    Two boxes overlap where their intersection is above `overlap` of the box that encloses both, or above `covered` of
-    either. A box's right and bottom are its last pixels. (dlib 20.0: image_processing/box_overlap_testing.h.)
-    """
-    kept: list[int] = []
-    areas = _areas(boxes)
-    waiting = np.arange(len(boxes))
-    while len(waiting):
-        best, waiting = waiting[0], waiting[1:]
-        kept.append(int(best))
-        a, b = boxes[best], boxes[waiting]
-        shared = _areas(np.hstack([np.maximum(a[:2], b[:, :2]), np.minimum(a[2:], b[:, 2:])]))
-        enclosing = _areas(np.hstack([np.minimum(a[:2], b[:, :2]), np.maximum(a[2:], b[:, 2:])]))
-        smaller = np.minimum(areas[best], areas[waiting])
-        waiting = waiting[(shared <= overlap * enclosing) & (shared <= covered * smaller)]
-    return kept
-
-
-def _areas(boxes: NDArray[np.int64]) -> NDArray[np.int64]:
-    sides = np.maximum(boxes[:, 2:] - boxes[:, :2] + 1, 0)
-    return cast("NDArray[np.int64]", sides[:, 0] * sides[:, 1])

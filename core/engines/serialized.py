@@ -19,6 +19,9 @@ from ..errors import EngineError
 
 Tensor = NDArray[np.float32]
 
+ONE = bytes([1, 1, 1, 0])
+"""The real number 1.0 as dlib writes it: mantissa 1, exponent 0."""
+
 
 @dataclass(frozen=True)
 class Convolution:
@@ -47,16 +50,19 @@ class Reader:
     """Takes dlib's values from bytes, front to back; every surprise is an EngineError that names `source` and the offset.
 
     The caller says what must come next: `tensor(shape)`, `convolution(channels, ...)`, `expect(what, actual, expected)`.
+
+    Attributes:
+        at: the offset of the next byte.
     """
 
     def __init__(self, data: bytes, source: str) -> None:
         self._data = data
-        self._at = 0
+        self.at = 0
         self._source = source
 
     def _fail(self, what: str) -> EngineError:
         return EngineError(
-            f"{self._source} is not the network we know: at byte {self._at} {what}; "
+            f"{self._source} is not the network we know: at byte {self.at} {what}; "
             "reinstall it: pip install --force-reinstall face_recognition_models"
         )
 
@@ -65,14 +71,14 @@ class Reader:
             raise self._fail(f"the {what} is {actual!r} instead of {expected!r}")
 
     def end(self) -> None:
-        if self._at != len(self._data):
-            raise self._fail(f"there are {len(self._data) - self._at} bytes after the network")
+        if self.at != len(self._data):
+            raise self._fail(f"there are {len(self._data) - self.at} bytes after the network")
 
     def _take(self, count: int) -> bytes:
-        chunk = self._data[self._at : self._at + count]
+        chunk = self._data[self.at : self.at + count]
         if len(chunk) < count:
             raise self._fail(f"the file ends where {count} more bytes were expected")
-        self._at += count
+        self.at += count
         return chunk
 
     def integer(self) -> int:

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from ..errors import EngineError
-from .serialized import Convolution, Reader, Tensor, scaled
+from .serialized import ONE, Convolution, Reader, Tensor, scaled
 
 DETECTOR_FILE = "mmod_human_face_detector.dat"
 ENCODER_FILE = "dlib_face_recognition_resnet_model_v1.dat"
@@ -103,6 +103,16 @@ def load_detector() -> Detector:
     return parse_detector(_bytes_of(path), str(path))
 
 
+def unsuppressed_detector() -> bytes:
+    """Returns the detector's file of face_recognition_models, changed by `without_suppression`.
+
+    Raises:
+        EngineError: its file is missing, or not the network we know.
+    """
+    path = model_path(DETECTOR_FILE)
+    return without_suppression(_bytes_of(path), str(path))
+
+
 def load_encoder() -> Encoder:
     """Returns the encoder of face_recognition_models.
 
@@ -120,13 +130,7 @@ def parse_detector(data: bytes, source: str = DETECTOR_FILE) -> Detector:
         EngineError: the bytes are not that network, naming `source` and the offset of what was not expected.
     """
     reader = Reader(data, source)
-    reader.expect("version", reader.integer(), 1)
-    reader.expect("loss", reader.text(), "loss_mmod_")
-    reader.expect("version of the loss", reader.integer(), 1)
-    window = reader.integer()
-    reader.expect("height of the window", reader.integer(), window)
-    for _ in range(3):
-        reader.real()  # two losses and an overlap, of training
+    window = _detector_window(reader)
     overlap, covered = reader.real(), reader.real()
     for _ in range(2):
         reader.real()  # overlap of boxes to ignore, of training
@@ -144,6 +148,34 @@ def parse_detector(data: bytes, source: str = DETECTOR_FILE) -> Detector:
     convolutions.append(reader.convolution(channels, 1, 9, 1, 4))
     reader.end()
     return Detector(means, window, overlap, covered, tuple(convolutions))
+
+
+def without_suppression(data: bytes, source: str = DETECTOR_FILE) -> bytes:
+    """Returns the detector that `data` holds, changed so that dlib gives every response: no overlap exceeds 1.
+
+    dlib's Python call gives a face's strongest response only, and says nothing of those that it suppressed.
+
+    Raises:
+        EngineError: as `parse_detector`.
+    """
+    reader = Reader(data, source)
+    _detector_window(reader)
+    start = reader.at
+    for _ in range(2):
+        reader.real()
+    return data[:start] + ONE + ONE + data[reader.at :]
+
+
+def _detector_window(reader: Reader) -> int:
+    """Reads the detector's file up to the limits of suppression; returns the window's side."""
+    reader.expect("version", reader.integer(), 1)
+    reader.expect("loss", reader.text(), "loss_mmod_")
+    reader.expect("version of the loss", reader.integer(), 1)
+    window = reader.integer()
+    reader.expect("height of the window", reader.integer(), window)
+    for _ in range(3):
+        reader.real()  # two losses and an overlap, of training
+    return window
 
 
 def parse_encoder(data: bytes, source: str = ENCODER_FILE) -> Encoder:

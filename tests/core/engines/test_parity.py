@@ -49,6 +49,7 @@ def three_faces(astronaut: np.ndarray) -> np.ndarray:
 def check(dlib: Detections, onnx: Detections) -> None:
     assert len(dlib.boxes) == len(onnx.boxes)
     assert np.abs(dlib.boxes - onnx.boxes).max(initial=0) <= 1
+    assert np.abs(dlib.voted - onnx.voted).max(initial=0) < 0.01
     assert np.abs(dlib.confidences - onnx.confidences).max(initial=0) < 1e-3
 
 

@@ -37,6 +37,15 @@ def test_the_detector_is_read_with_its_options() -> None:
     assert detector.means == pytest.approx((122.782, 117.001, 104.298), abs=1e-4)
 
 
+def test_without_suppression_nothing_else_of_the_detector_changes() -> None:
+    detector, changed = weights.load_detector(), weights.parse_detector(weights.unsuppressed_detector())
+    assert (changed.overlap, changed.covered) == (1, 1)
+    assert (changed.window, changed.means) == (detector.window, detector.means)
+    for one, other in zip(detector.convolutions, changed.convolutions, strict=True):
+        assert np.array_equal(one.weights, other.weights)
+        assert np.array_equal(one.bias, other.bias)
+
+
 def test_the_encoder_is_read_with_its_projection() -> None:
     encoder = weights.load_encoder()
     assert len(encoder.convolutions) == 29

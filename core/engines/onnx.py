@@ -162,16 +162,19 @@ class OnnxEngine:
             yield picture[0]
 
     def _chips(self, image: Pixels, rectangles: list[Any]) -> Iterator[list[Pixels]]:
-        """The faces, upright and cut out, CHIPS_AT_ONCE at a time."""
+        """The faces, upright and cut out, CHIPS_AT_ONCE at a time.
+
+        Each by itself: dlib shrinks the part of the image that holds all faces it is asked for at once, so that where a
+        large one is sampled would depend on the others.
+        """
         for start in range(0, len(rectangles), CHIPS_AT_ONCE):
-            faces = dlib.full_object_detections()
             try:
-                for rectangle in rectangles[start : start + CHIPS_AT_ONCE]:
-                    faces.append(self._landmarks(image, rectangle))
-                chips = dlib.get_face_chips(image, faces, CHIP_SIDE, CHIP_PADDING)
+                yield [
+                    dlib.get_face_chip(image, self._landmarks(image, rectangle), CHIP_SIDE, CHIP_PADDING)
+                    for rectangle in rectangles[start : start + CHIPS_AT_ONCE]
+                ]
             except _FAILURES as error:
                 raise EngineError(f"dlib could not cut out a face: {error}") from error
-            yield chips
 
     def _session(self, model: bytes, *, accelerated: bool = False) -> Any:
         options = onnxruntime.SessionOptions()

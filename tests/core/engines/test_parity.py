@@ -67,6 +67,18 @@ def test_the_engines_agree_on_the_portrait(
     assert distances.max(initial=0) < 1e-4
 
 
+def test_a_large_face_has_the_same_encoding_whoever_is_beside_it(
+    astronaut: np.ndarray, onnx_engine: OnnxEngine, dlib_engine: DlibEngine
+) -> None:
+    """dlib shrinks a face that is larger than its chip, and may shrink what holds all faces together."""
+    picture = np.pad(zoomed(astronaut[30:200, 130:300], 4.3), ((31, 0), (57, 400), (0, 0)))
+    boxes = np.array([[230, 200, 630, 600], [3, 5, 60, 62], [900, 300, 1000, 400]], np.float32)
+    together = onnx_engine.encode(picture, boxes)
+    for encoding, box in zip(together, boxes, strict=True):
+        assert np.linalg.norm(encoding - onnx_engine.encode(picture, box[None])[0]) < 1e-4
+    assert np.linalg.norm(together - dlib_engine.encode(picture, boxes), axis=1).max() < 1e-4
+
+
 @pytest.mark.parametrize("side", [1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 13, 16, 17, 20])
 def test_neither_engine_fails_on_a_tiny_picture(
     side: int, astronaut: np.ndarray, onnx_engine: OnnxEngine, dlib_engine: DlibEngine

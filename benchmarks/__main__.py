@@ -54,6 +54,8 @@ class Row:
         return statistics.median(self.ratios)
 
     def __str__(self) -> str:
+        if not self.theirs:
+            return f"| {self.what} | {self.reference} | | {statistics.median(self.ours):.4g} {self.unit} | | {self.note} |"
         low, high = min(self.ratios), max(self.ratios)
         theirs, ours = statistics.median(self.theirs), statistics.median(self.ours)
         return (
@@ -182,19 +184,39 @@ class Bench:
         )
 
     def memory(self) -> Iterator[Row]:
-        """The most memory an executor takes for a photograph of 36 Mpx, and whether it grows."""
+        """The most memory an executor takes: for photographs of 36 Mpx alone, and over 500 of mixed sizes."""
+        samples = self.photos / "compreface_samples"
+        large = [samples / "001_A.jpg", samples / "003_A.jpg"]
+        [peak] = daemon_rows.peaks(large * 6, stretches=[(0, 12)])
+        yield Row("executor's peak memory", "(memory)", [], [peak / 2**30], "12 photographs of 36 Mpx", "GiB")
         with tempfile.TemporaryDirectory() as folder:
-            large = [path for path, megapixels in self._photographs(Path(folder)) if megapixels > 30]
-            small = sorted((self.photos / "dlib_faces").glob("*.jpg"))[:4]
-            first, last = daemon_rows.peaks(large * 2 + small, rounds=3)
+            first, last = daemon_rows.peaks(
+                self._mixed(Path(folder), 500), stretches=[(100, 200), (400, 500)]
+            )
         yield Row(
-            "executor's peak memory: after one round / after three",
+            "executor's peak memory: images 100 to 200 / 400 to 500",
             "(memory)",
             [first / 2**30],
             [last / 2**30],
-            "photographs of 36 and 0.2 Mpx in turn",
+            "500 photographs of 0.1 to 36 Mpx",
             "GiB",
         )
+
+    def _mixed(self, folder: Path, count: int) -> list[Path]:
+        """So many paths of photographs of all sizes and shapes, each of the largest once in 25."""
+        chance = np.random.default_rng(0)
+        large = [self.photos / "compreface_samples" / name for name in ("001_A.jpg", "003_A.jpg")]
+        small = []
+        with Image.open(self.photos / "compreface_samples" / "004_A.jpg") as image:
+            for number in range(40):
+                side = np.sqrt(np.exp(chance.uniform(np.log(0.1e6), np.log(12e6))))
+                width, height = round(side * chance.uniform(0.7, 1.4)), round(side * chance.uniform(0.7, 1.4))
+                small.append(folder / f"{number}.jpg")
+                image.resize((width, height)).save(small[-1], quality=90)
+        return [
+            large[number // 25 % 2] if number % 25 == 24 else small[chance.integers(len(small))]
+            for number in range(count)
+        ]
 
     def _photographs(self, folder: Path) -> Iterator[tuple[Path, float]]:
         """Real photographs of 1, 4, 12 and 36 Mpx, the smaller two shrunk."""

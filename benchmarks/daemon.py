@@ -69,24 +69,36 @@ def compare(pipeline: Pipeline, paths: list[Path], *, turns: int) -> Outcome:
     return asyncio.run(run())
 
 
-def peaks(paths: list[Path], *, rounds: int) -> tuple[int, int]:
-    """Returns the executor's peak memory in bytes after one round over the photographs, and after all."""
+def peaks(paths: list[Path], *, stretches: list[tuple[int, int]]) -> list[int]:
+    """Returns the executor's peak memory in bytes over stretches of images.
 
-    async def run() -> tuple[int, int]:
+    Args:
+        paths: as many images as go through.
+        stretches: (first, last) of each, in order and apart.
+    """
+
+    async def run() -> list[int]:
         async with Client("local", parameters=packaged_parameters()) as client:
-            found = []
-            for _ in range(rounds):
-                await _through(client, paths)
-                children = psutil.Process().children(recursive=True)
-                [worker] = [child for child in children if "pyraface.daemon.worker" in child.cmdline()]
+            children = psutil.Process().children(recursive=True)
+            [worker] = [child for child in children if "pyraface.daemon.worker" in child.cmdline()]
+            found, done = [], 0
+            for first, last in stretches:
+                await _through(client, paths[done:first])
+                _forget_peak(worker.pid)
+                await _through(client, paths[first:last])
                 found.append(_peak(worker.pid))
-            return found[0], found[-1]
+                done = last
+            return found
 
     return asyncio.run(run())
 
 
+def _forget_peak(process: int) -> None:
+    Path(f"/proc/{process}/clear_refs").write_text("5")
+
+
 def _peak(process: int) -> int:
-    """The most bytes a process ever had resident (VmHWM in proc(5))."""
+    """The most bytes a process had resident since its peak was forgotten (VmHWM, and clear_refs, in proc(5))."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
     assert found is not None
     return int(found[1]) * 1024

@@ -19,7 +19,7 @@ import io
 import re
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
@@ -91,27 +91,46 @@ class Picture:
     """One image, upright.
 
     Attributes:
-        pixels: (height, width, 3) uint8, RGB, C-contiguous.
+        pixels: (height, width, 3) uint8, RGB, C-contiguous; a JPEG's may be fewer than its width and height by a factor.
+        width, height: upright, as the file has them.
         orientation: 1 to 8, the EXIF orientation that was applied to what the file stores; 1 where it says none, or
             nothing sensible. Always 1 for HEIC and AVIF: they turn the picture as part of decoding it, and an EXIF
             orientation beside that is to be ignored, as phones write both.
     """
 
     pixels: NDArray[np.uint8]
+    width: int
+    height: int
     orientation: int
 
-    @property
-    def width(self) -> int:
-        """Pixels, upright."""
-        return int(self.pixels.shape[1])
-
-    @property
-    def height(self) -> int:
-        """Pixels, upright."""
-        return int(self.pixels.shape[0])
+    @classmethod
+    def whole(cls, pixels: NDArray[np.uint8], orientation: int = 1) -> Picture:
+        """Returns the picture that has just these pixels."""
+        height, width, _ = pixels.shape
+        return cls(pixels, width, height, orientation)
 
 
-def decode(data: bytes, limits: ImageLimits) -> Picture:
+Reduction = Callable[[int, int], int]
+"""Tells from a width and a height by which factor, 1, 2, 4 or 8, both may be smaller."""
+
+
+def _not_at_all(width: int, height: int) -> int:
+    del width, height
+    return 1
+
+
+def at_once(pixels: int) -> None:
+    """Admits every picture."""
+    del pixels
+
+
+def decode(
+    data: bytes,
+    limits: ImageLimits,
+    *,
+    reduction: Reduction = _not_at_all,
+    admit: Callable[[int], None] = at_once,
+) -> Picture:
     """Returns the picture in an image file: of several, the first (in HEIC, the primary one).
 
     Alpha is dropped and not blended with a background: face_recognition.load_image_file does so, and an invented
@@ -120,6 +139,10 @@ def decode(data: bytes, limits: ImageLimits) -> Picture:
 
     May be called by any number of threads. Takes 7 bytes a pixel at its peak, 4 in Pillow and 3 in the result; 10 for
     AVIF and 16 for WebP, whose libraries hold more.
+
+    Args:
+        reduction: is asked about a JPEG, whose decoder leaves out what a reduced picture does not show, in less time.
+        admit: is told the number of pixels before they are decoded, and may wait until there is room for them.
 
     Raises:
         NotAnImage: no format that is read, or an image without pixels.
@@ -134,13 +157,20 @@ def decode(data: bytes, limits: ImageLimits) -> Picture:
         if name == "TIFF" and (image.tag_v2.get(_TAG_REDUCED) == 1 or _TAG_DNG in image.tag_v2):
             raise NotAnImage(f"a camera's raw file, whose first picture is a preview; {_what_is_read()}")
         tag = image.tag_v2.get(_TAG_ORIENTATION) if name == "TIFF" else None
+        width, height = image.size
+        if name == "JPEG" and (factor := reduction(width, height)) > 1:
+            image.draft(None, (width // factor, height // factor))
+        admit(image.width * image.height)
         image.load()
         _check_size(image.size, limits)  # a HEIC may hold more than its header says
         image.info.pop("transparency", None)
         found = _orientation(image.info, tag)  # after loading: a PNG may have it behind the pixels
         # two plugins give it upright already; AVIF's gives what the container says as if it were EXIF's orientation
-        pixels = _upright(image, 1 if name in ("HEIC", "TIFF") else found)
-        return Picture(pixels, 1 if name in ("HEIC", "AVIF") else found)
+        turn = 1 if name in ("HEIC", "TIFF") else found
+        pixels = _upright(image, turn)
+        if name != "JPEG":
+            return Picture.whole(pixels, 1 if name in ("HEIC", "AVIF") else found)
+        return Picture(pixels, *((height, width) if turn in _ON_ITS_SIDE else (width, height)), found)
 
 
 def claim_pillow(limits: ImageLimits) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from . import boxes, engines, fusion, images, pyramid, scaling
 from .engines import Engine, EngineName
@@ -22,6 +22,10 @@ from .pyramid import Level
 SEAM = 0.05
 """Detector windows: a box that ends closer than this to a seam between tiles may be half a face. The detector clips its
 boxes at the tile, so a face that goes on beyond the seam ends right there."""
+
+
+REDUCTIONS = (2, 4, 8)
+"""What a JPEG decoder can do: it leaves out the finer frequencies of each block of 8 x 8 pixels."""
 
 
 ZOOMED_AHEAD = 2
@@ -65,13 +69,24 @@ class Pipeline:
         """
         return self.find(self.decode(image))
 
-    def decode(self, image: bytes) -> Picture:
+    def decode(self, image: bytes, admit: Callable[[int], None] = images.at_once) -> Picture:
         """Returns the upright picture in the bytes of an image file.
+
+        Args:
+            admit: is told the number of pixels before they are decoded, and may wait until there is room for them.
 
         Raises:
             ImageError: the bytes are no image, a damaged one, or one beyond the limits.
         """
-        return images.decode(image, self.parameters.images)
+        return images.decode(image, self.parameters.images, reduction=self._reduction, admit=admit)
+
+    def _reduction(self, width: int, height: int) -> int:
+        """By how much a picture may be smaller so that its finest level still shrinks it."""
+        detection = self.parameters.detection
+        if not detection.reduced_decoding or min(width, height) < max(REDUCTIONS):
+            return 1
+        finest = max(max(level.zoom) for level in pyramid.levels(width, height, detection))
+        return max((factor for factor in REDUCTIONS if finest * factor <= 1), default=1)
 
     def find(self, picture: Picture) -> Faces:
         """Returns the faces of a decoded picture, each once, all encoded.
@@ -83,11 +98,16 @@ class Pipeline:
         doubtful = fusion.doubtful(candidates, cut, self.parameters.fusion)
         candidates = self._encoded(picture, candidates, doubtful)
         faces = fusion.fuse(candidates, cut, self.parameters.fusion)
-        return self._encoded(picture, faces, ~faces.encoded)
+        faces = self._encoded(picture, faces, ~faces.encoded)
+        height, width, _ = picture.pixels.shape
+        if (width, height) == (picture.width, picture.height):
+            return faces
+        full = boxes.to_image(faces.boxes, (width / picture.width, height / picture.height), (0.0, 0.0))
+        return replace(faces, boxes=boxes.clip(full, picture.width, picture.height))
 
     def _candidates(self, picture: Picture) -> tuple[Faces, NDArray[np.bool_]]:
         """What every tile of every level shows, and which of it ends at a seam."""
-        width, height = picture.width, picture.height
+        height, width, _ = picture.pixels.shape
         candidates: list[Faces] = []
         cut = [np.zeros(0, np.bool_)]
         for level, tile, pixels in self._tiles(picture):
@@ -104,13 +124,15 @@ class Pipeline:
         One by one: the deepest levels have dozens of tiles, and to hold them all would take what a tile takes, dozens of
         times.
         """
-        original = Image.fromarray(picture.pixels)
-        levels = pyramid.levels(picture.width, picture.height, self.parameters.detection)
+        height, width, _ = picture.pixels.shape
+        levels = pyramid.levels(width, height, self.parameters.detection)
         upcoming = ((level, tile) for level in levels for tile in level.tiles)
         zooming: deque[tuple[Level, NDArray[np.int64], Future[NDArray[np.uint8]]]] = deque()
         while True:
             for level, tile in islice(upcoming, ZOOMED_AHEAD - len(zooming)):
-                pixels = self._zoomers.submit(scaling.resample, original, tuple(tile.tolist()), level.size)
+                pixels = self._zoomers.submit(
+                    scaling.resample, picture.pixels, tuple(tile.tolist()), level.size
+                )
                 zooming.append((level, tile, pixels))
             if not zooming:
                 return

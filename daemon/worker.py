@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import logging
 import os
 import queue
@@ -34,10 +35,60 @@ log = logging.getLogger("pyraface.worker")
 
 _CHUNK = 1 << 18
 
+PIXELS_AHEAD = 40_000_000
+"""Pixels that are decoded, or being decoded, while the engine has another picture: at 7 bytes each the most memory that
+an executor takes beside the engine's own. One picture of a good camera; a larger one goes alone."""
+
+
+class _Room:
+    """Lets pictures be decoded ahead in the order they came, as long as there is room for their pixels."""
+
+    def __init__(self, pixels: int) -> None:
+        self._pixels = pixels
+        self._changed = threading.Condition()
+        self._taken = 0
+        self._turn = 0
+        self._passed: set[int] = set()
+
+    def admit(self, turn: int, pixels: int) -> None:
+        """Returns when it is this one's turn and there is room: whatever was admitted before it, the engine takes first."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._turn == turn and (not self._taken or self._taken + pixels <= self._pixels)
+            )
+            self._taken += pixels
+            self._next(turn)
+
+    def over(self, turn: int) -> None:
+        """This one waits no more: it was admitted, or never will be."""
+        with self._changed:
+            if turn >= self._turn:
+                self._next(turn)
+
+    def free(self, pixels: int) -> None:
+        """The engine takes a picture, or nobody wants it any more."""
+        with self._changed:
+            self._taken -= pixels
+            self._changed.notify_all()
+
+    def _next(self, turn: int) -> None:
+        self._passed.add(turn)
+        while self._turn in self._passed:
+            self._passed.remove(self._turn)
+            self._turn += 1
+        self._changed.notify_all()
+
+
+class _Decoded(NamedTuple):
+    picture: Picture
+    pixels: int
+    """As many as there had to be room for."""
+    seconds: float
+
 
 class _Request(NamedTuple):
     id: int
-    picture: Future[tuple[Picture, float]]
+    picture: Future[_Decoded]
 
 
 class Worker:
@@ -52,6 +103,8 @@ class Worker:
         self._decoders = ThreadPoolExecutor(parameters.daemon.decoding_threads, "decode")
         self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
         self._cancelled: set[int] = set()
+        self._room = _Room(PIXELS_AHEAD)
+        self._turns = itertools.count()
 
     def run(self) -> None:
         """Says that it is ready, then answers for ever; the end of the channel ends the process."""
@@ -83,7 +136,7 @@ class Worker:
                 self._codec.receive_data(data)
                 while (message := self._codec.next_message()) is not None:
                     if isinstance(message, Detect):
-                        picture = self._decoders.submit(self._decode, message)
+                        picture = self._decoders.submit(self._decode, message, next(self._turns))
                         self._requests.put(_Request(message.id, picture))
                     elif isinstance(message, Cancel):
                         self._cancelled.add(message.id)
@@ -93,15 +146,33 @@ class Worker:
         # the engine may be in the middle of an image that nobody waits for any more
         os._exit(0)
 
-    def _decode(self, request: Detect) -> tuple[Picture, float]:
-        if request.id in self._cancelled:
-            raise _Cancelled
+    def _decode(self, request: Detect, turn: int) -> _Decoded:
         started = time.perf_counter()
-        return self._pipeline.decode(request.image), time.perf_counter() - started
+        waited = 0.0
+        taken = 0
+
+        def admit(pixels: int) -> None:
+            nonlocal waited, taken
+            began = time.perf_counter()
+            self._room.admit(turn, pixels)
+            taken = pixels
+            waited = time.perf_counter() - began
+
+        try:
+            if request.id in self._cancelled:
+                raise _Cancelled
+            picture = self._pipeline.decode(request.image, admit)
+        except BaseException:
+            self._room.free(taken)
+            raise
+        finally:
+            self._room.over(turn)
+        return _Decoded(picture, taken, time.perf_counter() - started - waited)
 
     def _answer(self, request: _Request) -> Found | Failed:
         try:
-            picture, decoding = request.picture.result()
+            picture, pixels, decoding = request.picture.result()
+            self._room.free(pixels)
             if request.id in self._cancelled:
                 raise _Cancelled
             started = time.perf_counter()
@@ -136,7 +207,7 @@ def _send(channel: socket.socket, message: Message) -> None:
 def _warm_up(pipeline: Pipeline) -> None:
     """Runs one picture through, so that the first real one does not pay for what happens only once."""
     noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
-    pipeline.find(Picture(pixels=noise, orientation=1))
+    pipeline.find(Picture.whole(noise))
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ Landmarks and the cutting out of chips stay with dlib; they are a fraction of th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -180,6 +181,10 @@ class OnnxEngine:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # failures arrive as exceptions; nothing is printed
         options.intra_op_num_threads = self._threads
+        # a plan of the memory, kept for every shape that ever came, and photographs have many: 200 MB more, no faster
+        options.enable_mem_pattern = False
+        if _memory_is_shared():
+            options.add_session_config_entry("session.use_env_allocators", "1")
         # Threads that spin after their work would take the cores from the next session's, and from decoding.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers: list[Any] = ["CPUExecutionProvider"]
@@ -193,6 +198,19 @@ class OnnxEngine:
         except _FAILURES as error:
             raise EngineError(f"ONNX Runtime failed on {self.device}: {error}") from error
         return output
+
+
+@cache
+def _memory_is_shared() -> bool:
+    """Gives all sessions of this process one arena: one after the other they use the same memory, 170 MB less in all."""
+    memory = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    try:
+        onnxruntime.create_and_register_allocator(memory, None)
+    except _FAILURES:
+        return False  # an application has its own already, with options that are its own business
+    return True
 
 
 def _cuda_options() -> dict[str, str]:

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pyraface.core import parameters
+from pyraface.core.pipeline import Pipeline
+from tests.support import ROOT
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Pipeline:
+    """One level of 0.25 Mpx: a fourth of the sides of `large`."""
+    packaged = parameters.parse((ROOT / "parameters.xml").read_bytes())
+    detection = replace(packaged.detection, height=500, width=500, upsample=0, levels=1)
+    return Pipeline(replace(packaged, detection=detection), "onnx")
+
+
+@pytest.fixture(scope="module")
+def reducing(pipeline: Pipeline) -> Pipeline:
+    detection = replace(pipeline.parameters.detection, reduced_decoding=1)
+    return Pipeline(replace(pipeline.parameters, detection=detection), pipeline.engine)
+
+
+def large(astronaut: np.ndarray, format: str = "JPEG", orientation: int = 1) -> bytes:
+    """The portrait at 2001 x 2047, stored so that an orientation makes it upright."""
+    image = Image.fromarray(astronaut).resize((2001, 2047))
+    if orientation == 6:
+        image = image.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[274] = orientation
+    stream = io.BytesIO()
+    image.save(stream, format, exif=exif.tobytes(), quality=95)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_jpeg_is_decoded_no_larger_than_its_levels_need(
+    orientation: int, astronaut: np.ndarray, pipeline: Pipeline, reducing: Pipeline
+) -> None:
+    data = large(astronaut, orientation=orientation)
+    admitted: list[int] = []
+    picture = reducing.decode(data, admitted.append)
+    assert picture.pixels.shape == (512, 501, 3)
+    assert admitted == [512 * 501]
+    assert (picture.width, picture.height, picture.orientation) == (2001, 2047, orientation)
+    whole, reduced = pipeline.detect(data), reducing.find(picture)
+    assert len(whole) == len(reduced) == 1
+    # in pixels of the file, 4 for each that was decoded
+    assert np.abs(whole.boxes - reduced.boxes).max() < 8
+    assert whole.boxes[0, 2] - whole.boxes[0, 0] > 300
+    assert np.linalg.norm(whole.encodings - reduced.encodings) < 0.2
+
+
+def test_every_pixel_is_decoded_unless_that_is_asked_for(
+    astronaut: np.ndarray, pipeline: Pipeline, reducing: Pipeline
+) -> None:
+    assert pipeline.parameters.detection.reduced_decoding == 0
+    assert pipeline.decode(large(astronaut)).pixels.shape == (2047, 2001, 3)
+    assert pipeline.fingerprint != reducing.fingerprint
+
+
+def test_other_formats_are_decoded_whole(astronaut: np.ndarray, reducing: Pipeline) -> None:
+    assert reducing.decode(large(astronaut, "PNG")).pixels.shape == (2047, 2001, 3)
+
+
+def test_a_picture_that_a_level_shows_at_full_size_is_decoded_whole(
+    astronaut_jpeg: bytes, reducing: Pipeline
+) -> None:
+    assert reducing.decode(astronaut_jpeg).pixels.shape == (512, 512, 3)

@@ -69,6 +69,8 @@ _BRANDS = re.compile(rb"(hei[cxms]|hev[cxms])|(avi[fs])")
 _TAG_REDUCED, _TAG_ORIENTATION, _TAG_DNG = 254, 274, 50706
 _NO_PIXELS = "not identified by this driver"
 """What Pillow says of a header whose width or height is 0."""
+_IMPORTED_LATE = ("PIL.ImageCms", "PIL.ImageColor", "PIL.ImagePalette", "PIL.TiffImagePlugin", "mmap")
+"""What Pillow imports inside of functions, on the way from a file to RGB."""
 _STRIP_PIXELS = 1 << 20
 """Pixels that are converted at a time: what one takes beside the picture and the result is a few MB."""
 
@@ -182,6 +184,12 @@ def claim_pillow(limits: ImageLimits) -> None:
     # never None: the GIF plugin takes memory for a frame before `decode` has seen its size. It refuses from twice this
     Image.MAX_IMAGE_PIXELS = (limits.max_pixels + 1) // 2
     warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def load_decoders() -> None:
+    """Imports whatever `decode` might import later: for a process that will not be able to open a file by then."""
+    for module in (*(module for module, _ in FORMATS.values()), *_IMPORTED_LATE):
+        importlib.import_module(module)
 
 
 # telling formats apart, and opening one

@@ -15,6 +15,7 @@ import dataclasses
 import itertools
 import logging
 import socket
+import subprocess
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -26,6 +27,7 @@ from ..core.parameters import Parameters
 from .worker import ahead
 
 log = logging.getLogger("pyraface.executor")
+worker_log = logging.getLogger("pyraface.worker")
 
 Answer = Found | Failed
 
@@ -37,6 +39,11 @@ FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.2, 30.0
 
 MOST_FAILED_STARTS = 5
 """After so many children in a row that never became ready, the machine has a problem that another will not cure."""
+
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+MAX_LINE = 500
+"""Bytes of one line of the child's that are logged."""
 
 _CHUNK = 1 << 18
 
@@ -74,6 +81,11 @@ class _Child:
     codec: wire.Codec
     jobs: dict[int, Job] = field(default_factory=dict)
     timer: asyncio.TimerHandle | None = None
+    relay: asyncio.Task[None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        assert self.process.stderr is not None
+        self.relay = asyncio.create_task(_relay(self.process.stderr), name="the child's log")
 
     def send(self, message: Message) -> None:
         self.writer.write(wire.encode(message))
@@ -97,7 +109,9 @@ class _Child:
         self.writer.close()
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
-        return await self.process.wait()
+        status = await self.process.wait()
+        await self.relay
+        return status
 
 
 class Executor:
@@ -175,7 +189,9 @@ class Executor:
                 *command,
                 env=environment,
                 cwd=subprocesses.WORKING_DIRECTORY,
-                stdin=asyncio.subprocess.PIPE,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C is for the daemon, which still wants the answers in flight
             )
@@ -310,6 +326,28 @@ class Executor:
         self._child = None
         with contextlib.suppress(ProcessLookupError):  # it died just now
             child.process.kill()
+
+
+async def _relay(stream: asyncio.StreamReader) -> None:
+    """Logs what the child says, until its end: it cannot write to a file itself, and its libraries say what they like."""
+    line = b""
+    while data := await stream.read(_CHUNK):
+        *whole, line = (line + data).split(b"\n")
+        for text in whole:
+            _log_line(text)
+        line = line[:MAX_LINE]
+    if line:
+        _log_line(line)
+
+
+def _log_line(line: bytes) -> None:
+    text = line[:MAX_LINE].decode("ascii", "backslashreplace")
+    text = "".join(character if character.isprintable() else "?" for character in text)
+    level, _, message = text.partition(" ")
+    if level in _LEVELS:
+        worker_log.log(getattr(logging, level), "%s", message)
+    elif text.strip():
+        worker_log.warning("%s", text)
 
 
 def with_id(answer: Answer, id: int) -> Answer:

@@ -3,7 +3,8 @@
 It runs apart from the daemon because dlib holds the interpreter's lock for as long as a detection takes, because a
 damaged image or a lost GPU can end a process, and because CUDA wants a process that was never forked.
 
-Images go through in the order they come: threads decode ahead, and the main thread has the engine for itself.
+Images go through in the order they come: threads decode ahead, and the main thread has the engine for itself. Before the
+first one the process gives up what it needs no more (`sandbox`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -27,9 +29,10 @@ import numpy as np
 from ..core import parameters as parameters_file
 from ..core import wire
 from ..core.errors import EngineError, ErrorCode, ImageError, PyrafaceError
-from ..core.images import Picture, claim_pillow
+from ..core.images import Picture, claim_pillow, load_decoders
 from ..core.messages import PROTOCOL_VERSIONS, Cancel, Closing, Detect, Failed, Found, Message, Welcome
 from ..core.pipeline import Pipeline
+from . import sandbox
 
 log = logging.getLogger("pyraface.worker")
 
@@ -183,8 +186,10 @@ class Worker:
             return Failed.because(request.id, error.code, str(error))
         except EngineError as error:
             return Failed.because(request.id, ErrorCode.ENGINE_FAILED, str(error))
-        except Exception as error:  # one image must not take the others with it
-            log.exception("an image failed in a way that nobody thought of")
+        except Exception as error:  # noqa: BLE001  one image must not take the others with it
+            # not the exception's text: it may quote the image, which is nobody's business but its sender's
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.error("an image failed in a way that nobody thought of: %s\n%s", type(error).__name__, where)
             text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             return Failed.because(request.id, ErrorCode.ENGINE_FAILED, text)
         seconds = decoding + time.perf_counter() - started
@@ -216,7 +221,7 @@ def main() -> None:
     parser.add_argument("--channel", type=int, required=True, help="number of an inherited, connected socket")
     parser.add_argument("--engine", choices=["auto", "onnx", "dlib"], default="auto")
     arguments = parser.parse_args()
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)  # as Executor reads it
     # a service manager's SIGTERM may reach every process; when to stop is the daemon's decision: it closes the channel
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -225,7 +230,10 @@ def main() -> None:
         parameters = parameters_file.parse(sys.stdin.buffer.read())
         claim_pillow(parameters.images)
         pipeline = Pipeline(parameters, arguments.engine)
+        load_decoders()
         _warm_up(pipeline)
+        gpu = pipeline.engine.device.startswith("cuda")
+        log.info("%s", sandbox.enter(parameters, images=ahead(parameters), gpu=gpu))
     except PyrafaceError as error:
         _send(channel, Closing.because(ErrorCode.ENGINE_FAILED, str(error)))
         sys.exit(1)

@@ -1,0 +1,139 @@
+"""Writes the corpus: small inputs, made here, from which the fuzzer starts.
+
+python -m tests.fuzz.seeds
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pillow_heif
+from PIL import Image
+
+from pyraface.core import announcement
+from tests.support import ROOT, parameters_xml
+
+CORPUS = Path(__file__).resolve().parent / "corpus"
+
+sys.path.insert(0, str(ROOT / "tests" / "core"))
+import vectors  # noqa: E402  the examples of docs/protocol.md
+
+
+def frames() -> list[bytes]:
+    """Each example of the protocol, a conversation, and the invalid frames."""
+    examples = [data for _, data in vectors.examples("frame")]
+    return [*examples, b"".join(examples[:6]), *(frame for _, frame, _ in vectors.invalid_frames())]
+
+
+def datagrams() -> list[bytes]:
+    """Each example of the protocol, and two that are foreign."""
+    return [
+        *(data for _, data in vectors.examples("datagram")),
+        announcement.MAGIC,
+        announcement.MAGIC + b"\x80",
+    ]
+
+
+def files() -> list[bytes]:
+    """Every element, a file of the original's, and what XML can do to a reader."""
+    original = (
+        "<params><tiled_detect_params><upsample>1</upsample><height>600</height><width>400</width></tiled_detect_params>"
+        "<ports><server_port_image_handle>5000</server_port_image_handle><server_port_ip_disc>5001</server_port_ip_disc>"
+        "<client_return_port>5002</client_return_port></ports><timeout><connect_timeout>5</connect_timeout>"
+        "<read_timeout>1.5e1</read_timeout></timeout></params>"
+    )
+    entities = (
+        "<!DOCTYPE p [<!ENTITY a 'aaaa'><!ENTITY b '&a;&a;'><!ENTITY c SYSTEM 'file:///etc/passwd'>]>"
+        "<params>&b;&c;</params>"
+    )
+    return [
+        text.encode()
+        for text in (
+            parameters_xml(),
+            parameters_xml(interfaces="eth0, wlan0", name="attic"),
+            original,
+            entities,
+            "<?xml version='1.0' encoding='utf-16'?><params/>",
+            "<params><!-- none --><daemon><credits>1</credits><credits>2</credits></daemon></params>",
+        )
+    ]
+
+
+def pictures() -> list[bytes]:
+    """A picture of 24 x 16 pixels in every format, and the kinds of each that take another way through its decoder."""
+    y, x = np.mgrid[0:16, 0:24]
+    colours = np.stack([x * 10, y * 15, (x + y) * 6], axis=-1).astype(np.uint8)
+    picture = Image.fromarray(colours)
+    gray16 = Image.fromarray((x * 2500 + y * 100).astype(np.uint16))
+    exif = Image.Exif()
+    exif[274] = 6
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="8"/></x:xmpmeta>'
+    pillow_heif.register_heif_opener()
+    kinds: list[tuple[Image.Image, str, dict[str, object]]] = [
+        (picture, "JPEG", {"exif": exif}),
+        (picture, "JPEG", {"progressive": True, "icc_profile": b"not a profile", "xmp": xmp}),
+        (picture.convert("CMYK"), "JPEG", {}),
+        (picture.convert("L"), "JPEG", {}),
+        (picture, "PNG", {"exif": exif}),
+        (picture.convert("P"), "PNG", {"transparency": 3}),
+        (picture.convert("1"), "PNG", {}),
+        (picture.convert("RGBA"), "PNG", {"icc_profile": b"not a profile"}),
+        (gray16, "PNG", {}),
+        (picture, "WEBP", {"exif": exif}),
+        (picture.convert("RGBA"), "WEBP", {"lossless": True}),
+        (
+            picture,
+            "WEBP",
+            {"save_all": True, "append_images": [picture.transpose(Image.Transpose.ROTATE_180)]},
+        ),
+        (picture.convert("P"), "GIF", {}),
+        (
+            picture,
+            "GIF",
+            {"save_all": True, "append_images": [picture.transpose(Image.Transpose.ROTATE_180)]},
+        ),
+        (picture, "TIFF", {"tiffinfo": {274: 5}}),
+        (picture, "TIFF", {"compression": "tiff_lzw"}),
+        (picture, "TIFF", {"compression": "tiff_deflate"}),
+        (picture, "TIFF", {"compression": "jpeg"}),
+        (picture.convert("1"), "TIFF", {"compression": "group4"}),
+        (gray16, "TIFF", {}),
+        (picture.convert("F"), "TIFF", {}),
+        (picture, "TIFF", {"big_tiff": True}),
+        (picture, "BMP", {}),
+        (picture.convert("P"), "BMP", {}),
+        (picture, "AVIF", {"exif": exif}),
+        (picture, "HEIF", {"exif": exif.tobytes()}),
+    ]
+    found = []
+    for image, kind, options in kinds:
+        stream = io.BytesIO()
+        image.save(stream, kind, **options)
+        found.append(stream.getvalue())
+    return found
+
+
+def main() -> None:
+    """Replaces the corpus."""
+    shutil.rmtree(CORPUS, ignore_errors=True)
+    payloads = [frame[4:] for frame in frames() if len(frame) > 4]
+    seeds = {
+        "codec": frames(),
+        "payload": payloads,
+        "datagram": datagrams(),
+        "xml": files(),
+        "image": pictures(),
+    }
+    for target, inputs in seeds.items():
+        folder = CORPUS / target
+        folder.mkdir(parents=True)
+        for number, data in enumerate(inputs):
+            (folder / f"{number:02}").write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+# ruff: noqa: PT017  these are no tests: what they raise is for a fuzzer to see
+"""What a fuzzer throws bytes at. A target returns for every input; whatever it raises is a bug that was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pyraface.core import announcement, images, parameters, wire
+from pyraface.core.errors import ImageError, ParametersError, RemoteProtocolError
+from pyraface.core.messages import Message
+from pyraface.core.parameters import ImageLimits
+
+FRAME_LIMIT = 1 << 16
+
+IMAGE_LIMITS = ImageLimits(max_pixels=1 << 20, max_side=1 << 12)
+"""Small, so that an input takes milliseconds; the checks are the same."""
+
+
+def codec(data: bytes) -> None:
+    """A stream of frames: whole, and in pieces as long as the bytes say, it gives the same messages and the same error."""
+    whole = _received([data])
+    pieces = []
+    at = 0
+    while at < len(data):
+        length = 1 + data[at] % 7
+        pieces.append(data[at : at + length])
+        at += length
+    split = _received(pieces)
+    assert split[1] == whole[1], (split, whole)
+    assert [wire.encode(message) for message in split[0]] == [wire.encode(message) for message in whole[0]]
+
+
+def _received(pieces: list[bytes]) -> tuple[list[Message], tuple[object, str] | None]:
+    receiver = wire.Codec(max_frame_bytes=FRAME_LIMIT)
+    messages = []
+    for piece in pieces:
+        receiver.receive_data(piece)
+        while (message := receiver.next_message()) is not None:
+            messages.append(message)
+    receiver.receive_eof()
+    error = receiver.error
+    return messages, None if error is None else (error.code, str(error))
+
+
+def payload(data: bytes) -> None:
+    """One frame's payload: a message that is the same after another turn, or RemoteProtocolError."""
+    try:
+        message = wire.decode(data)
+    except RemoteProtocolError as error:
+        assert "\n" not in str(error)
+        assert len(str(error)) < 1000
+        return
+    frame = wire.encode(message)
+    assert wire.encode(wire.decode(frame[wire.PREFIX.size :])) == frame
+
+
+def datagram(data: bytes) -> None:
+    """A datagram: words that are the same after another turn, or None."""
+    words = announcement.decode(data)
+    if words is not None:
+        assert announcement.decode(announcement.encode(words)) == words
+
+
+def xml(data: bytes) -> None:
+    """A parameters.xml: parameters, or ParametersError of one line."""
+    try:
+        found = parameters.parse(data)
+    except ParametersError as error:
+        assert str(error).startswith("parameters.xml: ")
+        assert str(error).isprintable()
+        return
+    assert parameters.parse(found.xml) == found
+
+
+def image(data: bytes) -> None:
+    """An image file: pixels within the limits, or ImageError."""
+    try:
+        picture = images.decode(data, IMAGE_LIMITS)
+    except ImageError as error:
+        assert "\n" not in str(error)
+        return
+    assert picture.pixels.shape == (picture.height, picture.width, 3)
+    assert picture.width * picture.height <= IMAGE_LIMITS.max_pixels
+    assert max(picture.width, picture.height) <= IMAGE_LIMITS.max_side
+    assert 1 <= picture.orientation <= 8
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    target.__name__: target for target in (codec, payload, datagram, xml, image)
+}

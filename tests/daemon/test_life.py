@@ -226,7 +226,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
     with daemon(
         tmp_path_factory.mktemp("life"),
         *("--engine", "onnx"),
-        height=64, width=64, max_pixels=300_000, max_frame_bytes=FRAME_LIMIT,
+        height=64,
+        width=64,
+        max_pixels=300_000,
+        max_frame_bytes=FRAME_LIMIT,
     ) as process:
         yield process
 

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from pyraface.core import images, parameters
 from pyraface.core.engines import Engine, start
 from pyraface.core.pipeline import Pipeline
 
+from . import original as original_rules
 from .common import packaged_parameters, timed
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -81,31 +81,13 @@ def work(pipeline: Pipeline, request: dict[str, Any]) -> dict[str, Any]:
         partial(original, engine, image) if request["work"] == "original" else partial(pipeline.detect, image)
     )
     seconds, faces = timed(run)
-    return {"seconds": seconds, "faces": len(faces)}
+    return {"seconds": seconds, "faces": len(faces.boxes)}
 
 
-def original(engine: Engine, image: bytes) -> list[object]:
-    """The original program's pyramid: shrunk to height x width, then doubled `upsample` times; so is each quadrant.
-
-    Without its merging, which took no time; with one encoding a candidate, as it had.
-    """
-    defaults = parameters.DetectionParameters()
+def original(engine: Engine, image: bytes) -> original_rules.Found:
+    """The original program's way: its pyramid, one encoding a candidate, its merging."""
     pixels = images.decode(image, parameters.ImageLimits()).pixels
-    height, width = pixels.shape[:2]
-    found: list[object] = []
-    halves = [(0, 0, width, height)] + [
-        (x * width // 2, y * height // 2, (x + 1) * width // 2, (y + 1) * height // 2)
-        for y in (0, 1)
-        for x in (0, 1)
-    ]
-    for box in halves:
-        part = Image.fromarray(pixels).crop(box)
-        factor = min(1.0, (defaults.height * defaults.width / (part.width * part.height)) ** 0.5)
-        small = part.resize((max(1, int(part.width * factor)), max(1, int(part.height * factor))))
-        large = small.resize((small.width << defaults.upsample, small.height << defaults.upsample))
-        [detections] = engine.detect([np.asarray(large)])
-        found.extend(engine.encode(np.asarray(large), detections.boxes))
-    return found
+    return original_rules.detect(engine, pixels, parameters.DetectionParameters())
 
 
 def main() -> None:

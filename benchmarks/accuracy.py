@@ -4,7 +4,7 @@
                                   [--python mediapipe=PYTHON ...] [--cache FOLDER] [--markdown FILE] [--plot FILE.png]
 
 TRUTH is a file, or a folder with one: WIDER FACE's text, imglab's XML or a CSV (`benchmarks.truth`). What counts as right
-is in `benchmarks.metrics`, who takes part in `benchmarks.peers`; a peer whose package is not installed is marked absent
+is in `benchmarks.metrics`, who takes part in `benchmarks.detectors`; a peer whose package is not installed is marked absent
 (`pip install -e '.[accuracy]'`). For MediaPipe make a virtual environment of its own, since it needs an older numpy:
 
     python3 -m venv MEDIAPIPE && MEDIAPIPE/bin/pip install mediapipe==0.10.21
@@ -32,11 +32,11 @@ from pyraface.core.images import Picture as Pixels
 from . import truth as truths
 from .common import PACKAGES, machine, photos_folder, timed, today, versions
 from .metrics import SIZES, SMALLEST_FACE, Found, Summary, summarize
-from .peers import Absent, DetectorPeer, Offer, Ours, Outside, offers
+from .detectors import Absent, Detector, Offer, Ours, Outside, offers
 from .truth import Picture, TruthError
 
 OVERLAPS = (0.4, 0.5)
-"""Intersections over union. WIDER FACE asks for 0.5; dlib's boxes are squares and lie lower on the head than its truth, so
+"""Intersections over union. WIDER FACE asks for 0.5. Its true boxes are a quarter higher than wide and dlib's are squares, so
 0.4 is nearer to the question whether the face was found."""
 
 
@@ -81,7 +81,7 @@ class Cache:
 
 
 def run(
-    pictures: list[Picture], peers: list[tuple[Offer, DetectorPeer]], cache: Path | None
+    pictures: list[Picture], peers: list[tuple[Offer, Detector]], cache: Path | None
 ) -> tuple[list[Results], list[str]]:
     """Returns what every peer found, and the pictures that cannot be read. The peers take turns, picture by picture."""
     results = [Results(peer.name, offer.note, peer.threshold) for offer, peer in peers]
@@ -266,7 +266,7 @@ def main() -> None:
     except (TruthError, ParametersError) as error:
         parser.error(str(error))
 
-    peers: list[tuple[Offer, DetectorPeer]] = []
+    peers: list[tuple[Offer, Detector]] = []
     absent: list[str] = []
     for offer in chosen:
         try:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from benchmarks import metrics, original, peers, truth
+from benchmarks import detectors, metrics, original, truth
 from benchmarks.accuracy import Cache
 from benchmarks.metrics import Found, Truth, Verdict, judge, summarize
 from tests.support import ROOT, environment
@@ -368,11 +368,11 @@ def test_the_originals_tiles_overlap() -> None:
 
 
 def test_a_peer_whose_package_is_missing_is_absent() -> None:
-    with pytest.raises(peers.Absent, match="nowhere/python cannot be run"):
-        peers.Outside("MTCNN", "mtcnn20", "/nowhere/python")
+    with pytest.raises(detectors.Absent, match="nowhere/python cannot be run"):
+        detectors.Outside("MTCNN", "mtcnn20", "/nowhere/python")
     code = "import sys; sys.modules['facenet_pytorch'] = None; sys.argv = ['', 'mtcnn20']; import runpy;"
     done = subprocess.run(
-        [sys.executable, "-c", f"{code} runpy.run_path({str(peers.OUTSIDE)!r}, run_name='__main__')"],
+        [sys.executable, "-c", f"{code} runpy.run_path({str(detectors.OUTSIDE)!r}, run_name='__main__')"],
         capture_output=True,
         text=True,
         check=True,

@@ -39,7 +39,7 @@ class Absent(Exception):
     """A peer cannot run here; the message says what is missing."""
 
 
-class DetectorPeer(Protocol):
+class Detector(Protocol):
     """A detector, and the score from which its own default takes a detection for a face."""
 
     name: str
@@ -162,7 +162,7 @@ class Offer:
 
     key: str
     note: str
-    make: Callable[[], DetectorPeer]
+    make: Callable[[], Detector]
     """Raises Absent."""
 
 
@@ -177,7 +177,7 @@ def offers(engine: Engine, pythons: dict[str, str]) -> list[Offer]:
     detection = packaged_parameters().detection
     budget = detection.height * detection.width / 1e6
 
-    def outside(name: str, package: str, detector: str) -> Callable[[], DetectorPeer]:
+    def outside(name: str, package: str, detector: str) -> Callable[[], Detector]:
         return partial(Outside, name, detector, pythons.get(package, sys.executable))
 
     plain = partial(partial, FaceRecognition)

@@ -31,13 +31,13 @@ from pyraface.core.images import Picture as Pixels
 
 from . import truth as truths
 from .common import PACKAGES, machine, photos_folder, timed, today, versions
-from .metrics import SIZES, SMALLEST_FACE, Found, Summary, summarize
 from .detectors import Absent, Detector, Offer, Ours, Outside, offers
+from .metrics import SIZES, SMALLEST_FACE, Found, Summary, summarize
 from .truth import Picture, TruthError
 
 OVERLAPS = (0.4, 0.5)
-"""Intersections over union. WIDER FACE asks for 0.5. Its true boxes are a quarter higher than wide and dlib's are squares, so
-0.4 is nearer to the question whether the face was found."""
+"""Intersections over union. WIDER FACE asks for 0.5. Its true boxes are a quarter higher than wide and dlib's are squares,
+so 0.4 is nearer to the question whether the face was found."""
 
 
 @dataclass

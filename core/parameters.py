@@ -67,6 +67,7 @@ class DetectionParameters(Section):
     width: int = _whole("width", 400, 16, 20000, "a tile's width in pixels", required=True)
     upsample: int = _whole("upsample", 2, 0, 4, "times a tile may double in size", required=True)
     levels: int = _whole("levels", 2, 1, 5, "levels of the pyramid: the whole, its quadrants, and so on")
+    threshold: float = _number("threshold", 0.0, -1, 2, "the confidence that a face must exceed")
     reduced_decoding: int = _whole(
         "reduced_decoding", 0, 0, 1, "1: leave out pixels of a JPEG that no level needs; 0: decode all"
     )

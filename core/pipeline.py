@@ -41,7 +41,7 @@ class Pipeline:
 
     Args:
         parameters: from `parameters.load()`.
-        engine: "auto", "onnx", "dlib", or an engine that is running already.
+        engine: "auto", "onnx", "dlib", or an engine that is running already, with its own threshold.
 
     Raises:
         EngineError: the engine cannot be started.
@@ -50,7 +50,11 @@ class Pipeline:
     def __init__(self, parameters: Parameters, engine: EngineName | Engine = "auto") -> None:
         self.parameters = parameters
         if isinstance(engine, str):
-            engine = engines.start(engine, threads=parameters.daemon.engine_threads)
+            engine = engines.start(
+                engine,
+                threads=parameters.daemon.engine_threads,
+                threshold=parameters.detection.threshold,
+            )
         self.engine: Engine = engine
         self._zoomers = ThreadPoolExecutor(ZOOMED_AHEAD, "zoom")
 

@@ -67,13 +67,14 @@ class Engine(Protocol):
         ...
 
 
-def start(name: EngineName, *, threads: int = 0) -> Engine:
+def start(name: EngineName, *, threads: int = 0, threshold: float = 0.0) -> Engine:
     """Returns a ready engine, its models loaded.
 
     `auto` is dlib where it was built with CUDA and a GPU is there, otherwise onnx.
 
     Args:
         threads: for the onnx engine on a CPU; 0 means one a core this process may use.
+        threshold: the confidence that a face must exceed; face_recognition's is 0.
 
     Raises:
         EngineError: the engine's library, its weights or its device are missing; the message says what to install.
@@ -83,11 +84,11 @@ def start(name: EngineName, *, threads: int = 0) -> Engine:
     if name == "dlib":
         from .dlib import DlibEngine
 
-        return DlibEngine()
+        return DlibEngine(threshold)
     if name == "onnx":
         from .onnx import OnnxEngine
 
-        return OnnxEngine(threads=threads)
+        return OnnxEngine(threads, threshold)
     raise EngineError(f"no engine is named {name!r}: use auto, onnx or dlib")
 
 

@@ -30,19 +30,23 @@ class DlibEngine:
     The detector is dlib's own with face_recognition's weights, but for its suppression of overlapping boxes, which is done
     here by the same rule: the suppressed ones have a vote.
 
+    Args:
+        threshold: responses of this score or less are no faces; face_recognition's is 0.
+
     Raises:
         EngineError: dlib, face_recognition or what they need is missing, or the device cannot be used.
     """
 
     name = "dlib"
 
-    def __init__(self) -> None:
+    def __init__(self, threshold: float = 0.0) -> None:
+        self._threshold = threshold
         digest = weights.digest()  # first, because it says which file is missing
         self._network = weights.load_detector()
         dlib, self._api = _imported()
         try:
             with tempfile.NamedTemporaryFile(suffix=".dat") as file:
-                file.write(weights.unsuppressed_detector())
+                file.write(weights.detector_answering_everything(threshold))
                 file.flush()
                 self._detector = dlib.cnn_face_detection_model_v1(file.name)
             cuda = bool(dlib.DLIB_USE_CUDA) and dlib.cuda.get_num_devices() > 0
@@ -79,11 +83,14 @@ class DlibEngine:
 
     def _detections(self, responses: Any, height: int, width: int) -> Detections:
         boxes = [(one.rect.left(), one.rect.top(), one.rect.right(), one.rect.bottom()) for one in responses]
-        confidences = np.array([one.confidence for one in responses], np.float32)
+        confidences = np.array([one.confidence for one in responses], np.float32) + np.float32(
+            self._threshold
+        )
         return suppression.detections(
             np.array(boxes, np.int64).reshape(-1, 4),
             confidences,
             (height, width),
+            threshold=self._threshold,
             overlap=self._network.overlap,
             covered=self._network.covered,
         )

@@ -62,6 +62,7 @@ class OnnxEngine:
 
     Args:
         threads: for a CPU; 0 means one a core this process may use.
+        threshold: responses of this score or less are no faces; face_recognition's is 0.
 
     Raises:
         EngineError: weights are missing or damaged, or ONNX Runtime does not take the networks.
@@ -70,10 +71,11 @@ class OnnxEngine:
 
     name = "onnx"
 
-    def __init__(self, threads: int = 0) -> None:
+    def __init__(self, threads: int = 0, threshold: float = 0.0) -> None:
         if threads < 0:
             raise ValueError(f"threads must be 0 or more, not {threads}")
         self._threads = threads or devices.cores()
+        self._threshold = threshold
         self._network = weights.load_detector()
         try:
             self._landmarks = dlib.shape_predictor(str(weights.model_path(weights.LANDMARKS_FILE)))
@@ -132,13 +134,20 @@ class OnnxEngine:
         scores = self._run(self._head, {"features": self._features(tile, layout)})[0, 0]
         if not np.isfinite(scores.max()):
             raise EngineError(f"the detector gave scores that are no numbers: {self.device} is broken")
-        rows, columns = np.nonzero(scores > 0)
+        rows, columns = np.nonzero(scores > self._threshold)
         confidences = scores[rows, columns]
         centers = np.stack([columns, rows], axis=1) * STRIDE + CENTER
         boxes = layout.to_tile(centers, self._network.window)
         overlap, covered = self._network.overlap, self._network.covered
         height, width, _ = tile.shape
-        return suppression.detections(boxes, confidences, (height, width), overlap=overlap, covered=covered)
+        return suppression.detections(
+            boxes,
+            confidences,
+            (height, width),
+            threshold=self._threshold,
+            overlap=overlap,
+            covered=covered,
+        )
 
     def _features(self, tile: Pixels, layout: Layout) -> NDArray[np.float32]:
         """The first layers' output for the packed image, (1, channels, rows, columns), put together from bands."""

@@ -20,6 +20,7 @@ def detections(
     confidences: NDArray[np.float32],
     tile: tuple[int, int],
     *,
+    threshold: float,
     overlap: float,
     covered: float,
 ) -> Detections:
@@ -27,8 +28,9 @@ def detections(
 
     Args:
         boxes: (n, 4) left, top, right, bottom of every response, the last pixel's coordinates; they may leave the tile.
-        confidences: (n,), above 0.
+        confidences: (n,), above `threshold`.
         tile: height and width in pixels.
+        threshold: a response has a vote by how far it is above that.
         overlap, covered: as in `weights.Detector`.
     """
     order = np.argsort(-confidences, kind="stable")
@@ -38,7 +40,7 @@ def detections(
     return Detections(
         inputs.inside(boxes[kept], *tile),
         confidences[kept],
-        inputs.inside(_means(boxes, confidences, group, len(kept)), *tile),
+        inputs.inside(_means(boxes, confidences - threshold, group, len(kept)), *tile),
     )
 
 
@@ -66,15 +68,15 @@ def suppressed_by(boxes: NDArray[np.int64], overlap: float, covered: float) -> N
 
 
 def _means(
-    boxes: NDArray[np.int64], confidences: NDArray[np.float32], group: NDArray[np.intp], groups: int
+    boxes: NDArray[np.int64], votes: NDArray[np.float32], group: NDArray[np.intp], groups: int
 ) -> NDArray[np.float64]:
     """(groups, 4) the mean box of each group: of its centres, and the geometric one of its sizes, because the detector's
-    windows grow by a factor. Weighted by confidence, so that a response that just passes the threshold moves nothing.
+    windows grow by a factor. A response that just passes the threshold has hardly a vote, and moves nothing.
 
     (Box voting: Gidaris and Komodakis, "Object detection via a multi-region and semantic segmentation-aware CNN model",
     ICCV 2015, section 5; there the coordinates are averaged.)
     """
-    weights = confidences.astype(np.float64)
+    weights = votes.astype(np.float64)
     total = np.bincount(group, weights, groups)
 
     def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:

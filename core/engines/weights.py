@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 from ..errors import EngineError
 from .serialized import ONE, Convolution, Reader, Tensor, scaled
 
@@ -103,14 +105,14 @@ def load_detector() -> Detector:
     return parse_detector(_bytes_of(path), str(path))
 
 
-def unsuppressed_detector() -> bytes:
-    """Returns the detector's file of face_recognition_models, changed by `without_suppression`.
+def detector_answering_everything(threshold: float) -> bytes:
+    """Returns the detector's file of face_recognition_models, changed by `answering_everything`.
 
     Raises:
         EngineError: its file is missing, or not the network we know.
     """
     path = model_path(DETECTOR_FILE)
-    return without_suppression(_bytes_of(path), str(path))
+    return answering_everything(_bytes_of(path), threshold, str(path))
 
 
 def load_encoder() -> Encoder:
@@ -150,20 +152,25 @@ def parse_detector(data: bytes, source: str = DETECTOR_FILE) -> Detector:
     return Detector(means, window, overlap, covered, tuple(convolutions))
 
 
-def without_suppression(data: bytes, source: str = DETECTOR_FILE) -> bytes:
-    """Returns the detector that `data` holds, changed so that dlib gives every response: no overlap exceeds 1.
+def answering_everything(data: bytes, threshold: float, source: str = DETECTOR_FILE) -> bytes:
+    """Returns the detector that `data` holds, changed so that dlib gives every response above `threshold`.
 
-    dlib's Python call gives a face's strongest response only, and says nothing of those that it suppressed.
+    dlib's Python call gives the responses above 0, and of those to one face the strongest. Here no overlap exceeds the
+    limits, which are 1, and all scores are higher by -threshold.
 
     Raises:
         EngineError: as `parse_detector`.
     """
+    last = parse_detector(data, source).convolutions[-1]
     reader = Reader(data, source)
     _detector_window(reader)
-    start = reader.at
+    limits = reader.at
     for _ in range(2):
         reader.real()
-    return data[:start] + ONE + ONE + data[reader.at :]
+    scores: bytes = last.weights.tobytes()
+    bias = data.index(scores) + len(scores)
+    raised: bytes = (last.bias - np.float32(threshold)).tobytes()
+    return data[:limits] + ONE + ONE + data[reader.at : bias] + raised + data[bias + len(raised) :]
 
 
 def _detector_window(reader: Reader) -> int:

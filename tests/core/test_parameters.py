@@ -183,7 +183,7 @@ def test_every_number_has_bounds_that_are_kept(element: str, section: str, item:
 
     for within in (value.low, value.high):
         assert getattr(getattr(parse(changed(repr(within))), section), item.name) == within
-    past = [value.low - 1, value.high + 1, -1, 10**30]
+    past = [value.low - 1, value.high + 1, 10**30]
     for text in [*map(repr, past), "nan", "inf", "-inf", "1e999", "", "two", "0x10", "1_0", "1,5", "٢"]:
         with pytest.raises(ParametersError, match=f"params/{element}/{value.name} is "):
             parse(changed(text))

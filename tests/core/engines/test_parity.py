@@ -67,6 +67,21 @@ def test_the_engines_agree_on_the_portrait(
     assert distances.max(initial=0) < 1e-4
 
 
+@pytest.mark.parametrize(
+    ("size", "threshold", "faces"),
+    [(0.65, 0.0, 1), (0.65, 0.9, 0), (0.65, -0.9, 1), (0.55, 0.0, 0), (0.55, -1.0, 1)],
+)
+def test_the_engines_agree_on_what_is_above_another_threshold(
+    size: float, threshold: float, faces: int, astronaut: np.ndarray
+) -> None:
+    """The face is 62 px then, and scores 0.77; or 52 px, and scores -0.99."""
+    picture = zoomed(astronaut, size)
+    [dlib] = DlibEngine(threshold).detect([picture])
+    [onnx] = OnnxEngine(threshold=threshold).detect([picture])
+    assert len(onnx.boxes) == faces
+    check(dlib, onnx)
+
+
 def test_a_large_face_has_the_same_encoding_whoever_is_beside_it(
     astronaut: np.ndarray, onnx_engine: OnnxEngine, dlib_engine: DlibEngine
 ) -> None:

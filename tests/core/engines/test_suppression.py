@@ -17,7 +17,9 @@ def squares(*places: tuple[int, int, int]) -> np.ndarray:
 
 
 def voted(boxes: np.ndarray, confidences: list[float]) -> np.ndarray:
-    found = detections(boxes, np.array(confidences, np.float32), TILE, overlap=0.338, covered=1.0)
+    found = detections(
+        boxes, np.array(confidences, np.float32), TILE, threshold=0.0, overlap=0.338, covered=1.0
+    )
     assert found.voted.shape == found.boxes.shape == (len(found.confidences), 4)
     assert found.voted.dtype == found.boxes.dtype == found.confidences.dtype == np.float32
     return found.voted
@@ -66,7 +68,7 @@ def test_a_box_hardly_moves_when_two_sizes_are_nearly_equally_strong() -> None:
     one, other = voted(boxes, [0.9001, 0.9]), voted(boxes, [0.9, 0.9001])
     assert np.abs(one - other).max() < 0.01
     found = [
-        detections(boxes, np.array(c, np.float32), TILE, overlap=0.338, covered=1.0).boxes
+        detections(boxes, np.array(c, np.float32), TILE, threshold=0.0, overlap=0.338, covered=1.0).boxes
         for c in ([0.9001, 0.9], [0.9, 0.9001])
     ]
     assert np.abs(found[0] - found[1]).max() > 7  # which the strongest alone does
@@ -77,6 +79,7 @@ def test_the_strongest_box_of_each_face_is_kept_whole_and_cut_off_at_the_edge() 
         squares((300, 200, 80), (10, 10, 80), (308, 200, 80)),
         np.array([0.5, 0.8, 0.7], np.float32),
         TILE,
+        threshold=0.0,
         overlap=0.338,
         covered=1.0,
     )
@@ -98,7 +101,7 @@ def test_a_face_lies_among_the_responses_that_it_stands_for(
 ) -> None:
     confidences = np.array([confidence for _, confidence in responses], np.float32)
     boxes = squares(*[place for place, _ in responses])
-    found = detections(boxes, confidences, TILE, overlap=0.338, covered=1.0)
+    found = detections(boxes, confidences, TILE, threshold=0.0, overlap=0.338, covered=1.0)
     order = np.argsort(-confidences, kind="stable")
     strongest = suppressed_by(boxes[order], 0.338, 1.0)
     assert len(found.boxes) == len(set(strongest.tolist()))

@@ -37,13 +37,16 @@ def test_the_detector_is_read_with_its_options() -> None:
     assert detector.means == pytest.approx((122.782, 117.001, 104.298), abs=1e-4)
 
 
-def test_without_suppression_nothing_else_of_the_detector_changes() -> None:
-    detector, changed = weights.load_detector(), weights.parse_detector(weights.unsuppressed_detector())
+@pytest.mark.parametrize("threshold", [0.0, -0.5, 0.25])
+def test_to_answer_everything_nothing_but_limits_and_scores_of_the_detector_change(threshold: float) -> None:
+    detector = weights.load_detector()
+    changed = weights.parse_detector(weights.detector_answering_everything(threshold))
     assert (changed.overlap, changed.covered) == (1, 1)
     assert (changed.window, changed.means) == (detector.window, detector.means)
     for one, other in zip(detector.convolutions, changed.convolutions, strict=True):
         assert np.array_equal(one.weights, other.weights)
-        assert np.array_equal(one.bias, other.bias)
+        raised = threshold if one is detector.convolutions[-1] else 0
+        assert np.array_equal(one.bias - np.float32(raised), other.bias)
 
 
 def test_the_encoder_is_read_with_its_projection() -> None:

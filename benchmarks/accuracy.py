@@ -160,7 +160,7 @@ def report(
     yield (
         f"{len(pictures)} pictures with {faces} faces of {SMALLEST_FACE} px and more; a size is a box's shorter side. "
         "Smaller and invalid ones are ignored. Recall, precision, duplicates and false positives are at each detector's own "
-        "default threshold. Seconds are the median, without decoding."
+        "default threshold. Seconds are the median, without decoding; other projects' hold the way to their process, too."
     )
     yield ""
     yield from overall(pictures, results)

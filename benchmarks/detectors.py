@@ -110,8 +110,8 @@ class Original:
 class Outside:
     """A detector of another project, in an interpreter that has its package.
 
-    It need not be the one that runs this: their packages ask for versions of numpy, Pillow or protobuf that do not go
-    with pyraface's.
+    Its time is that of handing the picture over, too. The interpreter need not be the one that runs this: their packages ask
+    for versions of numpy, Pillow or protobuf that do not go with pyraface's.
 
     Raises:
         Absent: the interpreter, the package or its weights are missing.

@@ -49,10 +49,16 @@ class DlibEngine:
                 file.write(weights.detector_answering_everything(threshold))
                 file.flush()
                 self._detector = dlib.cnn_face_detection_model_v1(file.name)
+        except OSError as error:
+            text = f"the dlib engine needs room for a temporary file: {error.strerror}; TMPDIR names a folder for it"
+            raise EngineError(text) from error
+        except _FAILURES as error:
+            raise EngineError(f"the dlib engine cannot be started: {error}") from error
+        try:
             cuda = bool(dlib.DLIB_USE_CUDA) and dlib.cuda.get_num_devices() > 0
             self.device = f"cuda:{dlib.cuda.get_device()}{gpu_name()}" if cuda else "cpu"
         except _FAILURES as error:
-            raise EngineError(f"the dlib engine cannot be started: {error}") from error
+            raise EngineError(f"the dlib engine cannot use the GPU: {error}") from error
         kind = "cuda" if cuda else "cpu"
         self.fingerprint = f"dlib {dlib.__version__}, {kind}, weights {digest[:16]}"
 

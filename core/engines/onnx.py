@@ -190,7 +190,7 @@ class OnnxEngine:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # failures arrive as exceptions; nothing is printed
         options.intra_op_num_threads = self._threads
-        # a plan of the memory, kept for every shape that ever came, and photographs have many: 200 MB more, no faster
+        # a plan of the memory, kept for every shape that ever came, and photographs have many: memory for no speed
         options.enable_mem_pattern = False
         if _memory_is_shared():
             options.add_session_config_entry("session.use_env_allocators", "1")
@@ -211,7 +211,7 @@ class OnnxEngine:
 
 @cache
 def _memory_is_shared() -> bool:
-    """Gives all sessions of this process one arena: one after the other they use the same memory, 170 MB less in all."""
+    """Gives all sessions of this process one arena: one after the other they use the same memory."""
     memory = onnxruntime.OrtMemoryInfo(
         "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
     )

@@ -56,6 +56,12 @@ def test_a_jpeg_is_decoded_no_larger_than_its_levels_need(
     assert np.linalg.norm(whole.encodings - reduced.encodings) < 0.2
 
 
+def test_the_threshold_of_parameters_xml_is_the_engines(astronaut_jpeg: bytes, pipeline: Pipeline) -> None:
+    [confidence] = pipeline.detect(astronaut_jpeg).confidences.tolist()
+    strict = replace(pipeline.parameters.detection, threshold=confidence + 0.01)
+    assert len(Pipeline(replace(pipeline.parameters, detection=strict), "onnx").detect(astronaut_jpeg)) == 0
+
+
 def test_every_pixel_is_decoded_unless_that_is_asked_for(
     astronaut: np.ndarray, pipeline: Pipeline, reducing: Pipeline
 ) -> None:

@@ -3,14 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import io
 
 import pytest
+from PIL import Image
 
 from pyraface.core import parameters
 from pyraface.core.errors import ErrorCode
 from pyraface.core.messages import Failed
 from pyraface.daemon.executor import Executor
+from pyraface.daemon.worker import PIXELS_AHEAD
 from tests.support import parameters_xml, run
+
+
+def test_more_large_pictures_than_are_decoded_ahead_are_all_answered() -> None:
+    """Each takes its room and gives it back: one that is searched, one that is cut off, one that nobody wants."""
+    stream = io.BytesIO()
+    Image.new("1", (5200, 5000)).save(stream, "PNG")
+    whole = stream.getvalue()
+    assert 5200 * 5000 <= PIXELS_AHEAD < 2 * 5200 * 5000
+
+    async def talk() -> None:
+        executor = Executor(parameters.parse(parameters_xml().encode()), "onnx")
+        await executor.start()
+        try:
+            jobs = [executor.submit(data) for data in (whole, whole[:-40], whole, whole, whole[:-40], whole)]
+            executor.cancel(jobs[3])
+            answers = [await asyncio.wait_for(job.answer, 60) for job in jobs]
+        finally:
+            await executor.close()
+        codes = [answer.code if isinstance(answer, Failed) else None for answer in answers]
+        cut_off, cancelled = ErrorCode.IMAGE_TRUNCATED, ErrorCode.CANCELLED
+        assert codes == [None, cut_off, None, cancelled, cut_off, None]
+
+    run(talk(), timeout=180)
 
 
 @pytest.mark.parametrize("closed", [True, False], ids=["closed", "cancelled"])

@@ -3,12 +3,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import ImageFile
 
 from pyraface.core.engines.dlib import DlibEngine
+from pyraface.core.errors import EngineError
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
@@ -61,6 +64,14 @@ def test_starting_leaves_pillow_strict_about_damaged_images(dlib_engine: DlibEng
     """face_recognition sets ImageFile.LOAD_TRUNCATED_IMAGES as it is imported."""
     assert dlib_engine.name == "dlib"
     assert ImageFile.LOAD_TRUNCATED_IMAGES is False
+
+
+def test_without_room_for_a_temporary_file_it_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(EngineError, match="temporary file: No such file or directory; TMPDIR"):
+        DlibEngine()
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,13 @@ def test_the_face_is_the_mean_of_its_responses_by_their_confidence() -> None:
     assert (top, bottom) == (boxes[0, 1], boxes[0, 3])
 
 
+def test_a_response_that_just_passes_the_threshold_has_hardly_a_vote() -> None:
+    boxes = squares((100, 100, 80), (108, 100, 80))
+    confidences = np.array([0.3, -0.499], np.float32)
+    found = detections(boxes, confidences, TILE, threshold=-0.5, overlap=0.338, covered=1.0)
+    assert np.abs(found.voted - boxes[:1]).max() < 0.02
+
+
 def test_the_size_is_the_geometric_mean() -> None:
     [[left, top, right, bottom]] = voted(squares((200, 200, 80), (200, 200, 96)), [0.7, 0.7])
     assert right - left + 1 == pytest.approx((80 * 96) ** 0.5, rel=1e-5)

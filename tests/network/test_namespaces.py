@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import subprocess
 import time
@@ -27,6 +28,8 @@ from tests.support import DaemonProcess, parameters_xml
 pytestmark = pytest.mark.slow
 
 IMAGES = 80
+CREDITS = 4
+"""Images that each server takes at a time (tests/support.py)."""
 
 PATIENCE = 30.0
 """Seconds for anything here to happen; all of it takes a few."""
@@ -276,7 +279,8 @@ def test_an_album_is_spread_over_all_servers(
     with run() as running:
         check(running.finish(), alone)
         assert sum(running.by(role) for role in servers.running) == IMAGES
-        assert min(running.by(role) for role in servers.running) > IMAGES // 10
+        # how evenly is the machine's affair, which other work may slow down; but each was given more than at the start
+        assert min(running.by(role) for role in servers.running) > CREDITS
 
 
 def test_a_killed_server_costs_no_image_and_leaves_no_worker(
@@ -395,9 +399,13 @@ def test_a_server_told_to_stop_finishes_what_it_has(
         assert servers.running["north"].process.wait(PATIENCE) == 0
         check(running.finish(), alone)
         said = servers.running["north"].said
-        assert "stopping: 4 images in flight" in said
+        stopping = re.search(r"stopping: (\d+) images in flight", said)
+        assert stopping is not None, said
+        held = int(stopping[1])
+        # some may have been answered just then, and the next not be there yet
+        assert 1 <= held <= CREDITS
         assert "unanswered" not in said
-        assert running.by("north") >= before + 4
+        assert running.by("north") >= before + held
 
 
 def test_a_storm_of_foreign_datagrams_disturbs_nothing(servers: Servers, parameters: Path) -> None:

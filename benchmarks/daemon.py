@@ -119,8 +119,9 @@ async def _ping(host: str, port: int, delays: list[float]) -> None:
         while True:
             sent = time.perf_counter()
             writer.write(wire.encode(Ping(0)))
-            while not isinstance(codec.next_message(), Pong):
-                codec.receive_data(await reader.read(4096))
+            while not isinstance(message := codec.next_message(), Pong):
+                if message is None:  # the welcome and the first pong may come in one piece
+                    codec.receive_data(await reader.read(4096))
             delays.append(1000 * (time.perf_counter() - sent))
             await asyncio.sleep(PING_INTERVAL)
     finally:

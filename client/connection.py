@@ -20,9 +20,11 @@ from ..core.messages import (
     Failed,
     Found,
     Hello,
+    Inquire,
     Message,
     Ping,
     Pong,
+    Status,
     Welcome,
 )
 from ..core.parameters import Parameters
@@ -60,6 +62,7 @@ class ServerConnection:
         self._silence = silence
         self._ids = itertools.count(1)
         self._answers: dict[int, asyncio.Future[Answer]] = {}
+        self._inquiries: dict[int, asyncio.Future[Status]] = {}
         self._tasks = [asyncio.create_task(self._receive()), asyncio.create_task(self._ping())]
         self._heard = asyncio.get_running_loop().time()
 
@@ -97,6 +100,21 @@ class ServerConnection:
             cancelled.remove_done_callback(cancel)
             del self._answers[id]
 
+    async def inquire(self) -> Status:
+        """Returns how busy the server is. One that is silent lets this wait for as long as any other request.
+
+        Raises:
+            ServerLost: the connection ended first.
+        """
+        if self.lost.done():
+            raise self.lost.result()
+        id = next(self._ids)
+        status: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
+        self._inquiries[id] = status
+        self._send(Inquire(id))
+        # the answer still comes if nobody waits any more
+        return await status
+
     async def close(self) -> None:
         """Ends the connection."""
         self._end("closed")
@@ -112,7 +130,8 @@ class ServerConnection:
         if not self.lost.done():
             lost = ServerLost(f"{self.welcome.name}: {reason}")
             self.lost.set_result(lost)
-            for answer in self._answers.values():
+            waiting: list[asyncio.Future[Any]] = [*self._answers.values(), *self._inquiries.values()]
+            for answer in waiting:
                 if not answer.done():
                     answer.set_exception(lost)
         self._writer.close()
@@ -130,6 +149,14 @@ class ServerConnection:
                             f"{message.type}.id: {message.id} waits for no answer", ErrorCode.BAD_FIELD
                         )
                     answer.set_result(message)
+                elif isinstance(message, Status):
+                    inquiry = self._inquiries.pop(message.id, None)
+                    if inquiry is None:
+                        raise RemoteProtocolError(
+                            f"status.id: {message.id} waits for no answer", ErrorCode.BAD_FIELD
+                        )
+                    if not inquiry.done():
+                        inquiry.set_result(message)
                 elif isinstance(message, Draining):
                     self.draining.set()
                 elif isinstance(message, Closing):

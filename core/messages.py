@@ -1,8 +1,8 @@
 """What client and daemon say to each other, and a daemon to its executor. `wire` turns these into bytes and back.
 
 A conversation: Hello, Welcome; then any number of Detect, each answered by exactly one Found or Failed with its id, in
-any order; Cancel, Ping and Pong at any time; Draining when the server is about to stop; Closing as the last word of a
-side that ends the connection because of an error.
+any order; Cancel, Ping and Pong, Inquire and Status at any time; Draining when the server is about to stop; Closing as
+the last word of a side that ends the connection because of an error.
 """
 
 from __future__ import annotations
@@ -126,6 +126,39 @@ class Pong:
 
 
 @dataclass(frozen=True)
+class Inquire:
+    """Answered with a Status of the same id at once, whatever the server is busy with."""
+
+    type: ClassVar[str] = "inquire"
+    id: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """The answer to an Inquire: how busy the server is. Nothing in it tells of a file or of another client.
+
+    Attributes:
+        software: what the server runs, with its version, for people.
+        waiting: images that wait in its queue.
+        working: images with the process that finds faces.
+        connections: clients, the one that asks among them.
+        answered: images done since the start, whatever came of them; not those refused or cancelled.
+        rate: images a second, over the last minute, or since the start if that is less.
+        uptime: seconds since the start.
+    """
+
+    type: ClassVar[str] = "status"
+    id: int
+    software: str
+    waiting: int
+    working: int
+    connections: int
+    answered: int
+    rate: float
+    uptime: float
+
+
+@dataclass(frozen=True)
 class Draining:
     """The server finishes what it has and stops: send it nothing more."""
 
@@ -146,7 +179,9 @@ class Closing:
         return cls(code, _sendable(message))
 
 
-Message = Hello | Welcome | Detect | Cancel | Found | Failed | Ping | Pong | Draining | Closing
+Message = (
+    Hello | Welcome | Detect | Cancel | Found | Failed | Ping | Pong | Inquire | Status | Draining | Closing
+)
 
 MESSAGES: tuple[type[Message], ...] = (
     Hello,
@@ -157,6 +192,8 @@ MESSAGES: tuple[type[Message], ...] = (
     Failed,
     Ping,
     Pong,
+    Inquire,
+    Status,
     Draining,
     Closing,
 )

@@ -17,9 +17,11 @@ from ..core.messages import (
     Draining,
     Failed,
     Hello,
+    Inquire,
     Message,
     Ping,
     Pong,
+    Status,
     Welcome,
 )
 from ..core.parameters import Parameters
@@ -45,6 +47,7 @@ class Connection:
         executor: Executor,
         welcome: Welcome,
         draining: Callable[[], bool],
+        status: Callable[[int], Status],
     ) -> None:
         self._reader = reader
         self._writer = writer
@@ -52,6 +55,7 @@ class Connection:
         self._executor = executor
         self._welcome = welcome
         self._draining = draining
+        self._status = status
         self._codec = wire.Codec(max_frame_bytes=parameters.daemon.max_frame_bytes)
         self._frame_deadline: float | None = None
         self._jobs: dict[int, Job] = {}
@@ -165,6 +169,8 @@ class Connection:
                 self._executor.cancel(self._jobs[message.id])
         elif isinstance(message, Ping):
             self._send(Pong(message.id))
+        elif isinstance(message, Inquire):
+            self._send(self._status(message.id))
         elif isinstance(message, Closing):
             log.warning("%s: the client ends it: %s: %s", self.peer, message.code.value, message.message)
             raise EOFError

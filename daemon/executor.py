@@ -24,6 +24,7 @@ from ..core.engines import EngineName
 from ..core.errors import EngineError, ErrorCode
 from ..core.messages import Cancel, Closing, Detect, Failed, Found, Message, Welcome
 from ..core.parameters import Parameters
+from .throughput import Throughput
 from .worker import ahead
 
 log = logging.getLogger("pyraface.executor")
@@ -117,12 +118,13 @@ class _Child:
 class Executor:
     """Hands images to the child and its answers back.
 
-    `start()` first; `submit()` any time after; `close()` at the end. `lost` ends, with an EngineError, when no child can
-    be started any more: then the daemon has to stop.
+    `start()` first; `submit()` any time after; `close()` at the end. `throughput` counts what is done. `lost` ends, with
+    an EngineError, when no child can be started any more: then the daemon has to stop.
     """
 
     def __init__(self, parameters: Parameters, engine: EngineName) -> None:
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.throughput = Throughput(asyncio.get_running_loop().time())
         self._parameters = parameters
         self._engine = engine
         self._ids = itertools.count()
@@ -143,9 +145,19 @@ class Executor:
         return welcome
 
     @property
+    def waiting(self) -> int:
+        """Images in the queue."""
+        return len(self._queue)
+
+    @property
+    def working(self) -> int:
+        """Images with the child."""
+        return len(self._child.jobs) if self._child is not None else 0
+
+    @property
     def pending(self) -> int:
         """Images without an answer."""
-        return len(self._queue) + (len(self._child.jobs) if self._child is not None else 0)
+        return self.waiting + self.working
 
     def submit(self, image: bytes) -> Job:
         """Returns the job for an image file's bytes; await its `answer`. A full queue answers at once: busy."""
@@ -153,6 +165,7 @@ class Executor:
         if len(self._queue) >= self._parameters.daemon.queue:
             job.fail(ErrorCode.BUSY, f"{len(self._queue)} images wait already (params/daemon/queue)")
         else:
+            job.answer.add_done_callback(self._count)
             self._queue.append(job)
             self._feed()
         return job
@@ -178,6 +191,12 @@ class Executor:
         self._queue.clear()
         for job in left:
             job.fail(ErrorCode.DRAINING, "the server stopped before this image was done")
+
+    def _count(self, answer: asyncio.Future[Answer]) -> None:
+        """An image is done, unless it was taken back before."""
+        words = answer.result()
+        if not isinstance(words, Failed) or words.code not in (ErrorCode.CANCELLED, ErrorCode.DRAINING):
+            self.throughput.count(answer.get_loop().time())
 
     async def _spawn(self) -> tuple[_Child, Welcome]:
         ours, theirs = socket.socketpair()

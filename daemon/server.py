@@ -11,11 +11,12 @@ import signal
 import socket
 from typing import Any
 
+from .. import __version__
 from ..core import tasks
 from ..core.announcement import Announcement
 from ..core.engines import EngineName
 from ..core.errors import ErrorCode, ServerError
-from ..core.messages import PROTOCOL_VERSIONS, Welcome
+from ..core.messages import PROTOCOL_VERSIONS, Status, Welcome
 from ..core.parameters import Parameters
 from .beacon import Beacon
 from .connection import CHUNK, CLOSE_TIMEOUT, Connection
@@ -174,6 +175,7 @@ class Server:
             executor=executor,
             welcome=self._welcome,
             draining=self._should_exit.is_set,
+            status=lambda id: self._status(id, executor),
         )
         limit = self._parameters.daemon.max_connections
         if len(self._connections) >= limit:
@@ -191,6 +193,20 @@ class Server:
             pass  # the server stops; the connection has tidied up
         finally:
             del self._connections[connection]
+
+    def _status(self, id: int, executor: Executor) -> Status:
+        now = asyncio.get_running_loop().time()
+        throughput = executor.throughput
+        return Status(
+            id,
+            software=f"pyraface {__version__}",
+            waiting=executor.waiting,
+            working=executor.working,
+            connections=len(self._connections),
+            answered=throughput.total,
+            rate=throughput.rate(now),
+            uptime=throughput.elapsed(now),
+        )
 
     def _watch_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -26,9 +26,11 @@ from pyraface.core.messages import (
     Failed,
     Found,
     Hello,
+    Inquire,
     Message,
     Ping,
     Pong,
+    Status,
     Welcome,
 )
 
@@ -643,6 +645,7 @@ ids = st.integers(0, 2**63 - 1)
 positive = st.integers(1, 2**63 - 1)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.just("\0" * MAX_TEXT)
 codes = st.sampled_from(ErrorCode)
+numbers = st.floats(0, allow_infinity=False, allow_nan=False)
 floats = st.floats(-1e6, 1e6, width=32)
 
 
@@ -685,11 +688,13 @@ STRATEGIES: dict[type[Message], st.SearchStrategy[Any]] = {
         positive,
         positive,
         st.integers(1, 8),
-        st.floats(0, allow_infinity=False, allow_nan=False),
+        numbers,
     ),
     Failed: st.builds(Failed, ids, codes, texts, st.booleans()),
     Ping: st.builds(Ping, ids),
     Pong: st.builds(Pong, ids),
+    Inquire: st.builds(Inquire, ids),
+    Status: st.builds(Status, ids, texts, ids, ids, ids, ids, numbers, numbers),
     Draining: st.just(Draining()),
     Closing: st.builds(Closing, codes, texts),
 }

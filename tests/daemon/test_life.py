@@ -1,6 +1,7 @@
 """The life of a connection, as a machine of states: whatever a client does, in any order, a real daemon keeps its word.
 
-Each request gets exactly one answer, each ping its pong, each broken rule its code, and nothing follows a last word.
+Each request gets exactly one answer, each ping its pong, each inquire its status, each broken rule its code, and nothing
+follows a last word.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ from pyraface.core.messages import (
     Failed,
     Found,
     Hello,
+    Inquire,
     Message,
     Ping,
     Pong,
+    Status,
     Welcome,
 )
 from tests.support import DaemonProcess, Peer, daemon
@@ -81,6 +84,7 @@ class Life(RuleBasedStateMachine):
         self.waiting: dict[int, ErrorCode | None] = {}
         self.cancelled: set[int] = set()
         self.pings: Counter[int] = Counter()
+        self.inquiries: Counter[int] = Counter()
 
     def do(self, work: Awaitable[T]) -> T:
         async def bounded() -> T:
@@ -109,6 +113,10 @@ class Life(RuleBasedStateMachine):
         elif isinstance(message, Pong):
             assert self.pings[message.id] > 0
             self.pings[message.id] -= 1
+        elif isinstance(message, Status):
+            assert self.inquiries[message.id] > 0
+            self.inquiries[message.id] -= 1
+            assert message.connections >= 1
         return message
 
     def ends_with(self, code: ErrorCode) -> None:
@@ -154,7 +162,7 @@ class Life(RuleBasedStateMachine):
         self.ends_with(ErrorCode.WRONG_VERSION)
 
     @precondition(new)
-    @rule(message=st.sampled_from([Ping(1), Cancel(1), Detect(1, b"")]))
+    @rule(message=st.sampled_from([Ping(1), Inquire(1), Cancel(1), Detect(1, b"")]))
     def speak_before_greeting(self, message: Message) -> None:
         self.send(wire.encode(message))
         self.ends_with(ErrorCode.UNEXPECTED_MESSAGE)
@@ -181,9 +189,15 @@ class Life(RuleBasedStateMachine):
         self.send(wire.encode(Ping(id)))
 
     @precondition(serving)
+    @rule(id=ids)
+    def inquire(self, id: int) -> None:
+        self.inquiries[id] += 1
+        self.send(wire.encode(Inquire(id)))
+
+    @precondition(serving)
     @rule()
     def collect(self) -> None:
-        while self.waiting or +self.pings:
+        while self.waiting or +self.pings or +self.inquiries:
             assert self.take() is not None, "the server ended it without a reason"
 
     @precondition(serving)

@@ -1,0 +1,43 @@
+"""How many images are done, and how fast lately. No clock of its own: each call says what time it is."""
+
+from __future__ import annotations
+
+from collections import deque
+
+SPAN = 60
+"""Seconds that the rate is of."""
+
+
+class Throughput:
+    """Counts what is done.
+
+    Args:
+        started: seconds, of the clock that the other calls' times are of.
+
+    Attributes:
+        total: done since the start.
+    """
+
+    def __init__(self, started: float) -> None:
+        self.total = 0
+        self._started = started
+        # (second, done in it): a bounded number of entries, however fast a server is
+        self._seconds: deque[tuple[int, int]] = deque(maxlen=SPAN + 1)
+
+    def count(self, now: float) -> None:
+        """One more is done."""
+        self.total += 1
+        second = int(now)
+        before = 0
+        if self._seconds and self._seconds[-1][0] == second:
+            before = self._seconds.pop()[1]
+        self._seconds.append((second, before + 1))
+
+    def elapsed(self, now: float) -> float:
+        """Returns the seconds since the start."""
+        return max(0.0, now - self._started)
+
+    def rate(self, now: float) -> float:
+        """Returns how many were done a second over the last minute, or since the start if that is less."""
+        lately = sum(done for second, done in self._seconds if second > now - SPAN)
+        return lately / min(SPAN, max(1.0, self.elapsed(now)))

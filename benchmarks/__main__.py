@@ -1,6 +1,6 @@
 """Every figure of speed in the documentation, in one table.
 
-    python -m benchmarks [--rows tile,encode,photograph,networks,daemon,memory] [--openblas PYTHON] [--markdown FILE]
+    python -m benchmarks [--rows tile,encode,photograph,networks,daemon,memory,start] [--openblas PYTHON] [--markdown FILE]
                          [--plot FILE.png]
 
 Each row is a ratio of two things that took turns in this run, the median of the turns and their spread. The reference
@@ -28,6 +28,7 @@ from PIL import Image
 from pyraface.core.pipeline import Pipeline
 
 from . import daemon as daemon_rows
+from . import start as start_rows
 from .common import PACKAGES, machine, packaged_parameters, photos_folder, timed, today, versions
 from .peer import Peer, chips, tile
 
@@ -202,6 +203,12 @@ class Bench:
             "GiB",
         )
 
+    def start(self) -> Iterator[Row]:
+        """How long a person waits for --help."""
+        for program, module in (("pyraface", "client"), ("pyraface-daemon", "daemon")):
+            empty, ours = start_rows.compare(f"pyraface.{module}", turns=15)
+            yield Row(f"{program} --help", "python -c pass", empty, ours)
+
     def _mixed(self, folder: Path, count: int) -> list[Path]:
         """So many paths of photographs of all sizes and shapes, each of the largest once in 25."""
         chance = np.random.default_rng(0)
@@ -232,7 +239,7 @@ class Bench:
 
 
 def main() -> None:
-    rows = ["tile", "encode", "photograph", "networks", "daemon", "memory"]
+    rows = ["tile", "encode", "photograph", "networks", "daemon", "memory", "start"]
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[0]
     )

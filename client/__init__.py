@@ -6,12 +6,17 @@ async with Client("auto") as client:
         ...
 
 faces = detect_faces("photo.jpg").faces     # a script without asyncio
+
+The names are imported when they are first used: `pyraface --help` should not have to wait for numpy.
 """
 
-from ..core.errors import DetectionFailed, ErrorCode, ParametersError, PyrafaceError, ServerError
-from ..core.faces import Faces
-from .api import Client, detect_faces
-from .results import Result
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..core.errors import DetectionFailed, ErrorCode, ParametersError, PyrafaceError, ServerError
+    from ..core.faces import Faces
+    from .api import Client, detect_faces
+    from .results import Result
 
 __all__ = [
     "Client",
@@ -24,3 +29,25 @@ __all__ = [
     "ServerError",
     "detect_faces",
 ]
+
+_MODULES = {
+    "..core.errors": ("DetectionFailed", "ErrorCode", "ParametersError", "PyrafaceError", "ServerError"),
+    "..core.faces": ("Faces",),
+    ".api": ("Client", "detect_faces"),
+    ".results": ("Result",),
+}
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    for module, names in _MODULES.items():
+        if name in names:
+            value: object = getattr(import_module(module, __name__), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import socket
 import sys
-
-import uvloop
+from typing import TYPE_CHECKING
 
 from .. import __version__
-from ..core import parameters as parameters_file
-from ..core import subprocesses
 from ..core.errors import PyrafaceError, ServerError
-from .server import Server, listen
+
+if TYPE_CHECKING:
+    import socket
 
 
 def parser() -> argparse.ArgumentParser:
@@ -54,6 +51,13 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     """Runs the daemon until SIGTERM or SIGINT. Exit status: 0 after a clean stop, 1 after an error, 2 for bad usage."""
     options = parser().parse_args(arguments)
+    # not at the top: whoever only wants --help does not wait for numpy and the rest
+    import logging
+
+    import uvloop
+
+    from ..core import subprocesses
+
     subprocesses.open_standard_streams()
     logging.basicConfig(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -66,6 +70,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 async def _run(options: argparse.Namespace) -> None:
+    from ..core import parameters as parameters_file
+    from .server import Server, listen
+
     parameters = parameters_file.load(options.parameters)
     port = parameters.ports.images if options.port is None else options.port
     await Server(
@@ -78,6 +85,8 @@ async def _run(options: argparse.Namespace) -> None:
 
 
 def _inherited(number: int) -> socket.socket:
+    import socket
+
     try:
         return socket.socket(fileno=number)
     except OSError as error:

@@ -355,19 +355,6 @@ def test_a_killed_client_takes_its_daemon_with_it(tmp_path: Path, astronaut_jpeg
     assert not psutil.wait_procs(children, timeout=15)[1]
 
 
-def test_help_is_quick_and_imports_no_engine() -> None:
-    code = (
-        "import sys\n"
-        "from pyraface.client.client import parser\n"
-        "parser().format_help()\n"
-        "print([name for name in ('dlib', 'onnxruntime', 'face_recognition', 'onnx') if name in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"
-
-
 def test_parameters_reach_the_child_daemon(tmp_path: Path, folder: Path) -> None:
     file = tmp_path / "mine.xml"
     file.write_text(parameters_xml(max_pixels=1000))

@@ -1,0 +1,78 @@
+"""One run of the command: what the walk finds goes through the servers, and what comes back is written."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncGenerator
+
+from ..core import parameters as parameters_file
+from ..core.errors import ErrorCode, PyrafaceError
+from .api import Client
+from .journal import Journal
+from .progress import Tally
+from .results import Result
+from .walk import Walk
+
+
+class NoImages(PyrafaceError):
+    """The paths hold nothing to do."""
+
+
+async def run(options: argparse.Namespace) -> bool:
+    """Does what the command line asks for; returns whether all of it succeeded.
+
+    Raises:
+        PyrafaceError: it cannot be begun or go on; the message says why.
+        asyncio.CancelledError: it was interrupted.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    parameters = parameters_file.load(options.parameters)
+    tally = Tally(quiet=options.quiet)
+    walk = Walk(options.paths)
+    with Journal(options.output, overwrite=options.overwrite) as journal, tally:
+        ahead = Walk(options.paths)
+        counting = asyncio.create_task(asyncio.to_thread(_count, ahead))
+        try:
+            async with Client(options.servers, parameters=parameters, on_event=tally.say) as client:
+                tally.start_clock()
+                counting.add_done_callback(
+                    lambda done: None if done.cancelled() or done.exception() else tally.expect(done.result())
+                )
+                async with contextlib.aclosing(client.map(_in_a_thread(walk))) as results:
+                    async for result in results:
+                        journal.write(result)
+                        tally.add(result)
+        except asyncio.CancelledError:
+            tally.say(f"interrupted: {tally.summary()}")
+            raise
+        finally:
+            counting.cancel()
+            # their threads go on otherwise, and the end of the program waits for them
+            ahead.stop()
+            walk.stop()
+        for path, reason in walk.unreadable:
+            lost = Result(path, error=(ErrorCode.UNREADABLE, f"the directory cannot be read: {reason}"))
+            journal.write(lost)
+            tally.add(lost)
+    if not tally.images:
+        raise NoImages(f"no image in {', '.join(options.paths)}")
+    skipped = f"; {walk.skipped} other files skipped" if walk.skipped else ""
+    tally.say(tally.summary() + skipped)
+    return not tally.failed
+
+
+async def _in_a_thread(walk: Walk) -> AsyncGenerator[str, None]:
+    """Yields the paths of a walk, whose directories may be on a slow disk."""
+    paths = iter(walk)
+    while (path := await asyncio.to_thread(next, paths, None)) is not None:
+        yield path
+
+
+def _count(walk: Walk) -> int:
+    return sum(1 for _ in walk)

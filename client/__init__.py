@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..core.faces import Faces
     from .api import Client, detect_faces
     from .results import Result
+    from .status import ServerStatus, State
 
 __all__ = [
     "Client",
@@ -27,6 +28,8 @@ __all__ = [
     "PyrafaceError",
     "Result",
     "ServerError",
+    "ServerStatus",
+    "State",
     "detect_faces",
 ]
 
@@ -35,6 +38,7 @@ _MODULES = {
     "..core.faces": ("Faces",),
     ".api": ("Client", "detect_faces"),
     ".results": ("Result",),
+    ".status": ("ServerStatus", "State"),
 }
 
 

@@ -49,6 +49,11 @@ class Scheduler(Generic[J, S]):
         """How many images all servers together take at a time."""
         return sum(load.credits for load in self._servers.values())
 
+    def in_flight(self, server: S) -> int:
+        """How many images a server has; a lost one has none."""
+        load = self._servers.get(server)
+        return 0 if load is None else len(load.jobs)
+
     def put(self, job: J) -> None:
         """A new image."""
         self._history[job] = _History()

@@ -10,6 +10,7 @@ import signal
 import socket
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import pytest
 from PIL import Image
 
 import pyraface.client
-from pyraface.client import Client, DetectionFailed, ErrorCode, Result, ServerError, detect_faces
+from pyraface.client import Client, DetectionFailed, ErrorCode, Result, ServerError, State, detect_faces
 from pyraface.core import announcement, parameters
 from pyraface.core.announcement import Announcement
 from tests.support import daemon, free_udp_port, parameters_xml, run
@@ -81,7 +82,10 @@ def test_running_daemons_are_found_in_under_two_seconds(tmp_path: Path, folder: 
             async with Client("auto", parameters=settings(server_port_ip_disc=port)) as client:
                 assert time.monotonic() - started < 2
                 assert client.servers == 2
-                return await everything(client, paths_in(folder))
+                results = await everything(client, paths_in(folder))
+                done = {server.name: server.done for server in client.status()}
+                assert done == Counter(result.server for result in results)
+                return results
 
         results = run(talk())
     assert sorted(result.path for result in results) == [str(path) for path in paths_in(folder)]
@@ -101,6 +105,11 @@ def test_a_server_that_is_killed_gives_its_images_back(tmp_path: Path, folder: P
                     results.append(result)
                     if len(results) == 6:
                         one.process.kill()
+                states = {server.address: server for server in client.status()}
+                assert states[f"127.0.0.1:{one.port}"].state is State.LOST
+                assert states[f"127.0.0.1:{one.port}"].in_flight == 0
+                assert states[f"127.0.0.1:{two.port}"].state is State.CONNECTED
+                assert states[f"127.0.0.1:{two.port}"].rate > 0
             return results
 
         results = run(talk())

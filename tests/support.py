@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -69,13 +69,25 @@ def free_udp_port() -> int:
 
 
 class DaemonProcess:
-    """A running `python -m pyraface.daemon`."""
+    """A running `python -m pyraface.daemon`, or another module that is one; its worker has that module's name too."""
 
-    def __init__(self, folder: Path, arguments: list[str], *, prefix: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        arguments: list[str],
+        *,
+        prefix: tuple[str, ...] = (),
+        module: str = "pyraface.daemon",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.log = folder / f"daemon-{time.monotonic_ns()}.log"
+        self._module = module
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "pyraface.daemon", *arguments], stderr=log, cwd=ROOT
+                [*prefix, sys.executable, "-m", module, *arguments],
+                stderr=log,
+                cwd=ROOT,
+                env={**os.environ, **(environment or {})},
             )
         self.host, self.port, self.engine = self._ready()
 
@@ -101,7 +113,7 @@ class DaemonProcess:
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             for child in psutil.Process(self.process.pid).children(recursive=True):
-                if "pyraface.daemon.worker" in child.cmdline():
+                if any(word.startswith(self._module) for word in child.cmdline()):
                     return child
             time.sleep(0.01)
         raise AssertionError("the daemon has no worker")
@@ -123,13 +135,23 @@ class DaemonProcess:
 
 
 @contextmanager
-def daemon(folder: Path, *arguments: str, beacon: bool = False, **changes: object) -> Iterator[DaemonProcess]:
+def daemon(
+    folder: Path,
+    *arguments: str,
+    beacon: bool = False,
+    module: str = "pyraface.daemon",
+    environment: Mapping[str, str] | None = None,
+    **changes: object,
+) -> Iterator[DaemonProcess]:
     """A daemon on loopback at a free port, with parameters changed by name; ended at the end, whatever happens."""
     file = folder / f"parameters-{time.monotonic_ns()}.xml"
     file.write_text(parameters_xml(**changes))
     address = [] if beacon else ["--no-beacon"]
     process = DaemonProcess(
-        folder, ["--parameters", str(file), "--host", "127.0.0.1", "--port", "0", *address, *arguments]
+        folder,
+        ["--parameters", str(file), "--host", "127.0.0.1", "--port", "0", *address, *arguments],
+        module=module,
+        environment=environment,
     )
     try:
         yield process

@@ -1,0 +1,54 @@
+"""How long an album takes with more servers; their engines take a fixed time, so that cores are no limit."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pyraface.client import Client
+from pyraface.core import parameters
+from tests.stub_daemon import stub_daemon
+from tests.support import parameters_xml, run
+
+IMAGES = 60
+SECONDS = 0.12
+
+
+@pytest.fixture(scope="module")
+def album(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Small images."""
+    folder = tmp_path_factory.mktemp("album")
+    paths = [folder / f"{number:03}.png" for number in range(IMAGES)]
+    for number, path in enumerate(paths):
+        Image.new("RGB", (16, 16), (number, 0, 0)).save(path)
+    return paths
+
+
+async def seconds_for(paths: list[Path], servers: str) -> float:
+    """The time that a client takes for all of them, once it is connected."""
+    async with Client(servers, parameters=parameters.parse(parameters_xml().encode())) as client:
+        started = asyncio.get_running_loop().time()
+        results = [result async for result in client.map(paths)]
+        seconds = asyncio.get_running_loop().time() - started
+    assert sorted(result.path for result in results) == [str(path) for path in paths]
+    assert all(result.error is None for result in results)
+    return seconds
+
+
+def test_two_servers_of_equal_speed_take_half_the_time(tmp_path: Path, album: list[Path]) -> None:
+    with (
+        stub_daemon(tmp_path, seconds=SECONDS) as one,
+        stub_daemon(tmp_path, seconds=SECONDS) as two,
+    ):
+        # a machine under load may be slow in one of them: the best of a few is what the work itself takes
+        alone = shared = float("inf")
+        for _ in range(3):
+            alone = min(alone, run(seconds_for(album, f"127.0.0.1:{one.port}")))
+            shared = min(shared, run(seconds_for(album, f"127.0.0.1:{one.port},127.0.0.1:{two.port}")))
+            if shared <= 0.55 * alone:
+                break
+    assert alone >= IMAGES * SECONDS, "the engine takes its time"
+    assert shared <= 0.55 * alone

@@ -1,0 +1,85 @@
+"""A real daemon, worker and all, whose engine takes a fixed time for an image and finds no face.
+
+What is measured with it is everything but the engine: two cores cannot run two engines at full speed, but any number of
+these.
+
+    with stub_daemon(folder, seconds=0.05) as one, stub_daemon(folder, seconds=0.0, credits=8) as two:
+        ...   # one.port, two.port; ended at the end
+
+`seconds=0.0` is an engine that does nothing: what is left is decoding, the network and the client. Images cost their
+decoding too: let them be small.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyraface.core import engines
+from pyraface.core.boxes import Boxes
+from pyraface.core.engines import Detections, Pixels
+from pyraface.daemon import __main__ as daemon_main
+from pyraface.daemon import executor, worker
+from tests import support
+
+SECONDS = "PYRAFACE_TEST_STUB_SECONDS"
+
+
+class StubEngine:
+    """Sleeps, and finds nothing."""
+
+    name = "stub"
+    device = "no device"
+    fingerprint = "stub"
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def detect(self, tiles: Sequence[Pixels]) -> list[Detections]:
+        if self._seconds:
+            time.sleep(self._seconds)
+        return [
+            Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 4), np.float32))
+            for _ in tiles
+        ]
+
+    def encode(self, image: Pixels, boxes: Boxes) -> NDArray[np.float32]:
+        del image
+        return np.zeros((len(boxes), 128), np.float32)
+
+
+def stub_daemon(
+    folder: Path, *arguments: str, seconds: float, **changes: object
+) -> AbstractContextManager[support.DaemonProcess]:
+    """`tests.support.daemon` with this engine; `seconds` an image."""
+    return support.daemon(
+        folder, *arguments, module="tests.stub_daemon", environment={SECONDS: str(seconds)}, **changes
+    )
+
+
+def main() -> None:
+    """Runs the daemon; or its worker, where the daemon has this very module started for it."""
+    if "--channel" in sys.argv:
+        engine = StubEngine(float(os.environ[SECONDS]))
+        engines.start = lambda *_, **__: engine  # type: ignore[assignment]
+        worker.main()
+        return
+    python_module = executor.subprocesses.python_module
+
+    def stubbed(name: str, *words: str) -> tuple[list[str], dict[str, str]]:
+        assert name == "pyraface.daemon.worker"
+        return python_module("tests.stub_daemon", *words)
+
+    executor.subprocesses.python_module = stubbed
+    daemon_main.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -26,7 +26,8 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pyraface",
         description="Finds and encodes every face in photographs; writes one JSON line an image.",
-        epilog="Exit status: 0 all done; 1 some images failed, each has a line that says why; "
+        epilog="pyraface servers lists the servers on the network (pyraface servers --help); a directory of that name is "
+        "./servers. Exit status: 0 all done; 1 some images failed, each has a line that says why; "
         "2 nothing could be done (bad usage, no server, no output); 130 interrupted.",
     )
     parser.add_argument(
@@ -51,9 +52,40 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
+def servers_parser() -> argparse.ArgumentParser:
+    """Returns the parser of what follows `pyraface servers`."""
+    parser = argparse.ArgumentParser(
+        prog="pyraface servers",
+        description="Lists the servers on the network: what they are, how busy, and how fast over the last minute.",
+        epilog="Exit status: 0 all that are listed answered; 1 some did not; 2 none did, or there is none. "
+        "A directory of photographs with this name is ./servers.",
+    )
+    parser.add_argument(
+        "--servers",
+        default="auto",
+        metavar="auto|HOST[:PORT],...",
+        help="auto (the default): every server that answers on the network; otherwise these alone",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON line a server, for programs")
+    parser.add_argument(
+        "--parameters", metavar="FILE", help="parameters.xml to use instead of the usual places"
+    )
+    return parser
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Returns the options, with the `command` that they are for: "detect", or "servers" if that is the first word."""
+    command, words = "detect", arguments
+    if arguments[:1] == ["servers"]:
+        command, words = "servers", arguments[1:]
+    options = (servers_parser() if command == "servers" else parser()).parse_args(words)
+    options.command = command
+    return options
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    options = parser().parse_args(arguments)
+    options = parse(sys.argv[1:] if arguments is None else arguments)
     try:
         return _run(options)
     except PyrafaceError as error:
@@ -70,7 +102,11 @@ def _run(options: argparse.Namespace) -> int:
     import uvloop
 
     from ..core import subprocesses
-    from .run import run
+
+    if options.command == "servers":
+        from .servers import run
+    else:
+        from .run import run
 
     subprocesses.open_standard_streams()
     try:

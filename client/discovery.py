@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ..core import announcement
 from ..core.announcement import Announcement, Probe
+from ..core.errors import ServerError
 from ..core.interfaces import broadcast_addresses
 from ..core.parameters import Parameters
 
@@ -38,10 +39,39 @@ class Location:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+def locations(servers: str, parameters: Parameters) -> list[Location]:
+    """Returns the places that "HOST[:PORT],..." names; an IPv6 address with a port stands in brackets.
+
+    Raises:
+        ServerError: an entry is no such place; the message names it.
+    """
+    found: list[Location] = []
+    for entry in servers.split(","):
+        host, port = entry.strip(), str(parameters.ports.images)
+        if host.startswith("["):
+            host, bracket, rest = host[1:].partition("]")
+            if not bracket or (rest and not rest.startswith(":")):
+                raise ServerError(f"--servers: {entry.strip()!r} is no [IPv6 address]:PORT")
+            port = rest[1:] if rest else port
+        elif host.count(":") == 1:
+            host, _, port = host.partition(":")
+        if not host or any(character.isspace() for character in host):
+            raise ServerError(f"--servers: {entry!r} is no HOST[:PORT]; use auto, local, or HOST[:PORT],...")
+        if not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
+            raise ServerError(f"--servers: {port!r} in {entry.strip()!r} is no port from 1 to 65535")
+        found.append(Location(host, int(port)))
+    return list(dict.fromkeys(found))
+
+
 class Discovery:
-    """Servers on the network. Use as `async with`; `first()` once, then `more()` for those that come later."""
+    """Servers on the network. Use as `async with`; `first()` once, then `more()` for those that come later.
+
+    Attributes:
+        names: what the servers heard of call themselves.
+    """
 
     def __init__(self, parameters: Parameters) -> None:
+        self.names: dict[Location, str] = {}
         self._parameters = parameters
         self._instances: dict[str, Location] = {}
         self._found: asyncio.Queue[Location] = asyncio.Queue(MAX_KNOWN)
@@ -103,6 +133,7 @@ class Discovery:
             self._instances[words.instance] = location
         # one server answers on each network it shares with us; the first way to it is good enough
         if self._instances.get(words.instance) == location:
+            self.names[location] = words.name
             with contextlib.suppress(asyncio.QueueFull):  # it will say so again
                 self._found.put_nowait(location)
 

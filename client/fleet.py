@@ -14,7 +14,7 @@ from ..core.errors import ErrorCode, ServerError
 from ..core.messages import Failed
 from ..core.parameters import Parameters
 from .connection import Answer, ServerConnection, ServerLost, connect
-from .discovery import Discovery, Location
+from .discovery import Discovery, Location, locations
 from .local import LocalServer
 from .scheduler import Scheduler
 from .status import ServerStatus, State
@@ -73,7 +73,7 @@ class Fleet:
         self._parameters = parameters
         self._wanted = servers
         self._tell = tell
-        self._locations = [] if servers in ("auto", "local") else _locations(servers, self._parameters)
+        self._locations = [] if servers in ("auto", "local") else locations(servers, self._parameters)
         self._scheduler: Scheduler[_Job, _Server] = Scheduler()
         self._tasks: set[asyncio.Task[object]] = set()
         self._heard_of: dict[Location, asyncio.Event] = {}
@@ -352,23 +352,3 @@ class Fleet:
             self._alone.cancel()
         self._give_up_all()  # whoever still waits would wait for ever
         await self._exit.aclose()
-
-
-def _locations(servers: str, parameters: Parameters) -> list[Location]:
-    """Returns the places that "HOST[:PORT],..." names; an IPv6 address with a port stands in brackets."""
-    found: list[Location] = []
-    for entry in servers.split(","):
-        host, port = entry.strip(), str(parameters.ports.images)
-        if host.startswith("["):
-            host, bracket, rest = host[1:].partition("]")
-            if not bracket or (rest and not rest.startswith(":")):
-                raise ServerError(f"--servers: {entry.strip()!r} is no [IPv6 address]:PORT")
-            port = rest[1:] if rest else port
-        elif host.count(":") == 1:
-            host, _, port = host.partition(":")
-        if not host or any(character.isspace() for character in host):
-            raise ServerError(f"--servers: {entry!r} is no HOST[:PORT]; use auto, local, or HOST[:PORT],...")
-        if not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
-            raise ServerError(f"--servers: {port!r} in {entry.strip()!r} is no port from 1 to 65535")
-        found.append(Location(host, int(port)))
-    return list(dict.fromkeys(found))

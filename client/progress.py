@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .results import Result
+from .terminal import printable
 
 PLAIN_INTERVAL = 10.0
 """Seconds between lines where standard error is no terminal."""
@@ -54,7 +55,7 @@ class Tally:
     def say(self, text: str) -> None:
         """Prints one line, whatever it holds."""
         if not self._quiet:
-            self._console.print(_printable(text), markup=False)
+            self._console.print(printable(text), markup=False)
 
     def expect(self, total: int) -> None:
         """Sets how many images there are in all."""
@@ -104,8 +105,3 @@ class Tally:
 
 def _plural(count: int, thing: str) -> str:
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
-
-
-def _printable(text: str) -> str:
-    """A file's name may hold anything, terminal commands and broken UTF-8 too."""
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pyraface.client.client import parser as client_parser
+from pyraface.client.client import parse as parse_client
 from pyraface.daemon.__main__ import parser as daemon_parser
 from tests.support import ROOT, environment
 
@@ -68,7 +68,7 @@ def test_our_commands_in_the_documentation_have_options_that_exist() -> None:
     for command in commands():
         words = shlex.split(command.replace("python client/client.py", "pyraface"), comments=True)
         program, arguments = Path(words[0]).name, words[1:]
-        {"pyraface": client_parser, "pyraface-daemon": daemon_parser}[program]().parse_args(arguments)
+        {"pyraface": parse_client, "pyraface-daemon": daemon_parser().parse_args}[program](arguments)
 
 
 def test_relative_links_lead_somewhere() -> None:

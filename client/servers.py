@@ -1,0 +1,183 @@
+"""pyraface servers: who is on the network, what it is, and how busy."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+
+from ..core import parameters as parameters_file
+from ..core.errors import PyrafaceError, ServerError
+from ..core.messages import Status, Welcome
+from ..core.parameters import Parameters
+from .connection import connect
+from .discovery import Discovery, Location, locations
+from .terminal import Column, duration, printable, table
+
+COLUMNS = (
+    Column("name", 0, least=8),
+    Column("address", 2),
+    Column("state", 1, least=8),
+    Column("engine", 6),
+    Column("device", 8, least=12),
+    Column("version", 7),
+    Column("working", 4, right=True),
+    Column("waiting", 5, right=True),
+    Column("clients", 9, right=True),
+    Column("images/s", 3, right=True),
+    Column("done", 10, right=True),
+    Column("up", 11, right=True),
+)
+
+
+class NoServers(PyrafaceError):
+    """Nobody answered."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one server said of itself.
+
+    Attributes:
+        place: where it was asked.
+        name: as it announced itself, or said in its welcome; "" if it did neither.
+        answers: what it said, and whether it is stopping; None if it did not answer in time, or not as a server does.
+        problem: why there are no answers.
+    """
+
+    place: Location
+    name: str
+    answers: tuple[Welcome, Status, bool] | None
+    problem: str = ""
+
+    def row(self) -> list[str]:
+        """Returns the cells of its line, as COLUMNS says."""
+        if self.answers is None:
+            return [self.name or "?", str(self.place), "no answer", *[""] * (len(COLUMNS) - 3)]
+        welcome, status, draining = self.answers
+        return [
+            welcome.name,
+            str(self.place),
+            "stopping" if draining else "ready",
+            welcome.engine,
+            welcome.device,
+            status.software,
+            str(status.working),
+            str(status.waiting),
+            str(status.connections - 1),
+            f"{status.rate:.2f}",
+            str(status.answered),
+            duration(status.uptime),
+        ]
+
+    def as_json(self) -> dict[str, object]:
+        """Returns its line for programs: always the same keys, null for what is not known."""
+        welcome, status, draining = self.answers or (None, None, None)
+        return {
+            "name": self.name or None,
+            "host": self.place.host,
+            "port": self.place.port,
+            "error": self.problem or None,
+            "instance": welcome and welcome.instance,
+            "engine": welcome and welcome.engine,
+            "device": welcome and welcome.device,
+            "fingerprint": welcome and welcome.fingerprint,
+            "version": status and status.software,
+            "draining": draining,
+            "working": status and status.working,
+            "waiting": status and status.waiting,
+            "clients": status and status.connections - 1,
+            "rate": status and round(status.rate, 4),
+            "answered": status and status.answered,
+            "uptime": status and round(status.uptime, 3),
+        }
+
+
+async def run(options: argparse.Namespace) -> bool:
+    """Lists the servers, on standard output, and on standard error why some have no answer.
+
+    Returns whether all that are listed answered.
+
+    Raises:
+        NoServers: there is none, or none answered.
+        ServerError: `--servers` names no place.
+        ParametersError: parameters.xml is wrong.
+    """
+    parameters = parameters_file.load(options.parameters)
+    seen = await look(options.servers, parameters)
+    if options.json:
+        lines = [json.dumps(server.as_json()) for server in seen]
+    else:
+        width = shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
+        lines = table(COLUMNS, [server.row() for server in seen], width) if seen else []
+    _print(lines)
+    silent = [server for server in seen if server.answers is None]
+    for server in silent:
+        print(f"pyraface: {printable(f'{server.place}: {server.problem}')}", file=sys.stderr)
+    if not seen:
+        raise NoServers(
+            f"no server answered on the network (UDP port {parameters.ports.discovery}); "
+            "start pyraface-daemon on one, or name it: --servers HOST"
+        )
+    if len(silent) == len(seen):
+        raise NoServers("no server listed answers")
+    return not silent
+
+
+async def look(wanted: str, parameters: Parameters) -> list[Seen]:
+    """Returns what each server says, sorted by name: of those that answer on the network, or those that are named.
+
+    Raises:
+        ServerError: `wanted` names no place.
+    """
+    if wanted == "local":
+        raise ServerError(
+            "--servers local: such a server runs only while pyraface works; use auto, or HOST[:PORT],..."
+        )
+    if wanted == "auto":
+        async with Discovery(parameters) as discovery:
+            places = await discovery.first()
+        names = discovery.names
+    else:
+        places, names = locations(wanted, parameters), {}
+    seen = await asyncio.gather(*[_ask(place, names.get(place, ""), parameters) for place in places])
+    return sorted(seen, key=lambda server: (server.name, server.place.host, server.place.port))
+
+
+async def _ask(place: Location, name: str, parameters: Parameters) -> Seen:
+    limit = parameters.timeouts.connect
+    try:
+        welcome, status, draining = await asyncio.wait_for(_answers(place, parameters), limit)
+    except asyncio.TimeoutError:
+        return Seen(place, name, None, f"no answer within {limit:g} s (params/timeout/connect_timeout)")
+    except ServerError as error:
+        return Seen(place, name, None, str(error).removeprefix(f"{place.host}:{place.port}: "))
+    return Seen(place, welcome.name, (welcome, status, draining))
+
+
+async def _answers(place: Location, parameters: Parameters) -> tuple[Welcome, Status, bool]:
+    connection = await connect(place.host, place.port, parameters)
+    try:
+        status = await connection.inquire()
+        return connection.welcome, status, connection.draining.is_set()
+    finally:
+        await connection.close()
+
+
+def _print(lines: list[str]) -> None:
+    if sys.stdout is None:
+        raise PyrafaceError("standard output is closed")
+    try:
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
+    except OSError as error:
+        # what is buffered cannot be written; nothing may try again at exit and fail there
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+        raise PyrafaceError(f"standard output cannot be written: {error.strerror}") from error

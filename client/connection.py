@@ -37,6 +37,10 @@ CLOSE_TIMEOUT = 2.0
 """Seconds for the last words to leave."""
 
 
+LONGEST_PAUSE = 60.0
+"""Seconds between two pings at the most: a server ends what is silent for long (its params/timeout/idle_timeout)."""
+
+
 class ServerLost(ServerError):
     """The connection ended before the answer came: another server may give it."""
 
@@ -178,7 +182,7 @@ class ServerConnection:
         loop = asyncio.get_running_loop()
         unsent = 0
         for id in itertools.count():
-            await asyncio.sleep(self._silence / 4)
+            await asyncio.sleep(min(self._silence / 4, LONGEST_PAUSE))
             # a ping waits behind the images on a slow network: as long as bytes are taken, somebody is there
             before, unsent = unsent, self._writer.transport.get_write_buffer_size()
             if unsent < before:

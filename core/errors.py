@@ -41,6 +41,8 @@ class ErrorCode(str, Enum):
     DRAINING = "draining"
     CANCELLED = "cancelled"
     TOO_MANY_CONNECTIONS = "too-many-connections"
+    TOO_MANY_FROM_ADDRESS = "too-many-from-address"
+    OVERLOADED = "overloaded"
     # the protocol
     FRAME_TOO_LARGE = "frame-too-large"
     MALFORMED_FRAME = "malformed-frame"
@@ -49,6 +51,9 @@ class ErrorCode(str, Enum):
     WRONG_VERSION = "wrong-version"
     UNEXPECTED_MESSAGE = "unexpected-message"
     TIMED_OUT = "timed-out"
+    FRAME_TIMED_OUT = "frame-timed-out"
+    SLOW_SENDER = "slow-sender"
+    IDLE = "idle"
     # the client's own side: these never travel, they stand in its output
     UNREADABLE = "unreadable"
     SERVER_LOST = "server-lost"
@@ -67,6 +72,8 @@ _ELSEWHERE = frozenset(
         ErrorCode.BUSY,
         ErrorCode.DRAINING,
         ErrorCode.TOO_MANY_CONNECTIONS,
+        ErrorCode.TOO_MANY_FROM_ADDRESS,
+        ErrorCode.OVERLOADED,
         ErrorCode.IMAGE_TOO_LARGE,
         ErrorCode.FRAME_TOO_LARGE,
         ErrorCode.SERVER_LOST,

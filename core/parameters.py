@@ -139,6 +139,10 @@ class Timeouts(Section):
     )
     handshake: float = _number("handshake_timeout", 10.0, 0.1, 86400, "seconds for hello and welcome")
     frame: float = _number("frame_timeout", 60.0, 0.1, 86400, "seconds from a frame's first byte to its last")
+    slow: float = _number(
+        "slow_timeout", 10.0, 0.1, 86400, "seconds in which min_bytes_per_second have to come on average"
+    )
+    idle: float = _number("idle_timeout", 600.0, 0.1, 86400, "seconds a client may say nothing at all")
     image: float = _number("image_timeout", 120.0, 0.1, 86400, "seconds for one image in the executor")
     drain: float = _number(
         "drain_timeout", 150.0, 0.1, 86400, "seconds to finish what is in flight at a stop"
@@ -151,6 +155,22 @@ class DaemonParameters(Section):
 
     max_frame_bytes: int = _whole("max_frame_bytes", 128 << 20, 1024, (1 << 31) - 1, "the largest message")
     max_connections: int = _whole("max_connections", 64, 1, 10_000, "clients at a time")
+    max_connections_per_address: int = _whole(
+        "max_connections_per_address", 16, 1, 10_000, "clients at a time from one address"
+    )
+    max_bytes_in_flight: int = _whole(
+        "max_bytes_in_flight", 512 << 20, 1024, 1 << 40, "bytes of images without an answer, of all clients"
+    )
+    max_bytes_per_connection: int = _whole(
+        "max_bytes_per_connection",
+        256 << 20,
+        1024,
+        1 << 40,
+        "bytes of images without an answer, of one client",
+    )
+    min_bytes_per_second: int = _whole(
+        "min_bytes_per_second", 16 << 10, 0, 1 << 30, "the slowest that a message may come"
+    )
     credits: int = _whole("credits", 4, 1, 64, "images a client may have in flight on one connection")
     queue: int = _whole("queue", 64, 1, 10_000, "images that wait; one more is answered as busy")
     decoding_threads: int = _whole("decoding_threads", 2, 1, 16, "images decoded at a time")

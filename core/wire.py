@@ -67,6 +67,14 @@ class Codec:
         """
         return self.error is None and (self._length is not None or bool(self._buffer))
 
+    @property
+    def frame_bytes(self) -> int | None:
+        """The length of the frame that has begun, however much of it is there; None until its prefix is.
+
+        For a receiver that has to make room for the frame before it reads on.
+        """
+        return self._length
+
     def receive_data(self, data: bytes | bytearray | memoryview) -> None:
         """Takes bytes as they came. Call next_message() until it returns None afterwards."""
         if self.error is None:

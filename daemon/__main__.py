@@ -57,12 +57,15 @@ def main(arguments: list[str] | None = None) -> None:
     import uvloop
 
     from ..core import subprocesses
+    from .limits import LineLimit, give_memory_back
 
     subprocesses.open_standard_streams()
     logging.basicConfig(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         level=logging.DEBUG if options.verbose else logging.INFO,
     )
+    logging.getLogger("pyraface.connection").addFilter(LineLimit())
+    give_memory_back()
     try:
         uvloop.run(_run(options))
     except PyrafaceError as error:

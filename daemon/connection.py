@@ -26,6 +26,7 @@ from ..core.messages import (
 )
 from ..core.parameters import Parameters
 from .executor import Answer, Executor, Job, with_id
+from .limits import SMALL_FRAME, Budget, Pace, Share
 
 log = logging.getLogger("pyraface.connection")
 
@@ -36,7 +37,13 @@ CLOSE_TIMEOUT = 5.0
 
 
 class Connection:
-    """Serves one client. `serve()` runs until the connection is over and never raises for what the peer does."""
+    """Serves one client. `serve()` runs until the connection is over and never raises for what the peer does.
+
+    Args:
+        budget: for the bytes of all clients' images.
+        greeted: is called when the client has been greeted.
+        draining: whether the server is about to stop.
+    """
 
     def __init__(
         self,
@@ -46,6 +53,8 @@ class Connection:
         parameters: Parameters,
         executor: Executor,
         welcome: Welcome,
+        budget: Budget,
+        greeted: Callable[[], None],
         draining: Callable[[], bool],
         status: Callable[[int], Status],
     ) -> None:
@@ -54,10 +63,15 @@ class Connection:
         self._parameters = parameters
         self._executor = executor
         self._welcome = welcome
+        self._on_greeted = greeted
         self._draining = draining
         self._status = status
         self._codec = wire.Codec(max_frame_bytes=parameters.daemon.max_frame_bytes)
-        self._frame_deadline: float | None = None
+        self._greeted = False
+        self._share = Share(budget, parameters.daemon.max_bytes_per_connection)
+        self._claimed: int | None = None
+        self._pace: Pace | None = None
+        self._active = asyncio.get_running_loop().time()
         self._jobs: dict[int, Job] = {}
         self._idle = asyncio.Event()
         self._idle.set()
@@ -79,12 +93,14 @@ class Connection:
         ):  # also "timed out" and "no route": a peer that was switched off or cut off
             log.debug("%s: gone", self.peer)
         finally:
+            self._share.free(self._taken_over())
             self._forsake()
             self._writer.close()
 
-    async def refuse(self, code: ErrorCode, text: str) -> None:
+    async def refuse(self, reason: RemoteProtocolError) -> None:
         """Ends a connection that was never served, saying why."""
-        await self._close_because(RemoteProtocolError(text, code))
+        log.warning("%s: %s: %s", self.peer, reason.code.value, reason)
+        await self._close_because(reason)
         self._writer.close()
 
     def drain(self) -> None:
@@ -101,6 +117,12 @@ class Connection:
         """Returns when everything sent has left, or cannot."""
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
+
+    async def left(self) -> None:
+        """Returns when the connection is no more: its last words have left, or their time is over."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self.closed(), CLOSE_TIMEOUT)
+        self.abort()
 
     def abort(self) -> None:
         """Ends the connection at once."""
@@ -125,41 +147,94 @@ class Connection:
                 f"the client {_listed(hello.versions)}",
                 ErrorCode.WRONG_VERSION,
             )
-        log.info("%s: %s", self.peer, hello.client)
+        log.info("%s: %s", self.peer, _printable(hello.client))
+        self._greeted = True
+        self._on_greeted()
         self._send(self._welcome)
         if self._draining():
             self.drain()
 
     async def _next(self) -> Message:
         """Returns the client's next message; raises RemoteProtocolError, ConnectionError or EOFError if none comes."""
+        self._share.free(self._taken_over())  # the frame before is done with, unless it was an image
+        await self._make_room()
         while (message := self._codec.next_message()) is None:
             if self._codec.error is not None:
                 raise self._codec.error
             data = await self._read()
             if data:
                 self._codec.receive_data(data)
+                await self._make_room()
             else:
                 raise self._codec.receive_eof() or EOFError
-        self._frame_deadline = None
+        self._pace = None
         return message
 
+    async def _make_room(self) -> None:
+        """Claims room for a frame as soon as its length is known; without it, nothing more is read."""
+        length = self._codec.frame_bytes
+        if length is None or self._claimed is not None:
+            return
+        if not self._greeted and length > SMALL_FRAME:
+            raise RemoteProtocolError(
+                f"a frame of {length} bytes; before the welcome the limit is {SMALL_FRAME}",
+                ErrorCode.FRAME_TOO_LARGE,
+            )
+        size = length if length > SMALL_FRAME else 0
+        # so that the client hears of it before it takes us for dead
+        patience = self._parameters.timeouts.read / 2
+        if size and not await self._share.claim(size, patience):
+            raise RemoteProtocolError(
+                f"no room for {size} bytes within {patience:g} s: other images wait "
+                "(params/daemon/max_bytes_in_flight and max_bytes_per_connection)",
+                ErrorCode.OVERLOADED,
+            )
+        self._claimed = size
+
+    def _taken_over(self) -> int:
+        """Returns the bytes claimed for the frame that came last; whoever asks has to free them."""
+        size, self._claimed = self._claimed or 0, None
+        return size
+
     async def _read(self) -> bytes:
-        """Returns what came; a frame that has begun must end in time."""
+        """Returns what came; b"" at the end."""
         # a client that does not take its answers is not read from either
         await self._writer.drain()
-        if not self._codec.mid_frame:
-            return await self._reader.read(CHUNK)
-        now = asyncio.get_running_loop().time()
-        limit = self._parameters.timeouts.frame
-        if self._frame_deadline is None:
-            self._frame_deadline = now + limit
-        try:
-            return await asyncio.wait_for(self._reader.read(CHUNK), self._frame_deadline - now)
-        except asyncio.TimeoutError:
-            raise RemoteProtocolError(
-                f"a frame was not complete within {limit:g} s (params/timeout/frame_timeout)",
-                ErrorCode.TIMED_OUT,
-            ) from None
+        if not self._greeted:
+            return await self._reader.read(CHUNK)  # there is a time for the whole of the greeting
+        return await (self._read_on() if self._codec.mid_frame else self._read_anew())
+
+    async def _read_on(self) -> bytes:
+        """Returns more of a frame that has begun, which must keep its pace."""
+        now = asyncio.get_running_loop().time
+        pace = self._pace = self._pace or Pace(self._parameters)
+        while True:
+            began = now()
+            data: bytes | None = None
+            with contextlib.suppress(asyncio.TimeoutError):
+                data = await asyncio.wait_for(self._reader.read(CHUNK), pace.patience)
+            if data is not None and not data:
+                return data
+            pace.waited(now() - began, len(data or b""))
+            if data:
+                return data
+
+    async def _read_anew(self) -> bytes:
+        """Returns the beginning of a frame; a client that waits for an answer may be silent for as long as that takes."""
+        now = asyncio.get_running_loop().time
+        limit = self._parameters.timeouts.idle
+        self._active = now()
+        while True:
+            left = self._active + limit - now()
+            if self._jobs:
+                left = limit
+            elif left <= 0:
+                raise RemoteProtocolError(
+                    f"nothing came for {limit:g} s, not even a ping (params/timeout/idle_timeout)",
+                    ErrorCode.IDLE,
+                )
+            with contextlib.suppress(asyncio.TimeoutError):
+                return await asyncio.wait_for(self._reader.read(CHUNK), left)
 
     async def _handle(self, message: Message) -> None:
         if isinstance(message, Detect):
@@ -172,7 +247,9 @@ class Connection:
         elif isinstance(message, Inquire):
             self._send(self._status(message.id))
         elif isinstance(message, Closing):
-            log.warning("%s: the client ends it: %s: %s", self.peer, message.code.value, message.message)
+            log.warning(
+                "%s: the client ends it: %s: %s", self.peer, message.code.value, _printable(message.message)
+            )
             raise EOFError
         else:
             raise RemoteProtocolError(
@@ -180,28 +257,36 @@ class Connection:
             )
 
     def _detect(self, request: Detect) -> None:
-        if request.id in self._jobs:
-            raise RemoteProtocolError(
-                f"detect.id: {request.id} waits for its answer already", ErrorCode.BAD_FIELD
-            )
-        if self._draining():
-            self._send(Failed.because(request.id, ErrorCode.DRAINING, "the server is stopping"))
+        refusal = self._refusal(request)
+        if refusal is not None:
+            self._send(refusal)
             return
-        if len(self._jobs) >= self._welcome.credits:
-            text = f"more than the {self._welcome.credits} requests at a time that welcome granted"
-            self._send(Failed.because(request.id, ErrorCode.BUSY, text))
-            return
+        size = self._taken_over()  # held until the answer, even if nobody waits for that any more
         job = self._executor.submit(request.image)
         self._jobs[request.id] = job
         self._idle.clear()
 
         def answer(future: asyncio.Future[Answer]) -> None:
             del self._jobs[request.id]
+            self._share.free(size)
+            self._active = future.get_loop().time()
             self._send(with_id(future.result(), request.id))
             if not self._jobs:
                 self._idle.set()
 
         job.answer.add_done_callback(answer)
+
+    def _refusal(self, request: Detect) -> Failed | None:
+        if request.id in self._jobs:
+            raise RemoteProtocolError(
+                f"detect.id: {request.id} waits for its answer already", ErrorCode.BAD_FIELD
+            )
+        if self._draining():
+            return Failed.because(request.id, ErrorCode.DRAINING, "the server is stopping")
+        if len(self._jobs) >= self._welcome.credits:
+            text = f"more than the {self._welcome.credits} requests at a time that welcome granted"
+            return Failed.because(request.id, ErrorCode.BUSY, text)
+        return None
 
     def _forsake(self) -> None:
         """Nobody waits for answers any more."""
@@ -238,6 +323,11 @@ class Connection:
 
 def _listed(versions: tuple[int, ...]) -> str:
     return ", ".join(str(version) for version in versions) or "none"
+
+
+def _printable(text: str) -> str:
+    """Returns text from a client as it may stand in one line of a log."""
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def _peer(writer: asyncio.StreamWriter) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import errno
 import logging
 import os
 import secrets
@@ -15,16 +17,23 @@ from .. import __version__
 from ..core import tasks
 from ..core.announcement import Announcement
 from ..core.engines import EngineName
-from ..core.errors import ErrorCode, ServerError
+from ..core.errors import RemoteProtocolError, ServerError
 from ..core.messages import PROTOCOL_VERSIONS, Status, Welcome
 from ..core.parameters import Parameters
 from .beacon import Beacon
 from .connection import CHUNK, CLOSE_TIMEOUT, Connection
 from .executor import Executor
+from .limits import MOST_REFUSALS, Admission, Budget, room_for_connections
 
 log = logging.getLogger("pyraface.server")
 
 BACKLOG = 128
+
+NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+"""Why a connection cannot be accepted now, though it could be later."""
+
+ACCEPT_PAUSE = 0.2
+"""Seconds before that is tried again."""
 
 _STDIN = 0
 
@@ -55,6 +64,10 @@ class Server:
         self._beacon_wanted = beacon
         self._stop_at_eof = stop_at_eof
         self._connections: dict[Connection, asyncio.Task[None]] = {}
+        self._guests: set[asyncio.Task[None]] = set()
+        self._refusals: set[asyncio.Task[None]] = set()
+        self._budget = Budget(parameters.daemon.max_bytes_in_flight)
+        self._admission = self._door()
         self._should_exit = asyncio.Event()
         self._force_exit = asyncio.Event()
 
@@ -96,38 +109,36 @@ class Server:
     async def _serve(self, executor: Executor) -> None:
         welcome = self._welcome
         _watch_silence(self._listener, self._parameters.timeouts.read)
-        tcp = await asyncio.start_server(
-            lambda reader, writer: self._connected(reader, writer, executor),
-            sock=self._listener,
-            backlog=BACKLOG,
-            limit=CHUNK,
-        )
+        accepting = asyncio.create_task(self._accept(executor), name="accept")
         host, port = self._listener.getsockname()[:2]
         beacon = Beacon(self._parameters, _words(welcome, port)) if self._beacon_wanted else None
         if beacon is not None:
             try:
                 await beacon.start()
             except OSError as error:
-                tcp.close()
+                await tasks.end([accepting])
                 raise ServerError(f"{error.strerror}; choose another port, or use --no-beacon") from error
         log.info("ready on %s:%d: %s on %s", host, port, welcome.engine, welcome.device)
         _notify("READY=1")
-        await self._until_told(executor)
+        await self._until_told(executor, accepting)
 
         # stop announcing, stop accepting, finish what is in flight, close
         _notify("STOPPING=1")
         if beacon is not None:
             await beacon.stop()
-        tcp.close()
+        await tasks.end([accepting])
+        self._listener.close()
         await self._drain(executor)
         await self._close_connections()
         log.info("stopped")
 
-    async def _until_told(self, executor: Executor) -> None:
+    async def _until_told(self, executor: Executor, accepting: asyncio.Task[None]) -> None:
         told = asyncio.create_task(self._should_exit.wait())
-        reasons: set[asyncio.Future[Any]] = {told, executor.lost}
+        reasons: set[asyncio.Future[Any]] = {told, executor.lost, accepting}
         await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
         told.cancel()
+        if accepting.done():
+            accepting.result()  # raises: a bug of ours, and a daemon that lets nobody in is none
         self._should_exit.set()
 
     async def _drain(self, executor: Executor) -> None:
@@ -165,34 +176,97 @@ class Server:
         for connection in connections:
             connection.abort()
 
-    async def _connected(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, executor: Executor
-    ) -> None:
-        connection = Connection(
+    def _door(self) -> Admission[socket.socket]:
+        limits = self._parameters.daemon
+        room = room_for_connections(limits.max_connections)
+        if room < limits.max_connections:
+            log.warning(
+                "the system allows this process descriptors for %d clients, not %d "
+                "(params/daemon/max_connections): raise its limit (ulimit -n, LimitNOFILE)",
+                room,
+                limits.max_connections,
+            )
+        return Admission(room, limits.max_connections_per_address)
+
+    async def _accept(self, executor: Executor) -> None:
+        """Lets clients in, one after the other, until it is cancelled."""
+        loop = asyncio.get_running_loop()
+        self._listener.setblocking(False)
+        while True:
+            try:
+                client, address = await loop.sock_accept(self._listener)
+            except OSError as error:
+                if error.errno in NO_ROOM:
+                    log.error("a client cannot be let in: %s", error.strerror)
+                    await asyncio.sleep(ACCEPT_PAUSE)
+                continue  # otherwise it was gone before it came
+            try:
+                leaving = self._admission.enter(client, str(address[0]))
+            except RemoteProtocolError as reason:
+                self._refuse(client, reason, executor)
+            else:
+                if leaving is not None:
+                    with contextlib.suppress(OSError):  # it went by itself
+                        leaving.shutdown(socket.SHUT_RDWR)
+                self._let_in(client, executor)
+            await asyncio.sleep(0)  # whoever is connected has a turn, however many want to be
+
+    def _let_in(self, client: socket.socket, executor: Executor) -> None:
+        def left(_: object) -> None:
+            self._admission.leave(client)
+            self._guests.discard(guest)
+
+        guest = asyncio.create_task(self._connected(client, executor))
+        self._guests.add(guest)  # or nothing would hold on to it
+        guest.add_done_callback(left)
+
+    async def _connected(self, client: socket.socket, executor: Executor) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            connection = await self._connection(client, executor)
+            self._connections[connection] = task
+            try:
+                await connection.serve()
+                await connection.left()
+            finally:
+                del self._connections[connection]
+        except OSError:
+            log.debug("a client was gone before it was served")
+        except asyncio.CancelledError:
+            pass  # the server stops; the connection has tidied up
+
+    def _refuse(self, client: socket.socket, reason: RemoteProtocolError, executor: Executor) -> None:
+        if len(self._refusals) >= MOST_REFUSALS:
+            client.close()
+            return
+        refusal = asyncio.create_task(self._explain(client, reason, executor))
+        self._refusals.add(refusal)
+        refusal.add_done_callback(self._refusals.discard)
+
+    async def _explain(self, client: socket.socket, reason: RemoteProtocolError, executor: Executor) -> None:
+        with contextlib.suppress(OSError):
+            connection = await self._connection(client, executor)
+            await connection.refuse(reason)
+            await connection.left()
+
+    async def _connection(self, client: socket.socket, executor: Executor) -> Connection:
+        try:
+            reader, writer = await asyncio.open_connection(sock=client, limit=CHUNK)
+        except BaseException:
+            client.close()
+            raise
+        return Connection(
             reader,
             writer,
             parameters=self._parameters,
             executor=executor,
             welcome=self._welcome,
+            budget=self._budget,
+            greeted=lambda: self._admission.greeted(client),
             draining=self._should_exit.is_set,
             status=lambda id: self._status(id, executor),
         )
-        limit = self._parameters.daemon.max_connections
-        if len(self._connections) >= limit:
-            await connection.refuse(
-                ErrorCode.TOO_MANY_CONNECTIONS,
-                f"{limit} clients are connected already (params/daemon/max_connections)",
-            )
-            return
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections[connection] = task
-        try:
-            await connection.serve()
-        except asyncio.CancelledError:
-            pass  # the server stops; the connection has tidied up
-        finally:
-            del self._connections[connection]
 
     def _status(self, id: int, executor: Executor) -> Status:
         now = asyncio.get_running_loop().time()

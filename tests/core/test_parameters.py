@@ -282,7 +282,7 @@ PORT = b"<server_port_ip_disc>6001</server_port_ip_disc>"
         (
             ORIGINAL.replace(b"<timeout>", b"<timeout><zzz/>"),
             "f.xml: params/timeout holds <zzz>, which is unknown; allowed are connect_timeout, drain_timeout, "
-            "frame_timeout, handshake_timeout, image_timeout, read_timeout",
+            "frame_timeout, handshake_timeout, idle_timeout, image_timeout, read_timeout, slow_timeout",
         ),
         (
             with_section(b"<" + b"n" * 9000 + b"/>"),

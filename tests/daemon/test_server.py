@@ -168,7 +168,7 @@ def test_what_is_no_image_gets_a_code_and_the_connection_goes_on(
         pytest.param(HELLO + packed(type="pong", id=1), ErrorCode.UNEXPECTED_MESSAGE, id="a server's word"),
         pytest.param(HELLO[:9], ErrorCode.TIMED_OUT, id="half a hello"),
         pytest.param(b"", ErrorCode.TIMED_OUT, id="nothing"),
-        pytest.param(HELLO + b"\x00\x00", ErrorCode.TIMED_OUT, id="half a length, after welcome"),
+        pytest.param(HELLO + b"\x00\x00", ErrorCode.FRAME_TIMED_OUT, id="half a length, after welcome"),
     ],
 )
 def test_a_broken_protocol_ends_that_connection_with_its_code_and_no_other(

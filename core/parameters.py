@@ -93,10 +93,10 @@ class FusionParameters(Section):
 
     same_overlap: float = _number("same_overlap", 0.5, 0, 1, "one face from this intersection over union on")
     doubtful_overlap: float = _number(
-        "doubtful_overlap", 0.2, 0, 1, "two faces below this intersection over the smaller box"
+        "doubtful_overlap", 0.4, 0, 1, "two faces below this intersection over union"
     )
     encoding_distance: float = _number(
-        "encoding_distance", 0.6, 0, 2, "in between: one face below this distance of the encodings"
+        "encoding_distance", 0.5, 0, 2, "in between: one face below this distance of the encodings"
     )
 
     def problem(self) -> str | None:

@@ -19,11 +19,6 @@ from .images import Picture
 from .parameters import Parameters
 from .pyramid import Level
 
-SEAM = 0.05
-"""Detector windows: a box that ends closer than this to a seam between tiles may be half a face. The detector clips its
-boxes at the tile, so a face that goes on beyond the seam ends right there."""
-
-
 REDUCTIONS = (2, 4, 8)
 """What a JPEG decoder can do: it leaves out the finer frequencies of each block of 8 x 8 pixels."""
 
@@ -98,10 +93,10 @@ class Pipeline:
         Raises:
             EngineError: the engine failed.
         """
-        candidates, cut = self._candidates(picture)
-        doubtful = fusion.doubtful(candidates, cut, self.parameters.fusion)
+        candidates = self.candidates(picture)
+        doubtful = fusion.doubtful(candidates, self.parameters.fusion)
         candidates = self._encoded(picture, candidates, doubtful)
-        faces = fusion.fuse(candidates, cut, self.parameters.fusion)
+        faces = fusion.fuse(candidates, self.parameters.fusion)
         faces = self._encoded(picture, faces, ~faces.encoded)
         height, width, _ = picture.pixels.shape
         if (width, height) == (picture.width, picture.height):
@@ -109,18 +104,17 @@ class Pipeline:
         full = boxes.to_image(faces.boxes, (width / picture.width, height / picture.height), (0.0, 0.0))
         return replace(faces, boxes=boxes.clip(full, picture.width, picture.height))
 
-    def _candidates(self, picture: Picture) -> tuple[Faces, NDArray[np.bool_]]:
-        """What every tile of every level shows, and which of it ends at a seam."""
+    def candidates(self, picture: Picture) -> Faces:
+        """What every tile of every level shows, in the frame of the picture."""
         height, width, _ = picture.pixels.shape
         candidates: list[Faces] = []
-        cut = [np.zeros(0, np.bool_)]
         for level, tile, pixels in self._tiles(picture):
             [found] = self.engine.detect([pixels])
             in_image = boxes.to_image(found.voted, level.zoom, (float(tile[0]), float(tile[1])))
+            # a face that goes on beyond its tile has its whole box; only the picture's own edge cuts it off
             in_image = boxes.clip(in_image, width, height)
             candidates.append(Faces.detected(in_image, found.confidences, level=level.index))
-            cut.append(pyramid.cut(in_image, tile, width, height, margin=SEAM * level.smallest_face))
-        return Faces.concatenate(candidates), np.concatenate(cut)
+        return Faces.concatenate(candidates)
 
     def _tiles(self, picture: Picture) -> Iterator[tuple[Level, NDArray[np.int64], NDArray[np.uint8]]]:
         """Every tile of every level, zoomed; the next ones are being zoomed while the engine has the last one.

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import scaling
-from .boxes import Boxes
 from .parameters import DetectionParameters
 
 DETECTOR_WINDOW = 80
@@ -85,31 +84,6 @@ def levels(width: int, height: int, detection: DetectionParameters) -> list[Leve
         found.append(Level(index, tiles, scaling.zoomed_size(tile_width, tile_height, factor), whole))
         coarser = factor
     return found
-
-
-def cut(
-    boxes: Boxes, tile: NDArray[np.int64], width: int, height: int, *, margin: float
-) -> NDArray[np.bool_]:
-    """Returns which boxes end at a seam, (n,) bool: within `margin` pixels of an edge of `tile` inside the image.
-
-    Such a box may be half a face; another tile, or a coarser level, has seen the whole of it.
-
-    Args:
-        boxes: (n, 4) in pixels of the image.
-        tile: left, top, right, bottom in pixels of the image.
-        width, height: of the image.
-    """
-    left, top, right, bottom = (float(edge) for edge in tile)
-    seams = np.zeros(len(boxes), np.bool_)
-    if left > 0:
-        seams |= boxes[:, 0] <= left + margin
-    if top > 0:
-        seams |= boxes[:, 1] <= top + margin
-    if right < width:
-        seams |= boxes[:, 2] >= right - margin
-    if bottom < height:
-        seams |= boxes[:, 3] >= bottom - margin
-    return seams
 
 
 def _spread(length: int, count: int, overlap: int) -> tuple[list[int], int]:

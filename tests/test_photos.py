@@ -6,11 +6,14 @@ import csv
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from pyraface.client import Client, ErrorCode, Result
 from pyraface.core import boxes, images, parameters
@@ -211,3 +214,31 @@ def test_the_noses_of_large_and_small_photographs_lie_in_faces(photos: Path, pip
                 assert held <= 1, f"{name}: a face twice at {x}, {y}"
                 found += int(held)
     assert found == len(rows) == 43
+
+
+@pytest.fixture(scope="module")
+def seamed(packaged: parameters.Parameters) -> Pipeline:
+    """Small tiles: the whole, and quadrants that zoom twice as far, with seams through the middle of a picture."""
+    detection = replace(packaged.detection, height=300, width=250, upsample=1, levels=2)
+    return Pipeline(replace(packaged, detection=detection), "onnx")
+
+
+@settings(max_examples=15)
+@given(st.sampled_from(SAME_PHOTOGRAPH), st.integers(0, 300), st.integers(0, 225))
+# where boxes that end at the seam are two of one face
+@example("orient_1.jpg", 75, 110)
+@example("orient_1.jpg", 75, 220)
+def test_wherever_seams_run_through_the_three_faces_each_is_found_once(
+    photos: Path, seamed: Pipeline, name: str, left: int, top: int
+) -> None:
+    photograph = seamed.decode((photos / "derived_formats" / name).read_bytes()).pixels
+    canvas = np.full((600, 800, 3), 128, np.uint8)
+    canvas[top : top + 375, left : left + 500] = photograph
+    with (photos / "derived_formats" / "truth.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["file"] == name]
+    truth = np.array([[float(row[key]) for key in "xywh"] for row in rows], np.float32)
+    truth[:, 2:] += truth[:, :2]
+    shift = np.array([left, top] * 2, np.float32)
+    assert_each_found_once(
+        truth + shift, seamed.find(images.Picture.whole(canvas)), f"{name} at {left}, {top}"
+    )

@@ -26,8 +26,8 @@ class Detections(NamedTuple):
     boxes: (n, 4) float32, whole pixels of the tile, inside it: the strongest response to each face, which is the box that
         face_recognition gives.
     confidences: (n,) float32, of that response.
-    voted: (n, 4) float32, in pixels of the tile, inside it: the mean of all responses to each face. It is as good a box, and
-        stays where it is when a pixel changes.
+    voted: (n, 4) float32, in pixels of the tile: the mean of all responses to each face. It is as good a box, stays where it
+        is when a pixel changes, and may leave the tile: where a face goes on beyond the edge, as far as the detector thinks.
     """
 
     boxes: Boxes

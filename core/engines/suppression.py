@@ -40,7 +40,7 @@ def detections(
     return Detections(
         inputs.inside(boxes[kept], *tile),
         confidences[kept],
-        inputs.inside(_means(boxes, confidences - threshold, group, len(kept)), *tile),
+        _means(boxes, confidences - threshold, group, len(kept)).astype(np.float32),
     )
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -188,43 +187,3 @@ def test_the_smallest_face_is_a_detector_window_at_the_zoom_of_the_level() -> No
     assert quadrants.smallest_face == pytest.approx(DETECTOR_WINDOW / min(quadrants.zoom))
     assert quadrants.smallest_face < whole.smallest_face * 0.6
     assert quadrants.whole == 120
-
-
-# a tile in the middle of an image of 1000 x 1000, margin 4
-CUT: dict[str, tuple[Any, bool]] = {
-    "in the middle": ((350, 350, 400, 400), False),
-    "at the left": ((304, 350, 400, 400), True),
-    "beyond the left margin": ((304.5, 350, 400, 400), False),
-    "at the top": ((350, 300, 400, 400), True),
-    "at the right": ((350, 350, 596, 400), True),
-    "before the right margin": ((350, 350, 595.5, 400), False),
-    "at the bottom": ((350, 350, 400, 600), True),
-    "all of it": ((300, 300, 600, 600), True),
-}
-
-
-@pytest.mark.parametrize(("box", "expected"), CUT.values(), ids=CUT)
-def test_a_box_that_ends_at_a_seam_is_cut(box: Any, expected: bool) -> None:
-    tile = np.array([300, 300, 600, 600])
-    found = pyramid.cut(np.array([box], np.float32), tile, 1000, 1000, margin=4)
-    assert found.tolist() == [expected]
-
-
-@pytest.mark.parametrize(
-    ("tile", "box", "expected"),
-    [
-        ((0, 0, 600, 600), (0, 0, 50, 50), False),
-        ((400, 400, 1000, 1000), (950, 950, 1000, 1000), False),
-        ((0, 0, 1000, 1000), (0, 0, 1000, 1000), False),
-        ((0, 0, 600, 600), (0, 550, 50, 600), True),
-        ((400, 0, 1000, 600), (400, 0, 450, 50), True),
-    ],
-)
-def test_the_edge_of_the_image_is_no_seam(tile: Any, box: Any, expected: bool) -> None:
-    found = pyramid.cut(np.array([box], np.float32), np.array(tile), 1000, 1000, margin=4)
-    assert found.tolist() == [expected]
-
-
-def test_no_boxes_are_not_cut() -> None:
-    found = pyramid.cut(np.zeros((0, 4), np.float32), np.array([0, 0, 5, 5]), 9, 9, margin=4)
-    assert (found.shape, found.dtype) == ((0,), np.bool_)

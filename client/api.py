@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import hashlib
 import logging
 import os
-import stat
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from typing import Any
 
 from ..core import parameters as parameters_file
 from ..core import tasks
-from ..core.errors import ErrorCode
 from ..core.parameters import Parameters
 from .fleet import Fleet
+from .reading import File, Reader, Unreadable, digest_of
 from .results import Result
 from .status import ServerStatus
 
@@ -23,8 +21,8 @@ log = logging.getLogger("pyraface.client")
 Image = str | os.PathLike[str] | bytes
 """A file's path, or the bytes of one."""
 
-READ_AHEAD = 4
-"""Images read from disk beyond those that servers have credit for."""
+READ_AHEAD = 16
+"""Images read from disk beyond those that servers have credit for; `reading` bounds their bytes."""
 
 
 class Client:
@@ -55,6 +53,10 @@ class Client:
         self._parameters = parameters if parameters is not None else parameters_file.load()
         tell = on_event if on_event is not None else log.info
         self._fleet = Fleet(servers, self._parameters, tell)
+        self._reader = Reader(
+            max_file_bytes=self._parameters.daemon.max_frame_bytes, servers=lambda: self._fleet.servers
+        )
+        self._feeding: set[asyncio.Task[None]] = set()
         self._entered = self._closed = False
 
     async def __aenter__(self) -> Client:
@@ -66,6 +68,7 @@ class Client:
 
     async def __aexit__(self, *exception: object) -> None:
         self._closed = True
+        self._reader.close()
         await self._fleet.__aexit__(*exception)
 
     @property
@@ -77,6 +80,11 @@ class Client:
         """Returns how each server is that was ever reached: connected or lost, how much it has and has done."""
         return self._fleet.status()
 
+    @property
+    def fingerprints(self) -> set[str]:
+        """Those of all servers that were ever connected: results with one of these are what they would find again."""
+        return self._fleet.fingerprints
+
     async def detect(self, image: Image) -> Result:
         """Returns what became of one image: a file's path, or its bytes. Failures are in the result, not raised.
 
@@ -85,49 +93,81 @@ class Client:
         Raises:
             RuntimeError: outside of `async with`, where there is no server.
         """
-        if not self._entered or self._closed:
-            raise RuntimeError("a Client is to be used inside of `async with`")
-        path = "" if isinstance(image, bytes) else os.fspath(image)
-        if isinstance(image, bytes):
-            data = image
-            digest = await asyncio.to_thread(_digest, data)
-        else:
-            try:
-                data, digest = await asyncio.to_thread(_read, path, self._parameters.daemon.max_frame_bytes)
-            except OverflowError as error:
-                return Result(path, error=(ErrorCode.FRAME_TOO_LARGE, str(error)))
-            except OSError as error:
-                text = f"cannot be read: {error.strerror or error}"
-                return Result(path, error=(ErrorCode.UNREADABLE, text))
-            except ValueError as error:  # a NUL in the name
-                return Result(path, error=(ErrorCode.UNREADABLE, f"cannot be read: {error}"))
-        server, answer = await self._fleet.ask(data)
-        return Result.of(path, digest, server, answer)
+        result = await self._detect(image, None)
+        assert result is not None  # it was not to be skipped
+        return result
 
-    async def map(self, images: Iterable[Image] | AsyncIterable[Image]) -> AsyncGenerator[Result, None]:
+    async def map(
+        self,
+        images: Iterable[Image] | AsyncIterable[Image],
+        *,
+        skip: Callable[[File], bool] | None = None,
+    ) -> AsyncGenerator[Result, None]:
         """Yields what became of each image, in the order in which they are done.
 
         Only as many images are read ahead as keeps the servers busy, so the iterable may be as long as it likes. It is
         asked in the event loop; one that may take its time (a directory on a network's disk) should be asynchronous.
         Leaving the loop early (with `contextlib.aclosing`, or by cancelling) cancels what is in flight.
+
+        Args:
+            skip: is asked in a thread about each file that was read; one of which it says True (its `digest` is known,
+                say) goes to no server and has no result here.
         """
-        running: set[asyncio.Task[Result]] = set()
-        upcoming = images.__aiter__() if isinstance(images, AsyncIterable) else _asynchronous(images)
-        exhausted = False
+        running: set[asyncio.Task[Result | None]] = set()
+        finished: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
+        room = asyncio.Event()
+
+        async def feed() -> None:
+            async for image in _asynchronous(images):
+                while len(running) >= self._fleet.credits + READ_AHEAD:
+                    room.clear()
+                    await room.wait()
+                task = asyncio.create_task(self._detect(image, skip))
+                running.add(task)
+                task.add_done_callback(finished.put_nowait)
+
+        feeding = asyncio.create_task(feed())
+        feeding.add_done_callback(finished.put_nowait)
+        self._feeding.add(feeding)
         try:
-            while True:
-                while not exhausted and len(running) < self._fleet.credits + READ_AHEAD:
-                    try:
-                        running.add(asyncio.create_task(self.detect(await upcoming.__anext__())))
-                    except StopAsyncIteration:
-                        exhausted = True
-                if not running:
-                    return
-                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    yield task.result()
+            while not feeding.done() or running:
+                task = await finished.get()
+                running.discard(task)
+                room.set()
+                # what was cancelled here, drain() has cancelled
+                result = None if task.cancelled() else task.result()
+                if result is not None:
+                    yield result
         finally:
-            await tasks.end(running)
+            self._feeding.discard(feeding)
+            await tasks.end([feeding, *running])
+
+    def drain(self) -> None:
+        """Sends nothing more. What servers have is still answered; `map` takes no further image, and ends with that.
+
+        A `detect` whose image no server has yet is cancelled.
+        """
+        for feeding in self._feeding:
+            feeding.cancel()
+        self._fleet.drain()
+
+    async def _detect(self, image: Image, skip: Callable[[File], bool] | None) -> Result | None:
+        if not self._entered or self._closed:
+            raise RuntimeError("a Client is to be used inside of `async with`")
+        if isinstance(image, bytes):
+            digest = await asyncio.to_thread(digest_of, image)
+            return Result.of(File("", len(image), None, digest, image), *await self._fleet.ask(image))
+        path = os.fspath(image)
+        try:
+            file = await self._reader.read(path, skip)
+        except Unreadable as error:
+            return Result(path, error=(error.code, str(error)))
+        if file is None:
+            return None
+        try:
+            return Result.of(file, *await self._fleet.ask(file.data))
+        finally:
+            self._reader.release(file)
 
 
 def detect_faces(image: Image, *, servers: str = "auto", parameters: Parameters | None = None) -> Result:
@@ -145,30 +185,10 @@ def detect_faces(image: Image, *, servers: str = "auto", parameters: Parameters 
     return asyncio.run(once())
 
 
-async def _asynchronous(images: Iterable[Image]) -> AsyncGenerator[Image, None]:
-    for image in images:
-        yield image
-
-
-def _digest(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()
-
-
-def _read(path: str, most: int) -> tuple[bytes, str]:
-    """Returns a file's bytes and their digest.
-
-    Raises:
-        OSError: it cannot be read, or is no file: reading a pipe or a device might never end.
-        OverflowError: it has more than `most` bytes.
-    """
-    # non-blocking: opening a pipe that nobody writes to would wait for ever
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file")
-        if status.st_size > most:
-            raise OverflowError(
-                f"a file of {status.st_size} bytes; {most} are allowed (params/daemon/max_frame_bytes)"
-            )
-        data = file.read()
-    return data, _digest(data)
+async def _asynchronous(images: Iterable[Image] | AsyncIterable[Image]) -> AsyncIterator[Image]:
+    if isinstance(images, AsyncIterable):
+        async for image in images:
+            yield image
+    else:
+        for image in images:
+            yield image

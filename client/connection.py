@@ -83,7 +83,7 @@ class ServerConnection:
             raise self.lost.result()
         id = next(self._ids)
         try:
-            frame = wire.encode(Detect(id, image), max_frame_bytes=self.welcome.max_frame_bytes)
+            frame = wire.encode_parts(Detect(id, image), max_frame_bytes=self.welcome.max_frame_bytes)
         except LocalProtocolError:
             text = (
                 f"a file of {len(image)} bytes; {self.welcome.name} takes frames of "
@@ -92,7 +92,8 @@ class ServerConnection:
             return Failed.because(id, ErrorCode.FRAME_TOO_LARGE, text)
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._answers[id] = answer
-        self._writer.write(frame)
+        for part in frame:  # not writelines(), which would join them
+            self._writer.write(part)
 
         def cancel(_: object) -> None:
             self._send(Cancel(id))

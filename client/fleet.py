@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..core import tasks
 from ..core.errors import ErrorCode, ServerError
@@ -28,12 +28,20 @@ FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.5, 30.0
 """Seconds before a lost server is tried again."""
 
 
+class Answered(NamedTuple):
+    """What became of an image: the name of the server that answered ("" if none did), its fingerprint, its answer."""
+
+    server: str
+    fingerprint: str
+    answer: Answer
+
+
 @dataclass(eq=False)
 class _Job:
     image: bytes
-    answer: asyncio.Future[tuple[str, Answer]]
-    """(name of the server, its answer); cancelled when nobody waits for it any more."""
-    failure: tuple[str, Failed] | None = None
+    answer: asyncio.Future[Answered]
+    """Cancelled when nobody waits for it any more."""
+    failure: Answered | None = None
     """What the last server that refused it said."""
 
 
@@ -42,6 +50,9 @@ class _Server:
     name: str
     place: str
     connection: ServerConnection
+
+    def answered(self, answer: Answer) -> Answered:
+        return Answered(self.name, self.connection.welcome.fingerprint, answer)
 
 
 @dataclass(eq=False)
@@ -82,7 +93,7 @@ class Fleet:
         self._records: dict[str, _Record] = {}
         self._exit = contextlib.AsyncExitStack()
         self._alone: asyncio.TimerHandle | None = None
-        self._forsaken = False
+        self._forsaken = self._draining = False
         self._first: _Server | None = None
 
     async def __aenter__(self) -> Fleet:
@@ -110,8 +121,18 @@ class Fleet:
         """Returns how each server is that was ever reached, in the order in which they were."""
         return [self._status(place, record) for place, record in self._records.items()]
 
-    async def ask(self, image: bytes) -> tuple[str, Answer]:
-        """Returns the name of the server that answered for the bytes of an image file, and its answer.
+    @property
+    def fingerprints(self) -> set[str]:
+        """Those of all servers that were ever reached."""
+        return {record.server.connection.welcome.fingerprint for record in self._records.values()}
+
+    def drain(self) -> None:
+        """From here on no server gets an image: those that wait for one are cancelled."""
+        self._draining = True
+        self._assign()
+
+    async def ask(self, image: bytes) -> Answered:
+        """Returns who answered for the bytes of an image file, and the answer.
 
         An image that no server can do is answered too: with the last server's failure. Cancelling this cancels the
         request at the server.
@@ -289,6 +310,9 @@ class Fleet:
         self._scheduler.server_draining(server)
 
     def _assign(self) -> None:
+        if self._draining:
+            for job in self._scheduler.withdraw_all():
+                job.answer.cancel()
         while (assignment := self._scheduler.assign()) is not None:
             self._keep(self._run(*assignment))
 
@@ -307,19 +331,19 @@ class Fleet:
                 self._scheduler.server_draining(server)
             self._scheduler.postponed(server, job)
         elif isinstance(answer, Failed) and answer.elsewhere:
-            job.failure = (server.name, answer)
+            job.failure = server.answered(answer)
             if self._scheduler.refused(server, job):
                 self._give_up(job)
         else:
             self._scheduler.settled(job)
             self._records[server.place].done += 1
-            job.answer.set_result((server.name, answer))
+            job.answer.set_result(server.answered(answer))
         self._assign()
 
     def _give_up(self, job: _Job) -> None:
         if not job.answer.done():
             lost = Failed.because(0, ErrorCode.SERVER_LOST, "no server lived to answer it")
-            job.answer.set_result(job.failure if job.failure is not None else ("", lost))
+            job.answer.set_result(job.failure if job.failure is not None else Answered("", "", lost))
 
     def _company(self) -> None:
         """Without any server, images wait for one only so long."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..core.errors import DetectionFailed, ErrorCode
 from ..core.faces import Faces
 from ..core.messages import Failed, Found
+from .reading import File
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,6 +18,9 @@ class Result:
     Attributes:
         path: as it was given; "" for an image given as bytes.
         digest: "sha256:" and the hexadecimal SHA-256 of the file's bytes; None if it could not be read.
+        size: of the file, in bytes.
+        modified: the time of the file's last change, in nanoseconds since 1970; None for an image given as bytes.
+        fingerprint: of the engine and the parameters that found the faces; servers with the same give the same faces.
         width, height: of the upright image, in pixels.
         orientation: the EXIF orientation, 1 to 8, that was applied to make it upright.
         server: name of the server that answered.
@@ -26,6 +30,9 @@ class Result:
 
     path: str
     digest: str | None = None
+    size: int | None = None
+    modified: int | None = None
+    fingerprint: str = ""
     width: int = 0
     height: int = 0
     orientation: int = 1
@@ -47,31 +54,38 @@ class Result:
         return self._faces
 
     @classmethod
-    def of(cls, path: str, digest: str, server: str, answer: Found | Failed) -> Result:
+    def of(cls, file: File, server: str, fingerprint: str, answer: Found | Failed) -> Result:
         """Returns the result that a server's answer stands for."""
+        known = cls(file.path, file.digest, file.size, file.modified, fingerprint, server=server)
         if isinstance(answer, Failed):
-            return cls(path, digest, server=server, error=(answer.code, answer.message))
-        return cls(
-            path,
-            digest,
-            answer.width,
-            answer.height,
-            answer.orientation,
-            server,
-            answer.seconds,
+            return dataclasses.replace(known, error=(answer.code, answer.message))
+        return dataclasses.replace(
+            known,
+            width=answer.width,
+            height=answer.height,
+            orientation=answer.orientation,
+            seconds=answer.seconds,
             _faces=answer.faces,
         )
 
     def as_json(self) -> dict[str, object]:
-        """Returns what the output file holds for this image, ready for json.dumps."""
-        if self.error is not None:
-            code, message = self.error
-            about = {"path": self.path, "digest": self.digest, "server": self.server or None}
-            return {**about, "error": {"code": code.value, "message": message}}
-        faces = self._faces
-        return {
+        """Returns what the output file holds for this image, ready for json.dumps.
+
+        What a later run asks a line for stands before the faces.
+        """
+        about: dict[str, object] = {
             "path": self.path,
             "digest": self.digest,
+            "size": self.size,
+            "modified": self.modified,
+            "fingerprint": self.fingerprint or None,
+        }
+        if self.error is not None:
+            code, message = self.error
+            return {**about, "server": self.server or None, "error": {"code": code.value, "message": message}}
+        faces = self._faces
+        return {
+            **about,
             "width": self.width,
             "height": self.height,
             "orientation": self.orientation,

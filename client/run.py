@@ -6,10 +6,10 @@ import argparse
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncGenerator
 
 from ..core import parameters as parameters_file
 from ..core.errors import ErrorCode, PyrafaceError
+from .ahead import Ahead
 from .api import Client
 from .journal import Journal
 from .progress import Tally
@@ -36,15 +36,11 @@ async def run(options: argparse.Namespace) -> bool:
     tally = Tally(quiet=options.quiet)
     walk = Walk(options.paths)
     with Journal(options.output, overwrite=options.overwrite) as journal, tally:
-        ahead = Walk(options.paths)
-        counting = asyncio.create_task(asyncio.to_thread(_count, ahead))
+        upcoming = Ahead(walk, ended=tally.expect)
         try:
             async with Client(options.servers, parameters=parameters, on_event=tally.say) as client:
                 tally.start_clock()
-                counting.add_done_callback(
-                    lambda done: None if done.cancelled() or done.exception() else tally.expect(done.result())
-                )
-                async with contextlib.aclosing(client.map(_in_a_thread(walk))) as results:
+                async with contextlib.aclosing(client.map(upcoming)) as results:
                     async for result in results:
                         journal.write(result)
                         tally.add(result)
@@ -52,9 +48,7 @@ async def run(options: argparse.Namespace) -> bool:
             tally.say(f"interrupted: {tally.summary()}")
             raise
         finally:
-            counting.cancel()
-            # their threads go on otherwise, and the end of the program waits for them
-            ahead.stop()
+            upcoming.stop()
             walk.stop()
         for path, reason in walk.unreadable:
             lost = Result(path, error=(ErrorCode.UNREADABLE, f"the directory cannot be read: {reason}"))
@@ -65,14 +59,3 @@ async def run(options: argparse.Namespace) -> bool:
     skipped = f"; {walk.skipped} other files skipped" if walk.skipped else ""
     tally.say(tally.summary() + skipped)
     return not tally.failed
-
-
-async def _in_a_thread(walk: Walk) -> AsyncGenerator[str, None]:
-    """Yields the paths of a walk, whose directories may be on a slow disk."""
-    paths = iter(walk)
-    while (path := await asyncio.to_thread(next, paths, None)) is not None:
-        yield path
-
-
-def _count(walk: Walk) -> int:
-    return sum(1 for _ in walk)

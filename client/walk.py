@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif"}
@@ -11,22 +12,36 @@ EXTENSIONS = frozenset(
 )
 """Names that a directory's images end in, lower case."""
 
+SORTED = 10_000
+"""Entries of a directory that are sorted at a time: some 3 MB of them. A directory of a million files would take 300 MB
+and as many entries would have to be read before the first image could be sent."""
+
 
 class Walk:
-    """Iterates over image files: files as named, directories with all that is below them, sorted by name.
+    """Iterates over image files: files as named, directories with all that is below them, each file once.
 
     In a directory only files with an image's extension count, and nothing whose name begins with a dot; a file that is
     named itself always counts. Links to files are followed, links to directories are not: they may lead in circles.
+
+    A directory of up to `SORTED` entries comes sorted by name. A larger one comes in stretches of so many, as the file
+    system lists them, each sorted: no more than a stretch is ever in memory.
+
+    Args:
+        paths: files and directories, which may overlap.
+        read: is told each directory whose entries could be read.
 
     Attributes:
         skipped: files passed over so far, because they are no images by their names.
         unreadable: (path, reason) of directories that could not be read so far.
     """
 
-    def __init__(self, paths: Iterable[str]) -> None:
-        self._paths = paths
-        self.skipped = 0
+    def __init__(self, paths: Iterable[str], *, read: Callable[[str], None] = lambda _: None) -> None:
+        # in the order in which they were named, whatever way: `a`, `./a`
+        self._named = {os.path.normpath(path): path for path in reversed(list(paths))}
+        self._names = {os.path.basename(path) for path in self._named}
+        self._read = read
         self._stopped = False
+        self.skipped = 0
         self.unreadable: list[tuple[str, str]] = []
 
     def stop(self) -> None:
@@ -34,32 +49,40 @@ class Walk:
         self._stopped = True
 
     def __iter__(self) -> Iterator[str]:
-        for path in self._paths:
+        for path in reversed(self._named.values()):
             if os.path.isdir(path):
                 yield from self._below(path)
             else:
                 yield path
 
     def _below(self, directory: str) -> Iterator[str]:
-        if self._stopped:
-            return
-        try:
-            with os.scandir(directory) as entries:
-                found = sorted(entries, key=lambda entry: os.fsencode(entry.name))
-        except OSError as error:
-            self.unreadable.append((directory, error.strerror or str(error)))
-            return
-        for entry in found:
-            if entry.name.startswith("."):
+        open_directories = [self._entries(directory)]
+        while open_directories and not self._stopped:
+            entry = next(open_directories[-1], None)
+            if entry is None:
+                open_directories.pop()
+            elif entry.name in self._names and os.path.normpath(entry.path) in self._named:
+                continue  # it has its own turn
+            elif entry.name.startswith("."):
                 self.skipped += 1
             elif _is_directory(entry, follow_symlinks=False):
-                yield from self._below(entry.path)
+                open_directories.append(self._entries(entry.path))
             elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS and not _is_directory(
                 entry, follow_symlinks=True
             ):
                 yield entry.path
             else:
                 self.skipped += 1
+
+    def _entries(self, directory: str) -> Iterator[os.DirEntry[str]]:
+        try:
+            with os.scandir(directory) as entries:
+                while stretch := list(itertools.islice(entries, SORTED)):
+                    yield from sorted(stretch, key=lambda entry: os.fsencode(entry.name))
+        except OSError as error:
+            self.unreadable.append((directory, error.strerror or str(error)))
+        else:
+            self._read(directory)
 
 
 def _is_directory(entry: os.DirEntry[str], *, follow_symlinks: bool) -> bool:

@@ -30,9 +30,17 @@ from . import messages
 from .boxes import as_boxes
 from .errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from .faces import Faces
-from .messages import Message
+from .messages import Detect, Message
 
 PREFIX = struct.Struct(">I")
+
+_BIN = struct.Struct(">BI")
+_BIN_32 = 0xC6
+"""What msgpack puts before bytes: "bin 32" and their number."""
+
+OWN_PART = 1 << 16
+"""Bytes from which an image is a part of its frame for itself: where copying it takes longer than sending two parts.
+From there on msgpack's header of bytes is always "bin 32"."""
 
 MAX_CONTAINERS = 64
 """Maps and lists in a frame. The largest message (Found) has 10; without a limit, a frame of one-byte empty lists would
@@ -142,13 +150,32 @@ def encode(message: Message, *, max_frame_bytes: int = 2**32 - 1) -> bytes:
     Raises:
         LocalProtocolError: a field has a wrong type or is out of range, or the frame exceeds the peer's limit.
     """
-    payload = pack(message)
-    if len(payload) > max_frame_bytes:
+    return b"".join(encode_parts(message, max_frame_bytes=max_frame_bytes))
+
+
+def encode_parts(message: Message, *, max_frame_bytes: int = 2**32 - 1) -> list[bytes]:
+    """Returns the frame for a message in parts to be sent one after the other: a large image is one, and not copied.
+
+    Raises:
+        LocalProtocolError: a field has a wrong type or is out of range, or the frame exceeds the peer's limit.
+    """
+    if (
+        isinstance(message, Detect)
+        and type(message.image) is bytes
+        and OWN_PART <= len(message.image) < 2**32
+    ):
+        # bytes of no length are packed as two bytes, and image is the last field: what stands for it is exchanged
+        head = pack(Detect(message.id, b""))[:-2] + _BIN.pack(_BIN_32, len(message.image))
+        payload = [head, message.image]
+    else:
+        payload = [pack(message)]
+    length = sum(len(part) for part in payload)
+    if length > max_frame_bytes:
         raise LocalProtocolError(
-            f"{message.type} makes a frame of {len(payload)} bytes; the peer takes {max_frame_bytes}",
+            f"{message.type} makes a frame of {length} bytes; the peer takes {max_frame_bytes}",
             ErrorCode.FRAME_TOO_LARGE,
         )
-    return PREFIX.pack(len(payload)) + payload
+    return [PREFIX.pack(length) + payload[0], *payload[1:]]
 
 
 def decode(payload: bytes | memoryview) -> Message:

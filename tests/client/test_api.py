@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,10 @@ from PIL import Image
 
 import pyraface.client
 from pyraface.client import Client, DetectionFailed, ErrorCode, Result, ServerError, State, detect_faces
+from pyraface.client.reading import File
 from pyraface.core import announcement, parameters
 from pyraface.core.announcement import Announcement
+from tests.stub_daemon import stub_daemon
 from tests.support import daemon, free_udp_port, parameters_xml, run
 
 
@@ -406,3 +409,71 @@ def test_a_child_daemon_that_cannot_start_says_why(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     with pytest.raises(ServerError, match="face_recognition_models"):
         detect_faces(astronaut_jpeg, servers="local", parameters=settings())
+
+
+def test_files_that_are_skipped_go_to_no_server(tmp_path: Path, folder: Path) -> None:
+    asked: list[File] = []
+
+    def skip(file: File) -> bool:
+        asked.append(file)
+        return len(asked) % 2 == 0
+
+    with stub_daemon(tmp_path, seconds=0.0) as server:
+
+        async def talk() -> list[Result]:
+            async with Client(f"127.0.0.1:{server.port}", parameters=settings()) as client:
+                results = [result async for result in client.map(paths_in(folder), skip=skip)]
+                assert sum(status.done for status in client.status()) == 12
+                return results
+
+        results = run(talk())
+    assert sorted(file.path for file in asked) == [str(path) for path in paths_in(folder)]
+    assert len(results) == 12
+
+
+def test_draining_answers_what_servers_have_and_sends_nothing_more(tmp_path: Path, folder: Path) -> None:
+    with stub_daemon(tmp_path, seconds=0.3, credits=3) as server:
+
+        async def endless() -> AsyncIterator[Path]:
+            while True:
+                for path in paths_in(folder):
+                    yield path
+
+        async def talk() -> tuple[list[Result], int]:
+            async with Client(f"127.0.0.1:{server.port}", parameters=settings()) as client:
+                alone = asyncio.create_task(client.detect(paths_in(folder)[0]))
+                results = []
+                async for result in client.map(endless()):
+                    results.append(result)
+                    if len(results) == 2:
+                        client.drain()
+                        before = len(results)
+                assert len(await asyncio.gather(alone, return_exceptions=True)) == 1
+                with pytest.raises(asyncio.CancelledError):
+                    await client.detect(paths_in(folder)[0])
+                return results, before
+
+        results, before = run(talk(), timeout=60)
+    assert before < len(results) <= before + 3
+    assert all(result.error is None for result in results)
+
+
+def test_what_is_done_is_told_while_the_next_path_is_waited_for(tmp_path: Path, folder: Path) -> None:
+    with stub_daemon(tmp_path, seconds=0.0) as server:
+
+        async def talk() -> None:
+            told = asyncio.Event()
+
+            async def slow() -> AsyncIterator[Path]:
+                yield paths_in(folder)[0]
+                await told.wait()
+                yield paths_in(folder)[1]
+
+            async with Client(f"127.0.0.1:{server.port}", parameters=settings()) as client:
+                results = []
+                async for result in client.map(slow()):
+                    results.append(result)
+                    told.set()
+                assert len(results) == 2
+
+        run(talk(), timeout=60)

@@ -631,6 +631,28 @@ def test_encode_refuses_a_frame_beyond_the_limit_of_the_peer() -> None:
     assert caught.value.code == ErrorCode.FRAME_TOO_LARGE
 
 
+@pytest.mark.parametrize(
+    "length", [0, 255, 256, wire.OWN_PART - 1, wire.OWN_PART, wire.OWN_PART + 1, 1 << 20]
+)
+def test_the_parts_of_a_frame_are_the_frame_and_a_large_image_is_one_of_them(length: int) -> None:
+    image = bytes(length)
+    parts = wire.encode_parts(Detect(7, image))
+    content = {"type": "detect", "id": 7, "image": image}
+    payload: bytes = msgpack.packb(content)
+    assert b"".join(parts) == wire.PREFIX.pack(len(payload)) + payload == wire.encode(Detect(7, image))
+    assert any(part is image for part in parts) == (length >= wire.OWN_PART)
+
+
+def test_a_large_image_is_checked_like_a_small_one() -> None:
+    image = bytes(wire.OWN_PART)
+    with pytest.raises(LocalProtocolError, match=r"^detect\.id: "):
+        wire.encode_parts(Detect(-1, image))
+    length = len(wire.encode(Detect(1, image))) - 4
+    assert wire.encode_parts(Detect(1, image), max_frame_bytes=length)
+    with pytest.raises(LocalProtocolError, match=rf"{length} bytes.*{length - 1}"):
+        wire.encode_parts(Detect(1, image), max_frame_bytes=length - 1)
+
+
 def test_whole_seconds_are_sent_as_the_number_they_are() -> None:
     for seconds in (0, 3, 10**30):
         (message,) = codec_fed(wire.encode(Found(1, Faces.empty(), 1, 1, 1, seconds)))[1]

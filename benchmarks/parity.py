@@ -1,16 +1,18 @@
-"""Runs both engines over real photographs and prints, as Markdown, where they agree and where they do not.
+"""Runs two engines over real photographs and prints, as Markdown, where they agree and where they do not.
 
-    python -m benchmarks.parity [PHOTOS] [--megapixels 0.48] [--threads 0]
+    python -m benchmarks.parity [PHOTOS] [--engines dlib,onnx] [--megapixels 0.48] [--threads 0]
 
-Every picture is shrunk to the pixel budget, goes through both engines one after the other, and both encode the boxes that
-dlib found, so that a difference in an encoding is the encoder's own. A row of the table is a folder in PHOTOS.
+Engines are dlib; onnx; and float32, which is onnx without screening in integers. Every picture is shrunk to the pixel
+budget, and goes through both one after the other. "encodings" is of both for the boxes that the first found, so that a
+difference is the encoder's own; "their own", of each for its own boxes, as the pipeline has them. A row of the table is a
+folder in PHOTOS.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,53 +35,70 @@ BOX_TOLERANCE, CONFIDENCE_TOLERANCE, ENCODING_TOLERANCE = 1.0, 1e-3, 1e-4
 """Pixels, score, Euclidean distance: a face that differs by more is listed."""
 
 
+ENGINES: dict[str, Callable[[int], Engine]] = {
+    "dlib": lambda _: start("dlib"),
+    "onnx": lambda threads: start("onnx", threads=threads),
+    "float32": lambda threads: start("onnx", threads=threads, screened=False),
+}
+
+
 @dataclass
 class Row:
-    """What the engines said of one folder."""
+    """What two engines said of one folder; pairs are of the first and the second."""
 
     photographs: int = 0
     unreadable: int = 0
-    faces: dict[str, int] = field(default_factory=lambda: {"dlib": 0, "onnx": 0})
-    seconds: dict[str, float] = field(default_factory=lambda: {"dlib": 0.0, "onnx": 0.0})
+    faces: list[int] = field(default_factory=lambda: [0, 0])
+    seconds: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    alone: list[int] = field(default_factory=lambda: [0, 0])
     box: float = 0.0
     voted: float = 0.0
     confidence: float = 0.0
     encoding: float = 0.0
+    own_encoding: float = 0.0
 
     def add(self, other: Row) -> None:
         self.photographs += other.photographs
         self.unreadable += other.unreadable
-        for name in self.faces:
-            self.faces[name] += other.faces[name]
-            self.seconds[name] += other.seconds[name]
+        for side in (0, 1):
+            self.faces[side] += other.faces[side]
+            self.seconds[side] += other.seconds[side]
+            self.alone[side] += other.alone[side]
         self.box = max(self.box, other.box)
         self.voted = max(self.voted, other.voted)
         self.confidence = max(self.confidence, other.confidence)
         self.encoding = max(self.encoding, other.encoding)
+        self.own_encoding = max(self.own_encoding, other.own_encoding)
 
     def cells(self) -> Iterator[str]:
         yield str(self.photographs)
         yield str(self.unreadable)
-        yield f"{self.faces['dlib']} / {self.faces['onnx']}"
+        yield f"{self.faces[0]} / {self.faces[1]}"
+        yield f"{self.alone[0]} / {self.alone[1]}"
         yield f"{self.box:.0f} px"
         yield f"{self.voted:.1e} px"
         yield f"{self.confidence:.1e}"
         yield f"{self.encoding:.1e}"
-        speeds = [self.photographs / self.seconds[name] if self.seconds[name] else 0 for name in self.seconds]
-        yield f"{speeds[0]:.2f} / {speeds[1]:.2f}"
-        yield f"{speeds[1] / speeds[0]:.0f}x" if speeds[0] else "-"
+        yield f"{self.own_encoding:.1e}"
+        first, second = (self.photographs / seconds if seconds else 0 for seconds in self.seconds)
+        yield f"{first:.2f} / {second:.2f}"
+        yield f"{second / first:.3g}x" if first else "-"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Compare the engines on real photographs.")
+    parser = argparse.ArgumentParser(description="Compare two engines on real photographs.")
     parser.add_argument("photos", nargs="?", type=Path, default=photos_folder(), help="a folder of folders")
+    parser.add_argument("--engines", default="dlib,onnx", help=f"two of {', '.join(ENGINES)}")
     parser.add_argument("--megapixels", type=float, default=0.48, help="larger pictures are shrunk to this")
     parser.add_argument("--threads", type=int, default=0, help="of the onnx engine; 0: one a core")
     arguments = parser.parse_args()
+    names = arguments.engines.split(",")
     if not arguments.photos.is_dir():
         parser.error(f"{arguments.photos} is no folder")
+    if len(set(names) & set(ENGINES)) != 2 or len(names) != 2:
+        parser.error(f"--engines takes two of {', '.join(ENGINES)}, not {arguments.engines}")
 
-    engines = {"dlib": start("dlib"), "onnx": start("onnx", threads=arguments.threads)}
+    engines = {name: ENGINES[name](arguments.threads) for name in names}
     rows: dict[str, Row] = {}
     cases: list[str] = []
     paths = sorted(path for path in arguments.photos.rglob("*") if path.suffix.lower() in SUFFIXES)
@@ -103,36 +122,44 @@ def compare(engines: dict[str, Engine], path: Path, megapixels: float) -> tuple[
         row.unreadable = 1
         return row, differences
     row.photographs = 1
-    found: dict[str, Detections] = {}
-    encodings: dict[str, NDArray[np.float32]] = {}
-    for name, engine in engines.items():
-        seconds, [found[name]] = timed(partial(engine.detect, [pixels]))
-        row.seconds[name] += seconds
-        row.faces[name] = len(found[name].boxes)
-    for name, engine in engines.items():
-        seconds, encodings[name] = timed(partial(engine.encode, pixels, found["dlib"].boxes))
-        row.seconds[name] += seconds
+    found: list[Detections] = []
+    own: list[NDArray[np.float32]] = []
+    for side, engine in enumerate(engines.values()):
+        row.seconds[side], detections = timed(partial(engine.detect, [pixels]))
+        found += detections
+        row.faces[side] = len(detections[0].boxes)
+    for side, engine in enumerate(engines.values()):
+        seconds, encodings = timed(partial(engine.encode, pixels, found[side].voted))
+        row.seconds[side] += seconds
+        own.append(encodings)
+    same = [engine.encode(pixels, found[0].boxes) for engine in engines.values()]
 
-    dlib, onnx = found["dlib"], found["onnx"]
-    pairs = matched(dlib, onnx)
-    for i in sorted(set(range(len(dlib.boxes))) - {i for i, _ in pairs}):
-        differences.append(f"dlib alone: {shown(dlib, i)}")
-    for j in sorted(set(range(len(onnx.boxes))) - {j for _, j in pairs}):
-        differences.append(f"onnx alone: {shown(onnx, j)}")
+    first, second = found
+    pairs = matched(first, second)
+    alone = (
+        sorted(set(range(len(first.boxes))) - {i for i, _ in pairs}),
+        sorted(set(range(len(second.boxes))) - {j for _, j in pairs}),
+    )
+    row.alone = [len(indices) for indices in alone]
+    for name, detected, indices in zip(engines, found, alone, strict=True):
+        differences += [f"{name} alone: {shown(detected, index)}" for index in indices]
     for i, j in pairs:
-        box = float(np.abs(dlib.boxes[i] - onnx.boxes[j]).max())
-        voted = float(np.abs(dlib.voted[i] - onnx.voted[j]).max())
-        confidence = float(abs(dlib.confidences[i] - onnx.confidences[j]))
-        encoding = float(np.linalg.norm(encodings["dlib"][i] - encodings["onnx"][i]))
+        box = float(np.abs(first.boxes[i] - second.boxes[j]).max())
+        voted = float(np.abs(first.voted[i] - second.voted[j]).max())
+        confidence = float(abs(first.confidences[i] - second.confidences[j]))
+        encoding = float(np.linalg.norm(same[0][i] - same[1][i]))
+        own_encoding = float(np.linalg.norm(own[0][i] - own[1][j]))
         row.box, row.voted = max(row.box, box), max(row.voted, voted)
         row.confidence, row.encoding = max(row.confidence, confidence), max(row.encoding, encoding)
+        row.own_encoding = max(row.own_encoding, own_encoding)
         if (
             max(box, voted) > BOX_TOLERANCE
             or confidence > CONFIDENCE_TOLERANCE
             or encoding > ENCODING_TOLERANCE
         ):
             what = f"boxes {box:.0f} px (voted {voted:.1e}), confidences {confidence:.1e}, encodings {encoding:.1e} apart"
-            differences.append(f"{what}: dlib {shown(dlib, i)}, onnx {shown(onnx, j)}")
+            one, other = engines
+            differences.append(f"{what}: {one} {shown(first, i)}, {other} {shown(second, j)}")
     return row, differences
 
 
@@ -166,18 +193,19 @@ def report(
     engines: dict[str, Engine], rows: dict[str, Row], cases: list[str], megapixels: float
 ) -> Iterator[str]:
     """Yields the lines of the report."""
+    first, second = engines
     yield f"{today()}; {machine()}"
     yield ""
-    for engine in engines.values():
-        yield f"- {engine.name}: {engine.device}; {engine.fingerprint}"
+    for name, engine in engines.items():
+        yield f"- {name}: {engine.device}; {engine.fingerprint}"
     yield f"- {versions(*PACKAGES)}"
     yield f"- pictures above {megapixels} Mpx are shrunk to that; seconds are of detection and encoding"
     yield ""
     yield (
-        "| photographs in | read | unreadable | faces dlib / onnx | boxes differ by | voted by | confidences by "
-        "| encodings by | images/s dlib / onnx | ratio |"
+        f"| photographs in | read | unreadable | faces {first} / {second} | found by one alone | boxes differ by | voted by "
+        f"| confidences by | encodings by | their own by | images/s {first} / {second} | ratio |"
     )
-    yield "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
+    yield "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
     total = Row()
     for name, row in rows.items():
         total.add(row)

@@ -71,6 +71,9 @@ class DetectionParameters(Section):
     reduced_decoding: int = _whole(
         "reduced_decoding", 0, 0, 1, "1: leave out pixels of a JPEG that no level needs; 0: decode all"
     )
+    screening: int = _whole(
+        "screening", 1, 0, 1, "1: float32 only where 8-bit integers leave room for a face; 0: everywhere"
+    )
 
     @property
     def tile_pixels(self) -> int:

@@ -49,6 +49,7 @@ class Pipeline:
                 engine,
                 threads=parameters.daemon.engine_threads,
                 threshold=parameters.detection.threshold,
+                screened=bool(parameters.detection.screening),
             )
         self.engine: Engine = engine
         self._zoomers = ThreadPoolExecutor(ZOOMED_AHEAD, "zoom")

@@ -67,7 +67,7 @@ class Engine(Protocol):
         ...
 
 
-def start(name: EngineName, *, threads: int = 0, threshold: float = 0.0) -> Engine:
+def start(name: EngineName, *, threads: int = 0, threshold: float = 0.0, screened: bool = True) -> Engine:
     """Returns a ready engine, its models loaded.
 
     `auto` is dlib where it was built with CUDA and a GPU is there, otherwise onnx.
@@ -75,6 +75,7 @@ def start(name: EngineName, *, threads: int = 0, threshold: float = 0.0) -> Engi
     Args:
         threads: for the onnx engine on a CPU; 0 means one a core this process may use.
         threshold: the confidence that a face must exceed; face_recognition's is 0.
+        screened: for the onnx engine on a CPU: float32 only where 8-bit integers leave room for a face.
 
     Raises:
         EngineError: the engine's library, its weights or its device are missing; the message says what to install.
@@ -88,7 +89,7 @@ def start(name: EngineName, *, threads: int = 0, threshold: float = 0.0) -> Engi
     if name == "onnx":
         from .onnx import OnnxEngine
 
-        return OnnxEngine(threads, threshold)
+        return OnnxEngine(threads, threshold, screened=screened)
     raise EngineError(f"no engine is named {name!r}: use auto, onnx or dlib")
 
 

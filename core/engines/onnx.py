@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..boxes import Boxes
 from ..errors import EngineError
-from . import Detections, Pixels, devices, inputs, packed_pyramid, suppression, weights
+from . import Detections, Pixels, devices, inputs, packed_pyramid, screening, suppression, weights
 from .packed_pyramid import Layout
 
 try:
@@ -63,6 +63,8 @@ class OnnxEngine:
     Args:
         threads: for a CPU; 0 means one a core this process may use.
         threshold: responses of this score or less are no faces; face_recognition's is 0.
+        screened: whether a CPU goes over a tile in 8-bit integers first, and in float32 only where a face can be (see
+            `screening`).
 
     Raises:
         EngineError: weights are missing or damaged, or ONNX Runtime does not take the networks.
@@ -71,7 +73,7 @@ class OnnxEngine:
 
     name = "onnx"
 
-    def __init__(self, threads: int = 0, threshold: float = 0.0) -> None:
+    def __init__(self, threads: int = 0, threshold: float = 0.0, *, screened: bool = True) -> None:
         if threads < 0:
             raise ValueError(f"threads must be 0 or more, not {threads}")
         self._threads = threads or devices.cores()
@@ -82,6 +84,10 @@ class OnnxEngine:
             self._normalize = self._session(graphs.normalization(self._network))
             self._shrink = self._session(graphs.shrinking())
             kind, self.device = self._start_networks(weights.load_encoder())
+            self._screen = None
+            if screened and kind == "cpu":
+                self._screen = self._session(graphs.screen(self._network, screening.RANGES))
+                kind = "cpu, screened in int8"
         except _FAILURES as error:
             raise EngineError(f"the onnx engine cannot be started: {error}") from error
         self.fingerprint = (
@@ -131,9 +137,7 @@ class OnnxEngine:
         )
 
     def _detect(self, tile: Pixels, layout: Layout) -> Detections:
-        scores = self._run(self._head, {"features": self._features(tile, layout)})[0, 0]
-        if not np.isfinite(scores.max()):
-            raise EngineError(f"the detector gave scores that are no numbers: {self.device} is broken")
+        scores = self._scores(self._features(tile, layout))
         rows, columns = np.nonzero(scores > self._threshold)
         confidences = scores[rows, columns]
         centers = np.stack([columns, rows], axis=1) * STRIDE + CENTER
@@ -147,6 +151,21 @@ class OnnxEngine:
             threshold=self._threshold,
             overlap=overlap,
             covered=covered,
+        )
+
+    def _scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The score map of a tile, (h, w)."""
+
+        def exact(features: NDArray[np.float32]) -> NDArray[np.float32]:
+            return self._run(self._head, {"features": features})
+
+        scores = (
+            exact(features) if self._screen is None else self._run(self._screen, {"features": features})
+        )[0, 0]
+        if not np.isfinite(scores.max()):
+            raise EngineError(f"the detector gave scores that are no numbers: {self.device} is broken")
+        return (
+            scores if self._screen is None else screening.rescored(scores, features, exact, self._threshold)
         )
 
     def _features(self, tile: Pixels, layout: Layout) -> NDArray[np.float32]:

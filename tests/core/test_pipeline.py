@@ -62,6 +62,16 @@ def test_the_threshold_of_parameters_xml_is_the_engines(astronaut_jpeg: bytes, p
     assert len(Pipeline(replace(pipeline.parameters, detection=strict), "onnx").detect(astronaut_jpeg)) == 0
 
 
+def test_screening_in_parameters_xml_is_the_engines(astronaut_jpeg: bytes, pipeline: Pipeline) -> None:
+    everywhere = replace(pipeline.parameters.detection, screening=0)
+    float32 = Pipeline(replace(pipeline.parameters, detection=everywhere), "onnx")
+    assert "int8" in pipeline.engine.fingerprint or pipeline.engine.device.startswith("cuda")
+    assert "int8" not in float32.engine.fingerprint
+    one, other = pipeline.detect(astronaut_jpeg), float32.detect(astronaut_jpeg)
+    assert np.array_equal(one.boxes, other.boxes)
+    assert np.array_equal(one.encodings, other.encodings)
+
+
 def test_every_pixel_is_decoded_unless_that_is_asked_for(
     astronaut: np.ndarray, pipeline: Pipeline, reducing: Pipeline
 ) -> None:

@@ -1,0 +1,126 @@
+"""What screening a tile in 8-bit integers (core/engines/screening.py) takes, and how far its scores are off.
+
+    python -m benchmarks.screening [PHOTOS] [--megapixels 3.84] [--every 1]
+
+Every so many of the photographs, shrunk to the size of a tile. Prints the ranges that RANGES must cover, the errors that
+MARGIN must cover, how much of a photograph the head in float32 goes over again, and the time of the head both ways.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+
+from pyraface.core import images
+from pyraface.core.engines import graphs, packed_pyramid, screening, weights
+from pyraface.core.engines.onnx import OnnxEngine
+from pyraface.core.errors import ImageError
+from pyraface.core.parameters import ImageLimits
+
+from .common import PACKAGES, machine, photos_folder, timed, today, versions
+from .parity import SUFFIXES, shrunk
+
+
+class Measures:
+    """Of every photograph, one number a list."""
+
+    def __init__(self) -> None:
+        self.engine = OnnxEngine()
+        self.layers = head_showing_its_layers()
+        self.ranges = np.zeros(len(screening.RANGES))
+        self.below: list[float] = []
+        self.errors: list[NDArray[np.float32]] = []
+        self.again: list[float] = []
+        self.seconds: list[tuple[float, float]] = []
+        self.lost = 0
+
+    def add(self, pixels: NDArray[np.uint8]) -> None:
+        features = self.engine._features(pixels, packed_pyramid.layout(*pixels.shape[:2]))
+        feeds = {"features": features}
+        exact, *layers = self.layers.run(None, feeds)
+        self.ranges = np.maximum(self.ranges, [features.max(), *(layer.max() for layer in layers)])
+        whole, _ = timed(partial(self.engine._run, self.engine._head, feeds))
+        run = partial(self.engine._run, self.engine._screen, feeds)
+        run()
+        screened, scores = timed(run)
+        error = (exact - scores)[0, 0]
+        faces = exact[0, 0] > 0
+        self.errors.append(error[faces])
+        self.below.append(float(error[faces].max(initial=0)))
+        again = 0
+
+        def head(features: NDArray[np.float32]) -> NDArray[np.float32]:
+            nonlocal again
+            again += features[:, 0].size
+            return self.engine._run(self.engine._head, {"features": features})
+
+        both, final = timed(partial(screening.rescored, scores[0, 0], features, head, 0.0))
+        self.lost += int((faces != (final > 0)).sum())
+        self.again.append(again / scores.size)
+        self.seconds.append((whole, screened + both))
+
+
+def head_showing_its_layers() -> Any:
+    """The head in float32 with the output of every rectifier beside its own."""
+    model = onnx.load_model_from_string(graphs.detector_head(weights.load_detector()))
+    for node in model.graph.node:
+        if node.op_type == "Relu":
+            model.graph.output.append(
+                onnx.helper.make_tensor_value_info(node.output[0], onnx.TensorProto.FLOAT, None)
+            )
+    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("photos", nargs="?", type=Path, default=photos_folder(), help="a folder of folders")
+    parser.add_argument("--megapixels", type=float, default=3.84, help="larger pictures are shrunk to this")
+    parser.add_argument("--every", type=int, default=1, help="take every so many")
+    arguments = parser.parse_args()
+    if not arguments.photos.is_dir():
+        parser.error(f"{arguments.photos} is no folder")
+    measures = Measures()
+    paths = sorted(path for path in arguments.photos.rglob("*") if path.suffix.lower() in SUFFIXES)
+    for path in paths[:: arguments.every]:
+        try:
+            pixels = shrunk(images.decode(path.read_bytes(), ImageLimits()).pixels, arguments.megapixels)
+        except ImageError:
+            continue
+        if min(pixels.shape[:2]) < max(packed_pyramid.SMALLEST_TILE):
+            continue
+        print(f"\r\x1b[K{path.name}", end="", file=sys.stderr, flush=True)
+        measures.add(pixels)
+    print(file=sys.stderr)
+
+    print(f"{today()}; {machine()}; {versions(*PACKAGES)}")
+    errors = np.concatenate(measures.errors)
+    whole, screened = np.array(measures.seconds).T
+    print(
+        f"- {len(measures.again)} photographs up to {arguments.megapixels} Mpx; {len(errors)} scores above 0"
+    )
+    print(
+        f"- largest values: {', '.join(f'{value:.2f}' for value in measures.ranges)} (RANGES {screening.RANGES})"
+    )
+    print(
+        f"- scores above 0 are off by {np.sqrt((errors**2).mean()):.3f} (root mean square), and lower in integers by "
+        f"{max(measures.below):.3f} at most (MARGIN {screening.MARGIN})"
+    )
+    print(f"- scores that screening took to the other side of 0: {measures.lost}")
+    print(
+        f"- float32 goes over {np.median(measures.again):.1%} of a photograph again (median; {np.mean(measures.again):.1%} "
+        f"in the mean, {max(measures.again):.0%} at most)"
+    )
+    ratio = whole.sum() / screened.sum()
+    print(f"- the head: {whole.sum():.1f} s all in float32, {screened.sum():.1f} s screened: {ratio:.2f}x")
+
+
+if __name__ == "__main__":
+    main()

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import boxes, engines, fusion, images, pyramid, scaling
-from .engines import Engine, EngineName
+from .engines import Engine, EngineName, devices
 from .faces import Faces
 from .images import Picture
 from .parameters import Parameters
@@ -24,8 +24,10 @@ REDUCTIONS = (2, 4, 8)
 
 
 ZOOMED_AHEAD = 2
-"""Tiles that are zoomed, by a thread each, before the engine asks for them. Pillow zooms on one core, and without the
-interpreter's lock."""
+"""Tiles that are zoomed before the engine asks for them."""
+
+ZOOMING_THREADS = 4
+"""At most; Pillow zooms without the interpreter's lock. The first tile is there the sooner, and nothing else runs then."""
 
 
 class Pipeline:
@@ -52,7 +54,7 @@ class Pipeline:
                 screened=bool(parameters.detection.screening),
             )
         self.engine: Engine = engine
-        self._zoomers = ThreadPoolExecutor(ZOOMED_AHEAD, "zoom")
+        self._zoomers = ThreadPoolExecutor(min(devices.cores(), ZOOMING_THREADS), "zoom")
 
     @property
     def fingerprint(self) -> str:
@@ -126,17 +128,29 @@ class Pipeline:
         height, width, _ = picture.pixels.shape
         levels = pyramid.levels(width, height, self.parameters.detection)
         upcoming = ((level, tile) for level in levels for tile in level.tiles)
-        zooming: deque[tuple[Level, NDArray[np.int64], Future[NDArray[np.uint8]]]] = deque()
+        zooming: deque[tuple[Level, NDArray[np.int64], NDArray[np.uint8], list[Future[None]]]] = deque()
         while True:
             for level, tile in islice(upcoming, ZOOMED_AHEAD - len(zooming)):
-                pixels = self._zoomers.submit(
-                    scaling.resample, picture.pixels, tuple(tile.tolist()), level.size
-                )
-                zooming.append((level, tile, pixels))
+                zooming.append((level, tile, *self._zoom(picture, tile, level.size)))
             if not zooming:
                 return
-            level, tile, pixels = zooming.popleft()
-            yield level, tile, pixels.result()
+            level, tile, pixels, strips = zooming.popleft()
+            for strip in strips:
+                strip.result()
+            yield level, tile, pixels
+
+    def _zoom(
+        self, picture: Picture, tile: NDArray[np.int64], size: tuple[int, int]
+    ) -> tuple[NDArray[np.uint8], list[Future[None]]]:
+        """A tile's zoomed pixels, (h, w, 3), and the strips of it that threads have still to zoom."""
+        left, top, right, bottom = tile.tolist()
+        box = left, top, right, bottom
+        zoomed = np.empty((size[1], size[0], 3), np.uint8)
+        submit = self._zoomers.submit
+        return zoomed, [
+            submit(scaling.resample_rows, picture.pixels, box, zoomed, rows)
+            for rows in scaling.strips(box, size)
+        ]
 
     def _encoded(self, picture: Picture, faces: Faces, wanted: NDArray[np.bool_]) -> Faces:
         """The same faces, those wanted with their encodings, cut out of the picture at its full resolution."""

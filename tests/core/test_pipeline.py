@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pyraface.core import parameters
+from pyraface.core import parameters, scaling
+from pyraface.core.images import Picture
 from pyraface.core.pipeline import Pipeline
 from tests.support import ROOT
 
@@ -88,3 +89,19 @@ def test_a_picture_that_a_level_shows_at_full_size_is_decoded_whole(
     astronaut_jpeg: bytes, reducing: Pipeline
 ) -> None:
     assert reducing.decode(astronaut_jpeg).pixels.shape == (512, 512, 3)
+
+
+def test_tiles_are_whole_when_the_engine_gets_them(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scaling, "STRIP_PIXELS", 20_000)  # dozens of strips a tile, from several threads
+    picture = Picture.whole(np.random.default_rng(0).integers(0, 256, (700, 900, 3), np.uint8))
+    detection = replace(pipeline.parameters.detection, levels=2)
+    deeper = Pipeline(replace(pipeline.parameters, detection=detection), pipeline.engine)
+    seen = 0
+    for level, tile, pixels in deeper._tiles(picture):
+        left, top, right, bottom = tile.tolist()
+        expected = scaling.resample(picture.pixels, (left, top, right, bottom), level.size)
+        np.testing.assert_array_equal(pixels, expected)
+        seen += 1
+    assert seen == 1 + 4

@@ -126,7 +126,9 @@ def test_strips_are_seamless(
 ) -> None:
     whole = scaling.resample(astronaut, box, size)
     # what Pillow itself makes of it; it may round in between where we do not, and the other way round
-    expected = np.asarray(Image.fromarray(astronaut).resize(size, Image.Resampling.BICUBIC, box=box))
+    shrinks = size[0] < box[2] - box[0] and size[1] < box[3] - box[1]
+    sampling = Image.Resampling.HAMMING if shrinks else Image.Resampling.BICUBIC
+    expected = np.asarray(Image.fromarray(astronaut).resize(size, sampling, box=box))
     assert np.abs(whole.astype(int) - expected).max() <= 4
     monkeypatch.setattr(scaling, "STRIP_PIXELS", 5000)
     in_strips = scaling.resample(astronaut, box, size)

@@ -6,6 +6,8 @@ async with Client("auto") as client:
         ...
 
 faces = detect_faces("photo.jpg").faces     # a script without asyncio
+for result in map_faces(paths):
+    ...
 
 The names are imported when they are first used: `pyraface --help` should not have to wait for numpy.
 """
@@ -15,7 +17,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..core.errors import DetectionFailed, ErrorCode, ParametersError, PyrafaceError, ServerError
     from ..core.faces import Faces
-    from .api import Client, detect_faces
+    from .api import Client
+    from .blocking import detect_faces, map_faces
     from .results import Result
     from .status import ServerStatus, State
 
@@ -31,12 +34,14 @@ __all__ = [
     "ServerStatus",
     "State",
     "detect_faces",
+    "map_faces",
 ]
 
 _MODULES = {
     "..core.errors": ("DetectionFailed", "ErrorCode", "ParametersError", "PyrafaceError", "ServerError"),
     "..core.faces": ("Faces",),
-    ".api": ("Client", "detect_faces"),
+    ".api": ("Client",),
+    ".blocking": ("detect_faces", "map_faces"),
     ".results": ("Result",),
     ".status": ("ServerStatus", "State"),
 }

@@ -1,17 +1,16 @@
-"""The library: `Client`, and `detect_faces` for a script without asyncio."""
+"""The library for asyncio: `Client`."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 
 from ..core import parameters as parameters_file
-from ..core import tasks
 from ..core.parameters import Parameters
 from .fleet import Fleet
+from .mapping import mapped
 from .reading import File, Reader, Unreadable, digest_of
 from .results import Result
 from .status import ServerStatus
@@ -56,7 +55,7 @@ class Client:
         self._reader = Reader(
             max_file_bytes=self._parameters.daemon.max_frame_bytes, servers=lambda: self._fleet.servers
         )
-        self._feeding: set[asyncio.Task[None]] = set()
+        self._drained = asyncio.Event()
         self._entered = self._closed = False
 
     async def __aenter__(self) -> Client:
@@ -97,58 +96,40 @@ class Client:
         assert result is not None  # it was not to be skipped
         return result
 
-    async def map(
+    def map(
         self,
         images: Iterable[Image] | AsyncIterable[Image],
         *,
+        ordered: bool = False,
         skip: Callable[[File], bool] | None = None,
     ) -> AsyncGenerator[Result, None]:
-        """Yields what became of each image, in the order in which they are done.
+        """Yields what became of each image, in the order in which they are done, or with `ordered` in that of the images.
 
         Only as many images are read ahead as keeps the servers busy, so the iterable may be as long as it likes. It is
-        asked in the event loop; one that may take its time (a directory on a network's disk) should be asynchronous.
+        asked in the event loop; one that may take its time (a directory on a network's disk) should be asynchronous. With
+        `ordered` some results are kept until those before them are there, at most `mapping.REORDER`: behind an image that
+        takes very long the others wait.
+
         Leaving the loop early (with `contextlib.aclosing`, or by cancelling) cancels what is in flight.
 
         Args:
             skip: is asked in a thread about each file that was read; one of which it says True (its `digest` is known,
                 say) goes to no server and has no result here.
         """
-        running: set[asyncio.Task[Result | None]] = set()
-        finished: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
-        room = asyncio.Event()
-
-        async def feed() -> None:
-            async for image in _asynchronous(images):
-                while len(running) >= self._fleet.credits + READ_AHEAD:
-                    room.clear()
-                    await room.wait()
-                task = asyncio.create_task(self._detect(image, skip))
-                running.add(task)
-                task.add_done_callback(finished.put_nowait)
-
-        feeding = asyncio.create_task(feed())
-        feeding.add_done_callback(finished.put_nowait)
-        self._feeding.add(feeding)
-        try:
-            while not feeding.done() or running:
-                task = await finished.get()
-                running.discard(task)
-                room.set()
-                # what was cancelled here, drain() has cancelled
-                result = None if task.cancelled() else task.result()
-                if result is not None:
-                    yield result
-        finally:
-            self._feeding.discard(feeding)
-            await tasks.end([feeding, *running])
+        return mapped(
+            lambda image: self._detect(image, skip),
+            images,
+            most=lambda: self._fleet.credits + READ_AHEAD,
+            ordered=ordered,
+            until=self._drained,
+        )
 
     def drain(self) -> None:
         """Sends nothing more. What servers have is still answered; `map` takes no further image, and ends with that.
 
         A `detect` whose image no server has yet is cancelled.
         """
-        for feeding in self._feeding:
-            feeding.cancel()
+        self._drained.set()
         self._fleet.drain()
 
     async def _detect(self, image: Image, skip: Callable[[File], bool] | None) -> Result | None:
@@ -168,27 +149,3 @@ class Client:
             return Result.of(file, *await self._fleet.ask(file.data))
         finally:
             self._reader.release(file)
-
-
-def detect_faces(image: Image, *, servers: str = "auto", parameters: Parameters | None = None) -> Result:
-    """Returns what became of one image; for scripts without asyncio. For many images use `Client.map`.
-
-    Raises:
-        ServerError: no server can be reached, and none started.
-        ParametersError: parameters.xml is wrong.
-    """
-
-    async def once() -> Result:
-        async with Client(servers, parameters=parameters) as client:
-            return await client.detect(image)
-
-    return asyncio.run(once())
-
-
-async def _asynchronous(images: Iterable[Image] | AsyncIterable[Image]) -> AsyncIterator[Image]:
-    if isinstance(images, AsyncIterable):
-        async for image in images:
-            yield image
-    else:
-        for image in images:
-            yield image

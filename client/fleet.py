@@ -100,12 +100,12 @@ class Fleet:
         try:
             await self._find_servers()
         except BaseException:
-            await self._close()
+            await tasks.finish(self._close())
             raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._close()
+        await tasks.finish(self._close())
 
     @property
     def servers(self) -> int:

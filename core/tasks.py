@@ -1,9 +1,9 @@
-"""Ending asyncio tasks for certain."""
+"""Ending asyncio tasks for certain, and what must come to its own end."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 AGAIN = 1.0
@@ -24,3 +24,20 @@ async def end(tasks: Iterable[asyncio.Future[Any]]) -> None:
         for task in ended:
             if not task.cancelled():
                 task.exception()  # or asyncio would report it as never retrieved
+
+
+async def finish(work: Coroutine[Any, Any, None]) -> None:
+    """Runs something that tidies up, to its end: a cancellation that comes meanwhile counts when it is done.
+
+    `work` should have a bound of its own for each thing that it waits for.
+    """
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            cancelled = True
+    task.result()
+    if cancelled:
+        raise asyncio.CancelledError

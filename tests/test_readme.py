@@ -29,8 +29,9 @@ def blocks(language: str) -> list[tuple[str, str]]:
 PYTHON = blocks("python")
 
 
-def test_there_is_python_in_the_readme() -> None:
-    assert any(name.startswith("README") for name, _ in PYTHON)
+@pytest.mark.parametrize("page", ["README.md", "library.md"])
+def test_there_is_python_in_the_pages_that_show_the_library(page: str) -> None:
+    assert any(name.startswith(page) for name, _ in PYTHON)
 
 
 @pytest.mark.parametrize("text", [text for _, text in PYTHON], ids=[name for name, _ in PYTHON])

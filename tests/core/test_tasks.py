@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from pyraface.core import tasks
 from tests.support import run
 
@@ -47,3 +49,32 @@ def test_a_task_that_misses_its_cancellation_is_told_again() -> None:
         assert missed == 3
 
     run(talk(), timeout=10)
+
+
+@pytest.mark.parametrize("times", [0, 1, 3])
+def test_what_must_be_finished_is_however_often_it_is_cancelled(times: int) -> None:
+    async def talk() -> None:
+        finished = False
+
+        async def tidy_up() -> None:
+            nonlocal finished
+            await asyncio.sleep(0.05)
+            finished = True
+
+        task = asyncio.create_task(tasks.finish(tidy_up()))
+        for _ in range(times):
+            await asyncio.sleep(0.005)
+            task.cancel()
+        await asyncio.wait({task})
+        assert finished
+        assert task.cancelled() == (times > 0)
+
+    run(talk())
+
+
+def test_an_exception_while_tidying_up_is_raised() -> None:
+    async def fails() -> None:
+        raise OSError("no")
+
+    with pytest.raises(OSError, match="no"):
+        run(tasks.finish(fails()))

@@ -1,0 +1,186 @@
+"""The library without asyncio: `detect_faces` and `map_faces`.
+
+Both work through a `Client` in a thread of their own, which has its own event loop: servers are kept up, and their answers
+taken, while the caller is busy with a result, and it does not matter whether the caller's thread runs an event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import queue
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+
+from ..core import tasks
+from ..core.parameters import Parameters
+from .api import Client, Image
+from .results import Result
+
+READY = 16
+"""Results that wait for a caller who is busy with another, before no more are taken from the servers."""
+
+
+def detect_faces(image: Image, *, servers: str = "auto", parameters: Parameters | None = None) -> Result:
+    """Returns what became of one image: a file's path, or its bytes. For many images use `map_faces`.
+
+    Raises:
+        ServerError: no server can be reached, and none started.
+        ParametersError: parameters.xml is wrong.
+    """
+    (result,) = map_faces([image], servers=servers, parameters=parameters)
+    return result
+
+
+def map_faces(
+    images: Iterable[Image],
+    *,
+    servers: str = "auto",
+    parameters: Parameters | None = None,
+    ordered: bool = False,
+) -> Generator[Result, None, None]:
+    """Yields what became of each image, in the order in which they are done, or with `ordered` in that of the images.
+
+    Servers are found when the first result is asked for, and left when the last one was given, or when the generator is
+    closed: by `close()`, by `contextlib.closing`, by an exception in the loop over it once nothing refers to it any more,
+    or at the end of the program. Closing cancels what is in flight and returns when nothing of it is left.
+
+    `images` may be as long as it likes: it is asked for the next one only when there is room, in the caller's thread. If
+    it raises an exception, that comes after the results of the images before it.
+
+    Args:
+        servers, parameters: as for `Client`.
+
+    Raises (when the first result is asked for):
+        ServerError: no server can be reached, and none started.
+        ParametersError: parameters.xml is wrong.
+    """
+    work = _Work(servers, parameters, ordered=ordered)
+    upcoming = iter(images)
+    failure: Exception | None = None
+    work.start()
+    try:
+        while True:
+            news = work.news.get()
+            if work.wants_image():
+                try:
+                    work.give((next(upcoming),))
+                except StopIteration:
+                    work.give(None)
+                except Exception as error:  # noqa: BLE001  whatever it is, the results before it come first
+                    failure = error
+                    work.give(None)
+            if isinstance(news, Result):
+                work.taken()
+                yield news
+            elif isinstance(news, _End):
+                if news.failure is not None:
+                    raise news.failure
+                if failure is not None:
+                    raise failure
+                return
+    finally:
+        work.close()
+
+
+class _End:
+    """The last news."""
+
+    def __init__(self, failure: BaseException | None) -> None:
+        self.failure = failure
+
+
+class _Work:
+    """A client and its event loop in a thread.
+
+    Attributes:
+        news: results; None when an image is wanted; at last an _End.
+    """
+
+    def __init__(self, servers: str, parameters: Parameters | None, *, ordered: bool) -> None:
+        self.news: queue.SimpleQueue[Result | _End | None] = queue.SimpleQueue()
+        self._client = Client(servers, parameters=parameters)
+        self._ordered = ordered
+        self._thread = threading.Thread(target=self._run, name="pyraface", daemon=True)
+        self._started = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._wanted: asyncio.Future[tuple[Image] | None] | None = None
+        self._room = asyncio.Semaphore(READY)
+
+    # in the caller's thread
+
+    def start(self) -> None:
+        """Returns when the thread runs its loop."""
+        # the thread is a daemon: the interpreter would wait for it before it closes what it is to end with
+        atexit.register(self.close)
+        self._thread.start()
+        self._started.wait()
+
+    def wants_image(self) -> bool:
+        """Returns whether `give` is to be called."""
+        return self._wanted is not None
+
+    def give(self, image: tuple[Image] | None) -> None:
+        """Hands over the next image; None: there is none."""
+        wanted, self._wanted = self._wanted, None
+        assert wanted is not None
+
+        def answer() -> None:
+            if not wanted.done():
+                wanted.set_result(image)
+
+        self._call(answer)
+
+    def taken(self) -> None:
+        """A result was taken: there is room for another."""
+        self._call(self._room.release)
+
+    def close(self) -> None:
+        """Ends the work; returns when nothing of it is left."""
+        atexit.unregister(self.close)
+        self._call(self._end)
+        # collected as garbage, a generator may be closed in any thread, this one too: then it ends a moment later
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _call(self, function: Callable[[], None]) -> None:
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended by itself
+                self._loop.call_soon_threadsafe(function)
+
+    # in the thread of its own
+
+    def _run(self) -> None:
+        failure: BaseException | None = None
+        try:
+            asyncio.run(self._main())
+        except BaseException as error:  # noqa: BLE001  it is raised where the results are taken
+            failure = error
+        finally:
+            self._started.set()
+            self.news.put(_End(failure))
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._started.set()
+        results = self._client.map(self._images(), ordered=self._ordered)
+        async with self._client, contextlib.aclosing(results):
+            async for result in results:
+                await self._room.acquire()
+                self.news.put(result)
+
+    async def _images(self) -> AsyncGenerator[Image, None]:
+        while True:
+            wanted: asyncio.Future[tuple[Image] | None] = asyncio.get_running_loop().create_future()
+            self._wanted = wanted
+            self.news.put(None)
+            if (image := await wanted) is None:
+                return
+            yield image[0]
+
+    def _end(self) -> None:
+        assert self._task is not None
+        self._ending = asyncio.ensure_future(tasks.end([self._task]))

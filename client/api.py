@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 
 from ..core import parameters as parameters_file
+from ..core.messages import MAX_FACES_FROM
 from ..core.parameters import Parameters
 from .fleet import Fleet
 from .mapping import mapped
@@ -34,6 +35,8 @@ class Client:
         servers: "auto": every server that answers on the network, and if none does, a child daemon on this machine;
             "local": the child daemon; or "HOST[:PORT],...".
         parameters: from `parameters.load()`; None loads them from the usual places.
+        faces_from: the smallest face wanted, in pixels of each image, up to 1000; 0: as each server is set. A server bounds
+            what that may cost (`most_tiles` in its parameters.xml).
         on_event: is told in one line what a person may want to know: a server found, lost, started.
 
     Raises (on entering):
@@ -47,11 +50,14 @@ class Client:
         servers: str = "auto",
         *,
         parameters: Parameters | None = None,
+        faces_from: int = 0,
         on_event: Callable[[str], None] | None = None,
     ) -> None:
+        if not 0 <= faces_from <= MAX_FACES_FROM:
+            raise ValueError(f"faces_from must be 0 to {MAX_FACES_FROM} pixels, not {faces_from}")
         self._parameters = parameters if parameters is not None else parameters_file.load()
         tell = on_event if on_event is not None else log.info
-        self._fleet = Fleet(servers, self._parameters, tell)
+        self._fleet = Fleet(servers, self._parameters, tell, faces_from=faces_from)
         self._reader = Reader(
             max_file_bytes=self._parameters.daemon.max_frame_bytes, servers=lambda: self._fleet.servers
         )

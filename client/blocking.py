@@ -22,14 +22,18 @@ READY = 16
 """Results that wait for a caller who is busy with another, before no more are taken from the servers."""
 
 
-def detect_faces(image: Image, *, servers: str = "auto", parameters: Parameters | None = None) -> Result:
+def detect_faces(
+    image: Image, *, servers: str = "auto", parameters: Parameters | None = None, faces_from: int = 0
+) -> Result:
     """Returns what became of one image: a file's path, or its bytes. For many images use `map_faces`.
+
+    The arguments are those of `Client`.
 
     Raises:
         ServerError: no server can be reached, and none started.
         ParametersError: parameters.xml is wrong.
     """
-    (result,) = map_faces([image], servers=servers, parameters=parameters)
+    (result,) = map_faces([image], servers=servers, parameters=parameters, faces_from=faces_from)
     return result
 
 
@@ -38,6 +42,7 @@ def map_faces(
     *,
     servers: str = "auto",
     parameters: Parameters | None = None,
+    faces_from: int = 0,
     ordered: bool = False,
 ) -> Generator[Result, None, None]:
     """Yields what became of each image, in the order in which they are done, or with `ordered` in that of the images.
@@ -50,13 +55,13 @@ def map_faces(
     it raises an exception, that comes after the results of the images before it.
 
     Args:
-        servers, parameters: as for `Client`.
+        servers, parameters, faces_from: as for `Client`.
 
     Raises (when the first result is asked for):
         ServerError: no server can be reached, and none started.
         ParametersError: parameters.xml is wrong.
     """
-    work = _Work(servers, parameters, ordered=ordered)
+    work = _Work(Client(servers, parameters=parameters, faces_from=faces_from), ordered=ordered)
     upcoming = iter(images)
     failure: Exception | None = None
     work.start()
@@ -98,9 +103,9 @@ class _Work:
         news: results; None when an image is wanted; at last an _End.
     """
 
-    def __init__(self, servers: str, parameters: Parameters | None, *, ordered: bool) -> None:
+    def __init__(self, client: Client, *, ordered: bool) -> None:
         self.news: queue.SimpleQueue[Result | _End | None] = queue.SimpleQueue()
-        self._client = Client(servers, parameters=parameters)
+        self._client = client
         self._ordered = ordered
         self._thread = threading.Thread(target=self._run, name="pyraface", daemon=True)
         self._started = threading.Event()

@@ -41,6 +41,14 @@ def parser() -> argparse.ArgumentParser:
         "machine; local: one started on this machine",
     )
     parser.add_argument(
+        "--faces-from",
+        type=_pixels,
+        default=0,
+        metavar="PX",
+        help="the smallest face wanted, in pixels of the photograph, 5 to 1000: servers look as closely as that takes, "
+        "and say what it costs (default: as each server's parameters.xml says)",
+    )
+    parser.add_argument(
         "--output", metavar="FILE.jsonl", help="where the lines go (default: standard output)"
     )
     parser.add_argument("--overwrite", action="store_true", help="let the output replace a file that exists")
@@ -50,6 +58,14 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--quiet", action="store_true", help="say nothing but errors that end it")
     parser.add_argument("--version", action="version", version=f"pyraface {__version__}")
     return parser
+
+
+def _pixels(text: str) -> int:
+    """Returns the pixels that --faces-from names."""
+    # 5 is a detector's window at 16 times its size, the most there is; 1000 is what the protocol holds
+    if not text.isascii() or not text.isdigit() or not 5 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"takes 5 to 1000 pixels, not {text!r}")
+    return int(text)
 
 
 def servers_parser() -> argparse.ArgumentParser:

@@ -70,8 +70,8 @@ class ServerConnection:
         self._tasks = [asyncio.create_task(self._receive()), asyncio.create_task(self._ping())]
         self._heard = asyncio.get_running_loop().time()
 
-    async def request(self, image: bytes, cancelled: asyncio.Future[Any]) -> Answer:
-        """Returns the server's answer for the bytes of an image file.
+    async def request(self, image: bytes, cancelled: asyncio.Future[Any], *, faces_from: int = 0) -> Answer:
+        """Returns the server's answer for the bytes of an image file; faces_from: as in `messages.Detect`.
 
         The end of `cancelled` before that cancels the request; the server still answers, and until then its credit is
         in use.
@@ -83,7 +83,9 @@ class ServerConnection:
             raise self.lost.result()
         id = next(self._ids)
         try:
-            frame = wire.encode_parts(Detect(id, image), max_frame_bytes=self.welcome.max_frame_bytes)
+            frame = wire.encode_parts(
+                Detect(id, image, faces_from=faces_from), max_frame_bytes=self.welcome.max_frame_bytes
+            )
         except LocalProtocolError:
             text = (
                 f"a file of {len(image)} bytes; {self.welcome.name} takes frames of "

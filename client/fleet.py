@@ -75,13 +75,17 @@ class Fleet:
     Args:
         servers: "auto", "local" or "HOST[:PORT],...", as for `Client`.
         tell: is told in one line what a person may want to know.
+        faces_from: the smallest face wanted, as in `messages.Detect`.
 
     Raises (on entering):
         ServerError: no server can be reached, and none started.
     """
 
-    def __init__(self, servers: str, parameters: Parameters, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, servers: str, parameters: Parameters, tell: Callable[[str], None], *, faces_from: int = 0
+    ) -> None:
         self._parameters = parameters
+        self._faces_from = faces_from
         self._wanted = servers
         self._tell = tell
         self._locations = [] if servers in ("auto", "local") else locations(servers, self._parameters)
@@ -319,7 +323,7 @@ class Fleet:
     async def _run(self, server: _Server, job: _Job) -> None:
         """Has one server do one image, and tells the scheduler how it went."""
         try:
-            answer = await server.connection.request(job.image, job.answer)
+            answer = await server.connection.request(job.image, job.answer, faces_from=self._faces_from)
         except ServerLost:
             return  # server_down gives the image back
         if job.answer.done():  # cancelled meanwhile

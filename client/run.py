@@ -8,13 +8,18 @@ import contextlib
 import signal
 
 from ..core import parameters as parameters_file
+from ..core import pyramid
 from ..core.errors import ErrorCode, PyrafaceError
+from ..core.parameters import DetectionParameters
 from .ahead import Ahead
 from .api import Client
 from .journal import Journal
 from .progress import Tally
 from .results import Result
 from .walk import Walk
+
+PREDICTED_FOR = (4000, 3000)
+"""Pixels: the photograph that a cost is predicted for."""
 
 
 class NoImages(PyrafaceError):
@@ -38,7 +43,14 @@ async def run(options: argparse.Namespace) -> bool:
     with Journal(options.output, overwrite=options.overwrite) as journal, tally:
         upcoming = Ahead(walk, ended=tally.expect)
         try:
-            async with Client(options.servers, parameters=parameters, on_event=tally.say) as client:
+            if options.faces_from:
+                tally.say(_cost(options.faces_from, parameters.detection))
+            async with Client(
+                options.servers,
+                parameters=parameters,
+                faces_from=options.faces_from,
+                on_event=tally.say,
+            ) as client:
                 tally.start_clock()
                 async with contextlib.aclosing(client.map(upcoming)) as results:
                     async for result in results:
@@ -59,3 +71,14 @@ async def run(options: argparse.Namespace) -> bool:
     skipped = f"; {walk.skipped} other files skipped" if walk.skipped else ""
     tally.say(tally.summary() + skipped)
     return not tally.failed
+
+
+def _cost(faces_from: int, detection: DetectionParameters) -> str:
+    """Returns in one line what the smallest face wanted costs, by this machine's parameters."""
+    width, height = PREDICTED_FOR
+    wanted = pyramid.work(pyramid.levels(width, height, detection, faces_from=faces_from))
+    usual = pyramid.work(pyramid.levels(width, height, detection))
+    return (
+        f"faces from {faces_from} px: a photograph of {width} x {height} takes {wanted.tiles} tiles, "
+        f"{wanted.pixels / 1e6:.0f} megapixels together, {wanted.pixels / usual.pixels:.1f} times as much as otherwise"
+    )

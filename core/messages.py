@@ -7,7 +7,7 @@ the last word of a side that ends the connection because of an error.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 from .errors import ErrorCode
@@ -16,6 +16,10 @@ from .faces import Faces
 PROTOCOL_VERSIONS = (1,)
 """The versions this code speaks, the preferred one last."""
 
+MAX_FACES_FROM = 1000
+"""Pixels: whoever wants only larger faces shrinks the image."""
+
+Pixels = Annotated[int, range(MAX_FACES_FROM + 1)]
 Positive = Annotated[int, range(1, 2**63)]
 """A plain `int` in a message is 0 to 2^63 - 1; where less is allowed, its annotation says so and `wire` checks it."""
 
@@ -58,10 +62,15 @@ class Welcome:
 
 @dataclass(frozen=True, eq=False)
 class Detect:
-    """Find the faces in the bytes of an image file. The client chooses the id; it must not be in use."""
+    """Find the faces in the bytes of an image file. The client chooses the id; it must not be in use.
+
+    Attributes:
+        faces_from: the smallest face wanted, in pixels of the image; 0: as the server's parameters say.
+    """
 
     type: ClassVar[str] = "detect"
     id: int
+    faces_from: Pixels = field(default=0, kw_only=True)
     image: bytes
 
 

@@ -30,6 +30,8 @@ MAX_FILE_BYTES = 1 << 20
 MAX_TILE_PIXELS = 100_000_000
 """The detector's first layer alone takes 90 bytes a pixel: dlib's pyramid holds 3.3 pixels for each one, as 3 floats
 going in and 16 / 4 coming out. So 9 GB here, and several times that with what the layers need to work."""
+MAX_UPSAMPLE, MAX_LEVELS = 4, 5
+"""Beyond 16 times its size a picture shows nothing new; the fifth level has 256 tiles."""
 _ROOT = "params"
 _SHOWN_CHARACTERS = 40
 
@@ -65,8 +67,13 @@ class DetectionParameters(Section):
 
     height: int = _whole("height", 600, 16, 20000, "a tile's height in pixels", required=True)
     width: int = _whole("width", 400, 16, 20000, "a tile's width in pixels", required=True)
-    upsample: int = _whole("upsample", 2, 0, 4, "times a tile may double in size", required=True)
-    levels: int = _whole("levels", 2, 1, 5, "levels of the pyramid: the whole, its quadrants, and so on")
+    upsample: int = _whole("upsample", 2, 0, MAX_UPSAMPLE, "times a tile may double in size", required=True)
+    levels: int = _whole(
+        "levels", 2, 1, MAX_LEVELS, "levels of the pyramid: the whole, its quadrants, and so on"
+    )
+    most_tiles: int = _whole(
+        "most_tiles", 85, 1, 341, "the most tiles for an image whose client wants smaller faces"
+    )
     threshold: float = _number("threshold", 0.0, -1, 2, "the confidence that a face must exceed")
     reduced_decoding: int = _whole(
         "reduced_decoding", 0, 0, 1, "1: leave out pixels of a JPEG that no level needs; 0: decode all"

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -62,41 +63,52 @@ class Pipeline:
         what = (self.engine.name, self.engine.fingerprint, self.parameters.detection, self.parameters.fusion)
         return hashlib.sha256(repr(what).encode()).hexdigest()[:16]
 
-    def detect(self, image: bytes) -> Faces:
+    def detect(self, image: bytes, *, faces_from: int = 0) -> Faces:
         """Returns the faces in the bytes of an image file, boxes in pixels of the upright image.
+
+        Args:
+            faces_from: the smallest face wanted, in pixels of the image; 0: as the parameters say.
 
         Raises:
             ImageError: the bytes are no image, a damaged one, or one beyond the limits.
             EngineError: the engine failed.
         """
-        return self.find(self.decode(image))
+        return self.find(self.decode(image, faces_from=faces_from), faces_from=faces_from)
 
-    def decode(self, image: bytes, admit: Callable[[int], None] = images.at_once) -> Picture:
+    def decode(
+        self, image: bytes, admit: Callable[[int], None] = images.at_once, *, faces_from: int = 0
+    ) -> Picture:
         """Returns the upright picture in the bytes of an image file.
 
         Args:
             admit: is told the number of pixels before they are decoded, and may wait until there is room for them.
+            faces_from: as it will be when the faces are to be found.
 
         Raises:
             ImageError: the bytes are no image, a damaged one, or one beyond the limits.
         """
-        return images.decode(image, self.parameters.images, reduction=self._reduction, admit=admit)
+        reduction = partial(self._reduction, faces_from=faces_from)
+        return images.decode(image, self.parameters.images, reduction=reduction, admit=admit)
 
-    def _reduction(self, width: int, height: int) -> int:
+    def _reduction(self, width: int, height: int, *, faces_from: int) -> int:
         """By how much a picture may be smaller so that its finest level still shrinks it."""
         detection = self.parameters.detection
         if not detection.reduced_decoding or min(width, height) < max(REDUCTIONS):
             return 1
-        finest = max(max(level.zoom) for level in pyramid.levels(width, height, detection))
+        levels = pyramid.levels(width, height, detection, faces_from=faces_from)
+        finest = max(max(level.zoom) for level in levels)
         return max((factor for factor in REDUCTIONS if finest * factor <= 1), default=1)
 
-    def find(self, picture: Picture) -> Faces:
+    def find(self, picture: Picture, *, faces_from: int = 0) -> Faces:
         """Returns the faces of a decoded picture, each once, all encoded.
+
+        Args:
+            faces_from: the smallest face wanted, in pixels of the upright image; 0: as the parameters say.
 
         Raises:
             EngineError: the engine failed.
         """
-        candidates = self.candidates(picture)
+        candidates = self.candidates(picture, faces_from=faces_from)
         doubtful = fusion.doubtful(candidates, self.parameters.fusion)
         candidates = self._encoded(picture, candidates, doubtful)
         faces = fusion.fuse(candidates, self.parameters.fusion)
@@ -107,11 +119,12 @@ class Pipeline:
         full = boxes.to_image(faces.boxes, (width / picture.width, height / picture.height), (0.0, 0.0))
         return replace(faces, boxes=boxes.clip(full, picture.width, picture.height))
 
-    def candidates(self, picture: Picture) -> Faces:
+    def candidates(self, picture: Picture, *, faces_from: int = 0) -> Faces:
         """What every tile of every level shows, in the frame of the picture."""
         height, width, _ = picture.pixels.shape
         candidates: list[Faces] = []
-        for level, tile, pixels in self._tiles(picture):
+        levels = pyramid.levels(width, height, self.parameters.detection, faces_from=faces_from)
+        for level, tile, pixels in self._tiles(picture, levels):
             [found] = self.engine.detect([pixels])
             in_image = boxes.to_image(found.voted, level.zoom, (float(tile[0]), float(tile[1])))
             # a face that goes on beyond its tile has its whole box; only the picture's own edge cuts it off
@@ -119,14 +132,14 @@ class Pipeline:
             candidates.append(Faces.detected(in_image, found.confidences, level=level.index))
         return Faces.concatenate(candidates)
 
-    def _tiles(self, picture: Picture) -> Iterator[tuple[Level, NDArray[np.int64], NDArray[np.uint8]]]:
+    def _tiles(
+        self, picture: Picture, levels: list[Level]
+    ) -> Iterator[tuple[Level, NDArray[np.int64], NDArray[np.uint8]]]:
         """Every tile of every level, zoomed; the next ones are being zoomed while the engine has the last one.
 
         One by one: the deepest levels have dozens of tiles, and to hold them all would take what a tile takes, dozens of
         times.
         """
-        height, width, _ = picture.pixels.shape
-        levels = pyramid.levels(width, height, self.parameters.detection)
         upcoming = ((level, tile) for level in levels for tile in level.tiles)
         zooming: deque[tuple[Level, NDArray[np.int64], NDArray[np.uint8], list[Future[None]]]] = deque()
         while True:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import scaling
-from .parameters import DetectionParameters
+from .parameters import MAX_LEVELS, MAX_UPSAMPLE, DetectionParameters
 
 DETECTOR_WINDOW = 80
 """Pixels: the side of the window both engines' detector slides; a face smaller than this in a tile is not found."""
@@ -58,20 +58,27 @@ class Level:
         return DETECTOR_WINDOW / min(self.zoom)
 
 
-def levels(width: int, height: int, detection: DetectionParameters) -> list[Level]:
+def levels(width: int, height: int, detection: DetectionParameters, *, faces_from: int = 0) -> list[Level]:
     """Returns the levels for an image of `width` x `height` pixels, the coarsest first; at least the whole image.
 
     A level that would not zoom further than the one above it is left out: a small photograph is at full zoom already.
+
+    Args:
+        faces_from: the smallest face wanted, in pixels of the image: there are as many levels as it takes to zoom that to a
+            detector window, and no more, within `most_tiles`. 0: as many, and as far, as `levels` and `upsample` say.
 
     Raises:
         ValueError: a side is not positive.
     """
     if width < 1 or height < 1:
         raise ValueError(f"an image has at least one pixel, not {width} x {height}")
-    most = 2.0**detection.upsample
+    most, count, allowed = 2.0**detection.upsample, detection.levels, 4**MAX_LEVELS
+    if faces_from:
+        most, count = min(DETECTOR_WINDOW / faces_from, 2.0**MAX_UPSAMPLE), MAX_LEVELS
+        allowed = detection.most_tiles
     found: list[Level] = []
     coarser = 0.0
-    for index in range(detection.levels):
+    for index in range(count):
         whole = math.ceil(OVERLAP_WINDOWS * DETECTOR_WINDOW / coarser) if found else max(width, height)
         lefts, tile_width = _spread(width, 2**index, whole)
         tops, tile_height = _spread(height, 2**index, whole)
@@ -81,9 +88,28 @@ def levels(width: int, height: int, detection: DetectionParameters) -> list[Leve
         tiles = np.array(
             [(x, y, x + tile_width, y + tile_height) for y in tops for x in lefts], np.int64
         ).reshape(-1, 4)
+        allowed -= len(tiles)
+        if found and allowed < 0:
+            break
         found.append(Level(index, tiles, scaling.zoomed_size(tile_width, tile_height, factor), whole))
         coarser = factor
     return found
+
+
+@dataclass(frozen=True)
+class Work:
+    """What an image costs: tiles, and pixels of all of them after zooming."""
+
+    tiles: int
+    pixels: int
+
+
+def work(levels: list[Level]) -> Work:
+    """Returns what the detector has to do for these levels."""
+    return Work(
+        sum(len(level.tiles) for level in levels),
+        sum(len(level.tiles) * level.size[0] * level.size[1] for level in levels),
+    )
 
 
 def _spread(length: int, count: int, overlap: int) -> tuple[list[int], int]:

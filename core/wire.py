@@ -165,7 +165,9 @@ def encode_parts(message: Message, *, max_frame_bytes: int = 2**32 - 1) -> list[
         and OWN_PART <= len(message.image) < 2**32
     ):
         # bytes of no length are packed as two bytes, and image is the last field: what stands for it is exchanged
-        head = pack(Detect(message.id, b""))[:-2] + _BIN.pack(_BIN_32, len(message.image))
+        head = pack(Detect(message.id, b"", faces_from=message.faces_from))[:-2] + _BIN.pack(
+            _BIN_32, len(message.image)
+        )
         payload = [head, message.image]
     else:
         payload = [pack(message)]

@@ -262,7 +262,7 @@ class Connection:
             self._send(refusal)
             return
         size = self._taken_over()  # held until the answer, even if nobody waits for that any more
-        job = self._executor.submit(request.image)
+        job = self._executor.submit(request.image, request.faces_from)
         self._jobs[request.id] = job
         self._idle.clear()
 

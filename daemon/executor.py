@@ -55,6 +55,7 @@ class Job:
 
     id: int
     image: bytes
+    faces_from: int
     answer: asyncio.Future[Answer]
     suspect: bool = False
     """The child died while it held this image; the next try is alone."""
@@ -159,9 +160,13 @@ class Executor:
         """Images without an answer."""
         return self.waiting + self.working
 
-    def submit(self, image: bytes) -> Job:
-        """Returns the job for an image file's bytes; await its `answer`. A full queue answers at once: busy."""
-        job = Job(next(self._ids), image, asyncio.get_running_loop().create_future())
+    def submit(self, image: bytes, faces_from: int = 0) -> Job:
+        """Returns the job for an image file's bytes; await its `answer`. A full queue answers at once: busy.
+
+        Args:
+            faces_from: as in `messages.Detect`.
+        """
+        job = Job(next(self._ids), image, faces_from, asyncio.get_running_loop().create_future())
         if len(self._queue) >= self._parameters.daemon.queue:
             job.fail(ErrorCode.BUSY, f"{len(self._queue)} images wait already (params/daemon/queue)")
         else:
@@ -311,7 +316,7 @@ class Executor:
                 break
             job = self._queue.popleft()
             child.jobs[job.id] = job
-            child.send(Detect(job.id, job.image))
+            child.send(Detect(job.id, job.image, faces_from=job.faces_from))
             if len(child.jobs) == 1:
                 self._set_timer(child)
 

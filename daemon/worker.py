@@ -91,6 +91,7 @@ class _Decoded(NamedTuple):
 
 class _Request(NamedTuple):
     id: int
+    faces_from: int
     picture: Future[_Decoded]
 
 
@@ -140,7 +141,7 @@ class Worker:
                 while (message := self._codec.next_message()) is not None:
                     if isinstance(message, Detect):
                         picture = self._decoders.submit(self._decode, message, next(self._turns))
-                        self._requests.put(_Request(message.id, picture))
+                        self._requests.put(_Request(message.id, message.faces_from, picture))
                     elif isinstance(message, Cancel):
                         self._cancelled.add(message.id)
                 if self._codec.error is not None:
@@ -164,7 +165,7 @@ class Worker:
         try:
             if request.id in self._cancelled:
                 raise _Cancelled
-            picture = self._pipeline.decode(request.image, admit)
+            picture = self._pipeline.decode(request.image, admit, faces_from=request.faces_from)
         except BaseException:
             self._room.free(taken)
             raise
@@ -179,7 +180,7 @@ class Worker:
             if request.id in self._cancelled:
                 raise _Cancelled
             started = time.perf_counter()
-            faces = self._pipeline.find(picture)
+            faces = self._pipeline.find(picture, faces_from=request.faces_from)
         except _Cancelled:
             return Failed.because(request.id, ErrorCode.CANCELLED, "cancelled by the client")
         except ImageError as error:

@@ -356,6 +356,28 @@ def test_a_killed_client_takes_its_daemon_with_it(tmp_path: Path, astronaut_jpeg
     assert not psutil.wait_procs(children, timeout=15)[1]
 
 
+def test_the_smallest_face_wanted_reaches_the_server_and_its_cost_is_said(
+    tmp_path: Path, astronaut: np.ndarray
+) -> None:
+    file = tmp_path / "small.png"
+    Image.fromarray(astronaut).resize((128, 128)).save(file)  # a face of 22 px
+    with daemon(tmp_path) as server:
+        place = f"127.0.0.1:{server.port}"
+        assert lines_of(pyraface("--servers", place, file).stdout)["small.png"]["faces"] == []
+        done = pyraface("--servers", place, "--faces-from", "20", file)
+    assert len(lines_of(done.stdout)["small.png"]["faces"]) == 1  # type: ignore[arg-type]
+    assert re.search(
+        r"faces from 20 px: a photograph of 4000 x 3000 takes \d+ tiles, \d+ megapixels", done.stderr
+    )
+
+
+@pytest.mark.parametrize("pixels", ["4", "1001", "-20", "20.5", "many", "\u0662\u0660"])
+def test_a_smallest_face_that_cannot_be_is_refused(pixels: str) -> None:
+    done = pyraface(f"--faces-from={pixels}", ".")
+    assert done.returncode == 2
+    assert "takes 5 to 1000 pixels" in done.stderr
+
+
 def test_parameters_reach_the_child_daemon(tmp_path: Path, folder: Path) -> None:
     file = tmp_path / "mine.xml"
     file.write_text(parameters_xml(max_pixels=1000))

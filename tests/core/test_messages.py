@@ -15,6 +15,7 @@ KINDS = [*MESSAGES, announcement.Probe, announcement.Announcement, announcement.
 SPECIFIED = {
     "int": "whole",
     "Positive": "whole, at least 1",
+    "Pixels": "whole, 0 to 1000",
     "Annotated[int, range(1, 9)]": "whole, 1 to 8",
     "Annotated[int, range(1, 65536)]": "whole, 1 to 65535",
     "float": "number",

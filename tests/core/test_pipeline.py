@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pyraface.core import parameters, scaling
+from pyraface.core import parameters, pyramid, scaling
 from pyraface.core.images import Picture
 from pyraface.core.pipeline import Pipeline
 from tests.support import ROOT
@@ -99,7 +99,7 @@ def test_tiles_are_whole_when_the_engine_gets_them(
     detection = replace(pipeline.parameters.detection, levels=2)
     deeper = Pipeline(replace(pipeline.parameters, detection=detection), pipeline.engine)
     seen = 0
-    for level, tile, pixels in deeper._tiles(picture):
+    for level, tile, pixels in deeper._tiles(picture, pyramid.levels(900, 700, detection)):
         left, top, right, bottom = tile.tolist()
         expected = scaling.resample(picture.pixels, (left, top, right, bottom), level.size)
         np.testing.assert_array_equal(pixels, expected)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -187,3 +188,47 @@ def test_the_smallest_face_is_a_detector_window_at_the_zoom_of_the_level() -> No
     assert quadrants.smallest_face == pytest.approx(DETECTOR_WINDOW / min(quadrants.zoom))
     assert quadrants.smallest_face < whole.smallest_face * 0.6
     assert quadrants.whole == 120
+
+
+@settings(max_examples=300)
+@given(sides, sides, detections, st.integers(1, 1000), st.integers(1, 341))
+def test_whoever_wants_small_faces_gets_the_zoom_they_take_within_the_most_tiles(
+    width: int, height: int, detection: DetectionParameters, wanted: int, most_tiles: int
+) -> None:
+    detection = replace(detection, most_tiles=most_tiles)
+    found = pyramid.levels(width, height, detection, faces_from=wanted)
+    zoom = min(DETECTOR_WINDOW / wanted, 16)
+    # a side is one pixel at least
+    assert max(max(level.zoom) for level in found) <= max(zoom, 1 / min(width, height)) + 1e-9
+    assert found[0].tiles.tolist() == [[0, 0, width, height]]
+    assert len(found) == 1 or pyramid.work(found).tiles <= most_tiles
+    for level in found:
+        assert level.size[0] * level.size[1] <= detection.tile_pixels
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "wanted", "tiles", "smallest"),
+    [
+        (4000, 3000, 141, 1, 141),  # the whole does
+        (4000, 3000, 100, 5, 100),
+        (4000, 3000, 40, 21, 40),
+        (4000, 3000, 20, 85, 20),
+        (4000, 3000, 10, 85, 20),  # a fifth level would be too much
+        (1024, 683, 20, 5, 20),
+        (1024, 683, 10, 21, 10),
+        (1024, 683, 200, 1, 200),  # and no zoom beyond what that takes
+        (100, 100, 1, 1, 5),
+    ],
+)
+def test_levels_follow_from_the_smallest_face_wanted(
+    width: int, height: int, wanted: int, tiles: int, smallest: int
+) -> None:
+    found = pyramid.levels(width, height, DEFAULT, faces_from=wanted)
+    assert pyramid.work(found).tiles == tiles
+    assert found[-1].smallest_face == pytest.approx(smallest, rel=0.05)
+
+
+def test_the_work_is_what_all_tiles_hold() -> None:
+    found = pyramid.levels(2400, 1600, DEFAULT)
+    whole, quadrants = (level.size[0] * level.size[1] for level in found)
+    assert pyramid.work(found) == pyramid.Work(5, whole + 4 * quadrants)

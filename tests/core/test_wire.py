@@ -636,10 +636,11 @@ def test_encode_refuses_a_frame_beyond_the_limit_of_the_peer() -> None:
 )
 def test_the_parts_of_a_frame_are_the_frame_and_a_large_image_is_one_of_them(length: int) -> None:
     image = bytes(length)
-    parts = wire.encode_parts(Detect(7, image))
-    content = {"type": "detect", "id": 7, "image": image}
+    message = Detect(7, image, faces_from=20)
+    parts = wire.encode_parts(message)
+    content = {"type": "detect", "id": 7, "faces_from": 20, "image": image}
     payload: bytes = msgpack.packb(content)
-    assert b"".join(parts) == wire.PREFIX.pack(len(payload)) + payload == wire.encode(Detect(7, image))
+    assert b"".join(parts) == wire.PREFIX.pack(len(payload)) + payload == wire.encode(message)
     assert any(part is image for part in parts) == (length >= wire.OWN_PART)
 
 
@@ -701,7 +702,7 @@ STRATEGIES: dict[type[Message], st.SearchStrategy[Any]] = {
         max_pixels=positive,
         credits=positive,
     ),
-    Detect: st.builds(Detect, ids, st.binary(max_size=300)),
+    Detect: st.builds(Detect, ids, st.binary(max_size=300), faces_from=st.integers(0, 1000)),
     Cancel: st.builds(Cancel, ids),
     Found: st.builds(
         Found,

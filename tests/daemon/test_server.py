@@ -93,6 +93,24 @@ def packed(**fields: object) -> bytes:
 HELLO = wire.encode(Hello((1,), "test"))
 
 
+def test_a_client_that_wants_smaller_faces_gets_them(server: DaemonProcess, astronaut: np.ndarray) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(astronaut).resize((128, 128)).save(stream, "PNG")  # a face of 22 px
+
+    async def talk() -> list[int]:
+        peer, _ = await Peer.welcomed(server.port)
+        found = []
+        for wanted in (0, 20, 60):
+            peer.send(Detect(1, stream.getvalue(), faces_from=wanted))
+            answer = await peer.next()
+            assert isinstance(answer, Found)
+            found.append(len(answer.faces))
+        await peer.close()
+        return found
+
+    assert run(talk()) == [0, 1, 0]
+
+
 def test_the_faces_are_those_the_pipeline_finds(server: DaemonProcess, astronaut_jpeg: bytes) -> None:
     expected = Pipeline(parameters.parse(parameters_xml().encode()), "onnx").detect(astronaut_jpeg)
 

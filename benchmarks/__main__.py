@@ -17,6 +17,7 @@ import io
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from pyraface.core import images, scaling
 from pyraface.core.pipeline import Pipeline
 
 from . import daemon as daemon_rows
@@ -63,6 +65,40 @@ class Row:
             f"| {self.what} | {self.reference} | {theirs:.4g} {self.unit} | {ours:.4g} {self.unit} | **{self.ratio:.3g}x** "
             f"({low:.3g} to {high:.3g}, {len(self.ratios)} turns) | {self.note} |"
         )
+
+
+class Inside:
+    """While entered, adds up the seconds that are spent inside of a function, by any thread.
+
+    Args:
+        owner, name: where the function is found.
+        counts: whether a call with these arguments counts.
+    """
+
+    def __init__(
+        self,
+        owner: object,
+        name: str,
+        counts: Callable[..., bool] = lambda *_, **__: True,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.seconds = 0.0
+        self._owner, self._name, self._counts, self._clock = owner, name, counts, clock
+        self._function = getattr(owner, name)
+
+    def __enter__(self) -> None:
+        setattr(self._owner, self._name, self._call)
+
+    def __exit__(self, *_: object) -> None:
+        setattr(self._owner, self._name, self._function)
+
+    def _call(self, *arguments: object, **options: object) -> object:
+        begin = self._clock()
+        try:
+            return self._function(*arguments, **options)
+        finally:
+            if self._counts(*arguments, **options):
+                self.seconds += self._clock() - begin
 
 
 HEAD = "| what | reference | reference takes | pyraface (onnx) takes | ratio | |\n|---|---|--:|--:|--:|---|"
@@ -121,32 +157,29 @@ class Bench:
     def networks(self) -> Iterator[Row]:
         """How much of a photograph's time the networks take, and how near they come to what the machine can."""
         engine = self.onnx.engine
-        inside = {"seconds": 0.0}
-        run = engine._run  # type: ignore[attr-defined]
-        networks = {id(engine._trunk), id(engine._head), id(engine._encoder)}  # type: ignore[attr-defined]
-
-        def counted(session: object, feeds: object) -> object:
-            seconds, output = timed(lambda: run(session, feeds))
-            inside["seconds"] += seconds if id(session) in networks else 0
-            return output
-
-        engine._run = counted  # type: ignore[attr-defined]
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                for path, megapixels in self._photographs(Path(folder)):
-                    image = path.read_bytes()
-                    row = Row(f"photograph, {megapixels:.0f} Mpx: all / its networks", "(share)", [], [])
-                    shares = []
-                    for _ in range(3):
-                        inside["seconds"] = 0.0
-                        whole, _ = timed(partial(self.onnx.detect, image))
-                        row.theirs.append(whole)
-                        row.ours.append(inside["seconds"])
-                        shares.append(inside["seconds"] / whole)
-                    row.note = f"networks take {statistics.median(shares):.0%} of the time"
-                    yield row
-        finally:
-            engine._run = run  # type: ignore[attr-defined]
+        names = ("_trunk", "_screen", "_head", "_encoder")
+        networks = {id(getattr(engine, name)) for name in names}
+        inside = Inside(engine, "_run", lambda session, _: id(session) in networks)
+        decoding = Inside(images, "decode", clock=time.thread_time)
+        zooming = Inside(scaling, "resample_rows", clock=time.thread_time)
+        with inside, decoding, zooming, tempfile.TemporaryDirectory() as folder:
+            for path, megapixels in self._photographs(Path(folder)):
+                image = path.read_bytes()
+                row = Row(f"photograph, {megapixels:.0f} Mpx: all / its networks", "(share)", [], [])
+                shares, work = [], []
+                for _ in range(3):
+                    inside.seconds = decoding.seconds = zooming.seconds = 0.0
+                    begin = time.process_time()
+                    whole, _ = timed(partial(self.onnx.detect, image))
+                    row.theirs.append(whole)
+                    row.ours.append(inside.seconds)
+                    shares.append(inside.seconds / whole)
+                    work.append((decoding.seconds + zooming.seconds) / (time.process_time() - begin))
+                row.note = (
+                    f"networks take {statistics.median(shares):.0%} of the time; "
+                    f"decoding and zooming {statistics.median(work):.0%} of the processor's"
+                )
+                yield row
         yield self._sgemm(engine)
 
     def _sgemm(self, engine: object) -> Row:

@@ -22,7 +22,7 @@ Image = str | os.PathLike[str] | bytes
 """A file's path, or the bytes of one."""
 
 READ_AHEAD = 16
-"""Images read from disk beyond those that servers have credit for; `reading` bounds their bytes."""
+"""Images read from disk beyond those that servers have room for; `reading` bounds their bytes."""
 
 
 class Client:
@@ -125,7 +125,8 @@ class Client:
         return mapped(
             lambda image: self._detect(image, skip),
             images,
-            most=lambda: self._fleet.credits + READ_AHEAD,
+            most=lambda: self._fleet.room + READ_AHEAD,
+            feeding=self._fleet.feeding,
             ordered=ordered,
             until=self._drained,
         )

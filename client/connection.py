@@ -42,7 +42,14 @@ LONGEST_PAUSE = 60.0
 
 
 class ServerLost(ServerError):
-    """The connection ended before the answer came: another server may give it."""
+    """The connection ended before the answer came: another server may give it.
+
+    `silent`: nothing was heard any more, be it the server's fault or the network's; otherwise it broke off.
+    """
+
+    def __init__(self, message: str, *, silent: bool = False) -> None:
+        super().__init__(message)
+        self.silent = silent
 
 
 class ServerConnection:
@@ -122,9 +129,9 @@ class ServerConnection:
         # the answer still comes if nobody waits any more
         return await status
 
-    async def close(self) -> None:
-        """Ends the connection."""
-        self._end("closed")
+    async def close(self, reason: str = "closed", *, silent: bool = False) -> None:
+        """Ends the connection; `lost` says why."""
+        self._end(reason, silent=silent)
         try:
             await tasks.end(self._tasks)
             with contextlib.suppress(OSError, asyncio.TimeoutError):
@@ -133,9 +140,9 @@ class ServerConnection:
             # to a server that is cut off nothing leaves any more, and what waits to would wait for a quarter of an hour
             self._writer.transport.abort()
 
-    def _end(self, reason: str) -> None:
+    def _end(self, reason: str, *, silent: bool = False) -> None:
         if not self.lost.done():
-            lost = ServerLost(f"{self.welcome.name}: {reason}")
+            lost = ServerLost(f"{self.welcome.name}: {reason}", silent=silent)
             self.lost.set_result(lost)
             waiting: list[asyncio.Future[Any]] = [*self._answers.values(), *self._inquiries.values()]
             for answer in waiting:
@@ -144,7 +151,7 @@ class ServerConnection:
         self._writer.close()
 
     async def _receive(self) -> None:
-        reason = "the server closed the connection"
+        reason, silent = "the server closed the connection", False
         try:
             while True:
                 message = await _next(self._reader, self._codec)
@@ -178,7 +185,9 @@ class ServerConnection:
             reason = f"the server broke the protocol: {error}"
         except (OSError, EOFError) as error:
             reason = str(error) or reason
-        self._end(reason)
+            # "timed out" and "no route" are said by the system, not by the server
+            silent = isinstance(error, OSError) and not isinstance(error, ConnectionError)
+        self._end(reason, silent=silent)
 
     async def _ping(self) -> None:
         """A server answers pings however busy it is: one that is silent for too long is gone."""
@@ -191,7 +200,7 @@ class ServerConnection:
             if unsent < before:
                 self._heard = loop.time()
             if loop.time() - self._heard > self._silence:
-                self._end(f"silent for {self._silence:g} s (params/timeout/read_timeout)")
+                self._end(f"silent for {self._silence:g} s (params/timeout/read_timeout)", silent=True)
                 return
             self._send(Ping(id))
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ..core import tasks
 from ..core.errors import ErrorCode, ServerError
-from ..core.messages import Failed
+from ..core.messages import Failed, Found
 from ..core.parameters import Parameters
 from .connection import Answer, ServerConnection, ServerLost, connect
+from .decisions import Cancel, Disconnect, GiveUp, Reason, Send
 from .discovery import Discovery, Location, locations
 from .local import LocalServer
 from .scheduler import Scheduler
@@ -21,11 +22,16 @@ from .status import ServerStatus, State
 
 log = logging.getLogger("pyraface.client")
 
-BUSY_PAUSE = 0.5
-"""Seconds before a server that said busy gets its next image from us."""
-
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.5, 30.0
 """Seconds before a lost server is tried again."""
+
+COST_BYTES = 4 << 20
+"""Bytes of a file that cost as much as an image does anyhow: the tiles that are searched are of one size, whatever the
+photograph's; what grows with it is sending and decoding. Its pixels would tell better, but to learn them a client would
+have to read formats of all kinds, which pyraface leaves to a process that can do no harm; and what is sent is bytes."""
+
+LIMITS = frozenset({ErrorCode.IMAGE_TOO_LARGE, ErrorCode.FRAME_TOO_LARGE})
+"""With these a server says at once that an image is not for it, which is no failure."""
 
 
 class Answered(NamedTuple):
@@ -37,36 +43,27 @@ class Answered(NamedTuple):
 
 
 @dataclass(eq=False)
-class _Job:
-    image: bytes
-    answer: asyncio.Future[Answered]
-    """Cancelled when nobody waits for it any more."""
-    failure: Answered | None = None
-    """What the last server that refused it said."""
-
-
-@dataclass(frozen=True, eq=False)
 class _Server:
+    """What listens at an address: over all its connections."""
+
+    address: str
     name: str
-    place: str
     connection: ServerConnection
+    """The last one."""
 
     def answered(self, answer: Answer) -> Answered:
         return Answered(self.name, self.connection.welcome.fingerprint, answer)
 
 
 @dataclass(eq=False)
-class _Record:
-    """The server at an address, beyond its connections."""
-
-    server: _Server
-    """The last one that was connected."""
-    since: float
-    """The loop's time when it was."""
-    connected: bool = True
-    done: int = 0
-    done_before: int = 0
-    """Images that it answered; in all, and over connections that have ended."""
+class _Job:
+    image: bytes
+    answer: asyncio.Future[Answered]
+    """Cancelled when nobody waits for it any more."""
+    failure: Answered | None = None
+    """What the last server that refused it said."""
+    cancels: dict[_Server, asyncio.Future[None]] = field(default_factory=dict)
+    """Of the servers that have it; done when they need not answer any more."""
 
 
 class Fleet:
@@ -94,11 +91,15 @@ class Fleet:
         self._heard_of: dict[Location, asyncio.Event] = {}
         self._instances: set[str] = set()
         self._connections: set[ServerConnection] = set()
-        self._records: dict[str, _Record] = {}
+        self._servers: dict[str, _Server] = {}
+        self._sources = 0
+        self._wake: asyncio.TimerHandle | None = None
+        self._draining = self._closing = False
         self._exit = contextlib.AsyncExitStack()
         self._alone: asyncio.TimerHandle | None = None
-        self._forsaken = self._draining = False
-        self._first: _Server | None = None
+        self._forsaken = False
+        self._first: tuple[str, str] | None = None
+        """Name and fingerprint of the first server."""
 
     async def __aenter__(self) -> Fleet:
         try:
@@ -117,23 +118,35 @@ class Fleet:
         return self._scheduler.servers
 
     @property
-    def credits(self) -> int:
-        """How many images all servers together take at a time."""
-        return self._scheduler.credits
+    def room(self) -> int:
+        """How many images all servers together should hold, so that none is idle."""
+        return self._scheduler.room
 
     def status(self) -> list[ServerStatus]:
         """Returns how each server is that was ever reached, in the order in which they were."""
-        return [self._status(place, record) for place, record in self._records.items()]
+        return [self._status(server) for server in self._servers.values()]
+
+    @contextlib.contextmanager
+    def feeding(self) -> Iterator[None]:
+        """Meanwhile more images are on their way: an idle server rather waits for them than does another's again."""
+        self._sources += 1
+        self._scheduler.more_to_come = True
+        try:
+            yield
+        finally:
+            self._sources -= 1
+            self._scheduler.more_to_come = self._sources > 0
+            self._decide()
 
     @property
     def fingerprints(self) -> set[str]:
         """Those of all servers that were ever reached."""
-        return {record.server.connection.welcome.fingerprint for record in self._records.values()}
+        return {server.connection.welcome.fingerprint for server in self._servers.values()}
 
     def drain(self) -> None:
-        """From here on no server gets an image: those that wait for one are cancelled."""
+        """From here on no image is begun: those that no server has are cancelled."""
         self._draining = True
-        self._assign()
+        self._decide()
 
     async def ask(self, image: bytes) -> Answered:
         """Returns who answered for the bytes of an image file, and the answer.
@@ -142,36 +155,42 @@ class Fleet:
         request at the server.
         """
         job = _Job(image, asyncio.get_running_loop().create_future())
-        self._scheduler.put(job)
-        self._assign()
+        self._scheduler.put(job, 1.0 + len(image) / COST_BYTES)
+        self._decide()
         if self._forsaken:
             self._give_up_all()
         try:
             return await job.answer
         finally:
-            if self._scheduler.waits(job):  # cancelled; if a server has it, that still has to answer
+            if job.answer.cancelled():
                 self._scheduler.withdraw(job)
+                self._decide()
 
-    def _status(self, place: str, record: _Record) -> ServerStatus:
-        server, welcome = record.server, record.server.connection.welcome
+    def _status(self, server: _Server) -> ServerStatus:
+        connection = server.connection
+        load = self._scheduler.load(server, self._now)
         state = State.CONNECTED
-        if not record.connected:
+        if connection.lost.done():
             state = State.LOST
-        elif server.connection.draining.is_set():
+        elif connection.draining.is_set():
             state = State.DRAINING
-        seconds = asyncio.get_running_loop().time() - record.since
-        done = record.done - record.done_before
+        elif load.resting or load.stuck:
+            state = State.RESTING
         return ServerStatus(
             name=server.name,
-            address=place,
-            engine=welcome.engine,
-            device=welcome.device,
+            address=server.address,
+            engine=connection.welcome.engine,
+            device=connection.welcome.device,
             state=state,
-            credits=welcome.credits if state is State.CONNECTED else 0,
-            in_flight=self._scheduler.in_flight(server),
-            done=record.done,
-            rate=done / seconds if done and state is not State.LOST else 0.0,
+            credits=load.credits,
+            in_flight=load.in_flight,
+            done=load.done,
+            rate=load.rate,
         )
+
+    @property
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
 
     async def _find_servers(self) -> None:
         if self._wanted == "auto":
@@ -270,25 +289,24 @@ class Fleet:
         if welcome.instance in self._instances:
             return None
         name = place if place == "local" else f"{welcome.name} ({place})"
-        server = _Server(name, place, connection)
-        before = self._records[place].done if place in self._records else 0
-        now = asyncio.get_running_loop().time()
-        self._records[place] = _Record(server, now, done=before, done_before=before)
+        server = self._servers.setdefault(place, _Server(place, name, connection))
+        server.name, server.connection = name, connection
         self._compare(server)
         self._instances.add(welcome.instance)
         self._tell(f"server {name}: {welcome.engine} on {welcome.device}")
-        self._scheduler.server_up(server, welcome.credits)
+        self._scheduler.server_up(server, welcome.credits, self._now)
         self._company()
-        self._assign()
+        self._decide()
         return server
 
     def _compare(self, server: _Server) -> None:
         """Says so if this server's faces may differ from those of the first."""
+        fingerprint = server.connection.welcome.fingerprint
         if self._first is None:
-            self._first = server
-        elif server.connection.welcome.fingerprint != self._first.connection.welcome.fingerprint:
+            self._first = server.name, fingerprint
+        elif fingerprint != self._first[1]:
             self._tell(
-                f"server {server.name} has another engine, device or parameters than {self._first.name}: "
+                f"server {server.name} has another engine, device or parameters than {self._first[0]}: "
                 "its faces may differ a little"
             )
 
@@ -296,57 +314,80 @@ class Fleet:
         """Returns when a server is lost, its images given back."""
         connection = server.connection
         watch = asyncio.create_task(self._watch_draining(server))
+        silent = False
         try:
             lost = await asyncio.shield(connection.lost)
+            silent = lost.silent
             self._tell(f"server lost: {server.name}: {str(lost).partition(': ')[2]}")
         finally:
             watch.cancel()
-            self._records[server.place].connected = False
             self._instances.discard(connection.welcome.instance)
-            for job in self._scheduler.server_down(server):
-                self._give_up(job)
+            self._scheduler.server_down(server, self._now, silent=silent)
             self._company()
-            self._assign()
+            self._decide()
             await self._disconnect(connection)
 
     async def _watch_draining(self, server: _Server) -> None:
         await server.connection.draining.wait()
-        self._scheduler.server_draining(server)
+        self._scheduler.server_draining(server, self._now)
 
-    def _assign(self) -> None:
+    def _decide(self) -> None:
+        """Carries out what the scheduler decides."""
+        if self._closing:
+            return
         if self._draining:
             for job in self._scheduler.withdraw_all():
                 job.answer.cancel()
-        while (assignment := self._scheduler.assign()) is not None:
-            self._keep(self._run(*assignment))
+        for decision in self._scheduler.decide(self._now):
+            if isinstance(decision, Send):
+                cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                decision.job.cancels[decision.server] = cancelled
+                self._keep(self._run(decision.server, decision.job, cancelled))
+            elif isinstance(decision, Cancel):
+                cancelled = decision.job.cancels[decision.server]
+                if not cancelled.done():
+                    cancelled.set_result(None)
+            elif isinstance(decision, GiveUp):
+                self._give_up(decision.job, decision.reason)
+            elif isinstance(decision, Disconnect):
+                connection = decision.server.connection
+                self._keep(connection.close("answers pings, but no image any more", silent=True))
+        if self._wake is not None:
+            self._wake.cancel()
+        wake = self._scheduler.wake
+        self._wake = None if wake is None else asyncio.get_running_loop().call_at(wake, self._decide)
 
-    async def _run(self, server: _Server, job: _Job) -> None:
+    async def _run(self, server: _Server, job: _Job, cancelled: asyncio.Future[None]) -> None:
         """Has one server do one image, and tells the scheduler how it went."""
         try:
-            answer = await server.connection.request(job.image, job.answer, faces_from=self._faces_from)
+            answer = await server.connection.request(job.image, cancelled, faces_from=self._faces_from)
         except ServerLost:
             return  # server_down gives the image back
-        if job.answer.done():  # cancelled meanwhile
-            self._scheduler.settled(job)
-        elif isinstance(answer, Failed) and answer.code in (ErrorCode.BUSY, ErrorCode.DRAINING):
-            if answer.code is ErrorCode.BUSY:
-                await asyncio.sleep(BUSY_PAUSE)
-            else:
-                self._scheduler.server_draining(server)
-            self._scheduler.postponed(server, job)
+        now = self._now
+        if isinstance(answer, Failed) and answer.code in (
+            ErrorCode.BUSY,
+            ErrorCode.DRAINING,
+            ErrorCode.CANCELLED,
+        ):
+            if answer.code is ErrorCode.DRAINING:
+                self._scheduler.server_draining(server, now)
+            self._scheduler.postponed(server, job, now)
         elif isinstance(answer, Failed) and answer.elsewhere:
             job.failure = server.answered(answer)
-            if self._scheduler.refused(server, job):
-                self._give_up(job)
-        else:
-            self._scheduler.settled(job)
-            self._records[server.place].done += 1
+            self._scheduler.refused(server, job, now, tried=answer.code not in LIMITS)
+        elif (
+            self._scheduler.answered(server, job, now, learn=isinstance(answer, Found))
+            and not job.answer.done()  # nobody may wait since a moment ago
+        ):
             job.answer.set_result(server.answered(answer))
-        self._assign()
+        self._decide()
 
-    def _give_up(self, job: _Job) -> None:
+    def _give_up(self, job: _Job, reason: Reason | None) -> None:
         if not job.answer.done():
-            lost = Failed.because(0, ErrorCode.SERVER_LOST, "no server lived to answer it")
+            text = "no server lived to answer it"
+            if reason is Reason.LOST:
+                text = "servers were lost while they had it, again and again"
+            lost = Failed.because(0, ErrorCode.SERVER_LOST, text)
             job.answer.set_result(job.failure if job.failure is not None else Answered("", "", lost))
 
     def _company(self) -> None:
@@ -364,7 +405,7 @@ class Fleet:
     def _give_up_all(self) -> None:
         self._forsaken = True
         for job in self._scheduler.withdraw_all():
-            self._give_up(job)
+            self._give_up(job, None)
 
     def _keep(self, work: Coroutine[Any, Any, object]) -> None:
         """Runs something until it is done, or the client closed."""
@@ -373,6 +414,9 @@ class Fleet:
         task.add_done_callback(self._tasks.discard)
 
     async def _close(self) -> None:
+        self._closing = True
+        if self._wake is not None:
+            self._wake.cancel()
         await tasks.end(self._tasks)
         # those whose task had not even begun
         await asyncio.gather(*[self._disconnect(connection) for connection in list(self._connections)])

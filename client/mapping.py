@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
 from ..core import tasks
@@ -24,11 +26,12 @@ async def mapped(
     most: Callable[[], int],
     ordered: bool,
     until: asyncio.Event,
+    feeding: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
 ) -> AsyncGenerator[Outcome, None]:
     """Yields what `work` returns for each item, in the order of the items, or in that in which they are done.
 
     An item whose work returns None, or is cancelled by itself, has no outcome here. After `until` is set no item is taken
-    any more.
+    any more. As long as there may be more items, a context that `feeding` returns is entered.
 
     At most `most()` items are worked on at a time, and with `ordered` at most REORDER results are kept besides. Whoever
     takes no results gets no more work done. The next item is asked for as soon as there is room for it, but no result
@@ -51,7 +54,9 @@ async def mapped(
             results.append(task)
         changed.set()
 
+    open_source = contextlib.ExitStack()
     try:
+        open_source.enter_context(feeding())
         while True:
             changed.clear()
             ahead = 0 if ordered else len(results)
@@ -63,6 +68,8 @@ async def mapped(
                 task.add_done_callback(done)
                 if ordered:
                     results.append(task)
+            if source.ended:
+                open_source.close()
             if results and results[0].done():
                 task = results.popleft()
                 outcome = None if task.cancelled() else task.result()
@@ -75,6 +82,7 @@ async def mapped(
             else:
                 return
     finally:
+        open_source.close()
         await tasks.end([*running, *results, *source.tasks, stopping])
 
 

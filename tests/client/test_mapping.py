@@ -271,3 +271,37 @@ def test_what_is_skipped_or_cancelled_by_itself_has_no_outcome(ordered: bool) ->
         assert [result async for result in results] == [2, 5, 8]
 
     run(talk())
+
+
+def test_a_context_is_open_as_long_as_there_may_be_more_items() -> None:
+    opened: list[bool] = []
+    states: list[tuple[int, bool]] = []
+
+    @contextlib.contextmanager
+    def feeding() -> Iterator[None]:
+        opened.append(True)
+        try:
+            yield
+        finally:
+            opened.pop()
+
+    async def work(number: int) -> int:
+        await asyncio.sleep(0.1 if number == 5 else 0.001)
+        states.append((number, bool(opened)))
+        return number
+
+    async def talk() -> None:
+        results = mapped(
+            work, range(6), most=lambda: 2, ordered=False, until=asyncio.Event(), feeding=feeding
+        )
+        assert sorted([result async for result in results]) == list(range(6))
+        early = mapped(work, range(6), most=lambda: 2, ordered=False, until=asyncio.Event(), feeding=feeding)
+        async with contextlib.aclosing(early):
+            async for _ in early:
+                assert opened
+                break
+        assert not opened
+
+    run(talk())
+    assert states[0] == (0, True)
+    assert (5, False) in states[:6]

@@ -188,7 +188,7 @@ class Bench:
 
         pixels = tile(3.84)
         layout = packed_pyramid.layout(*pixels.shape[:2])
-        features = engine._features(pixels, layout)  # type: ignore[attr-defined]
+        features = engine._features([pixels], layout)  # type: ignore[attr-defined]
         # two operations a weight and output: 3 layers of 45 channels and one of 1 on the score map's grid
         cells = features.shape[2] * features.shape[3]
         operations = 2 * cells * (45 * 32 * 25 + 2 * 45 * 45 * 25 + 45 * 81)

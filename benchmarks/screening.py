@@ -43,7 +43,7 @@ class Measures:
         self.lost = 0
 
     def add(self, pixels: NDArray[np.uint8]) -> None:
-        features = self.engine._features(pixels, packed_pyramid.layout(*pixels.shape[:2]))
+        features = self.engine._features([pixels], packed_pyramid.layout(*pixels.shape[:2]))
         feeds = {"features": features}
         exact, *layers = self.layers.run(None, feeds)
         self.ranges = np.maximum(self.ranges, [features.max(), *(layer.max() for layer in layers)])

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ REDUCTIONS = (2, 4, 8)
 
 
 ZOOMED_AHEAD = 2
-"""Tiles that are zoomed before the engine asks for them."""
+"""Tiles that are zoomed before the engine asks for them, or as many as it asks for at once."""
 
 ZOOMING_THREADS = 4
 """At most; Pillow zooms without the interpreter's lock. The first tile is there the sooner, and nothing else runs then."""
@@ -53,6 +54,7 @@ class Pipeline:
                 threads=parameters.daemon.engine_threads,
                 threshold=parameters.detection.threshold,
                 screened=bool(parameters.detection.screening),
+                tile_pixels=parameters.detection.tile_pixels,
             )
         self.engine: Engine = engine
         self._zoomers = ThreadPoolExecutor(min(devices.cores(), ZOOMING_THREADS), "zoom")
@@ -124,26 +126,39 @@ class Pipeline:
         height, width, _ = picture.pixels.shape
         candidates: list[Faces] = []
         levels = pyramid.levels(width, height, self.parameters.detection, faces_from=faces_from)
-        for level, tile, pixels in self._tiles(picture, levels):
-            [found] = self.engine.detect([pixels])
-            in_image = boxes.to_image(found.voted, level.zoom, (float(tile[0]), float(tile[1])))
-            # a face that goes on beyond its tile has its whole box; only the picture's own edge cuts it off
-            in_image = boxes.clip(in_image, width, height)
-            candidates.append(Faces.detected(in_image, found.confidences, level=level.index))
+        for level, tiles, pixels in self._batches(picture, levels):
+            for tile, found in zip(tiles, self.engine.detect(pixels), strict=True):
+                in_image = boxes.to_image(found.voted, level.zoom, (float(tile[0]), float(tile[1])))
+                # a face that goes on beyond its tile has its whole box; only the picture's own edge cuts it off
+                in_image = boxes.clip(in_image, width, height)
+                candidates.append(Faces.detected(in_image, found.confidences, level=level.index))
         return Faces.concatenate(candidates)
+
+    def _batches(
+        self, picture: Picture, levels: list[Level]
+    ) -> Iterator[tuple[Level, list[NDArray[np.int64]], list[NDArray[np.uint8]]]]:
+        """The zoomed tiles, as many of one level at a time as the engine wants."""
+        for level, tiles in groupby(self._tiles(picture, levels), key=itemgetter(0)):
+            while some := list(islice(tiles, self._batch(level))):
+                yield level, [tile for _, tile, _ in some], [pixels for _, _, pixels in some]
+
+    def _batch(self, level: Level) -> int:
+        width, height = level.size
+        return self.engine.batch(height, width)
 
     def _tiles(
         self, picture: Picture, levels: list[Level]
     ) -> Iterator[tuple[Level, NDArray[np.int64], NDArray[np.uint8]]]:
-        """Every tile of every level, zoomed; the next ones are being zoomed while the engine has the last one.
+        """Every tile of every level, zoomed; the next batch is being zoomed while the engine has the last one.
 
-        One by one: the deepest levels have dozens of tiles, and to hold them all would take what a tile takes, dozens of
-        times.
+        No more of them: the deepest levels have dozens of tiles, and to hold them all would take what a tile takes, dozens
+        of times.
         """
+        ahead = max(ZOOMED_AHEAD, *map(self._batch, levels))
         upcoming = ((level, tile) for level in levels for tile in level.tiles)
         zooming: deque[tuple[Level, NDArray[np.int64], NDArray[np.uint8], list[Future[None]]]] = deque()
         while True:
-            for level, tile in islice(upcoming, ZOOMED_AHEAD - len(zooming)):
+            for level, tile in islice(upcoming, ahead - len(zooming)):
                 zooming.append((level, tile, *self._zoom(picture, tile, level.size)))
             if not zooming:
                 return

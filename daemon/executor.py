@@ -32,8 +32,9 @@ worker_log = logging.getLogger("pyraface.worker")
 
 Answer = Found | Failed
 
-START_TIMEOUT = 120.0
-"""Seconds for a child to load its models and see one picture: under 2 here, up to a minute for CUDA on a Jetson."""
+START_TIMEOUT = 600.0
+"""Seconds for a child to load its models and see one picture: under 2 here, up to a minute for CUDA on a Jetson, minutes
+where TensorRT plans for the first time."""
 
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.2, 30.0
 """Seconds before a child is replaced, doubled as long as none answers an image."""

@@ -42,6 +42,10 @@ class StubEngine:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
 
+    def batch(self, height: int, width: int) -> int:
+        del height, width
+        return 1
+
     def detect(self, tiles: Sequence[Pixels]) -> list[Detections]:
         if self._seconds:
             time.sleep(self._seconds)

@@ -19,6 +19,9 @@ Pixels = NDArray[np.uint8]
 
 EngineName = Literal["auto", "onnx", "dlib"]
 
+DEFAULT_TILE_PIXELS = 3_840_000
+"""What parameters.xml sets by default."""
+
 
 class Detections(NamedTuple):
     """The faces that a detector saw in one tile, the most confident first.
@@ -45,8 +48,14 @@ class Engine(Protocol):
     fingerprint: str
     """Tells engines apart whose results may differ: the library's version, the device's kind, the weights' digest."""
 
+    def batch(self, height: int, width: int) -> int:
+        """Returns how many tiles of this size, in pixels, `detect` is best given at once: 1 on a CPU."""
+        ...
+
     def detect(self, tiles: Sequence[Pixels]) -> list[Detections]:
         """Returns the faces in each tile; the tiles all have one shape.
+
+        More of them than `batch` are worked on batch by batch, in the memory of one.
 
         Raises:
             ValueError: the tiles differ in shape, or are not (h, w, 3) uint8.
@@ -67,7 +76,14 @@ class Engine(Protocol):
         ...
 
 
-def start(name: EngineName, *, threads: int = 0, threshold: float = 0.0, screened: bool = True) -> Engine:
+def start(
+    name: EngineName,
+    *,
+    threads: int = 0,
+    threshold: float = 0.0,
+    screened: bool = True,
+    tile_pixels: int = DEFAULT_TILE_PIXELS,
+) -> Engine:
     """Returns a ready engine, its models loaded.
 
     `auto` is dlib where it was built with CUDA and a GPU is there, otherwise onnx.
@@ -76,6 +92,7 @@ def start(name: EngineName, *, threads: int = 0, threshold: float = 0.0, screene
         threads: for the onnx engine on a CPU; 0 means one a core this process may use.
         threshold: the confidence that a face must exceed; face_recognition's is 0.
         screened: for the onnx engine on a CPU: float32 only where 8-bit integers leave room for a face.
+        tile_pixels: the most that a tile will have; for the onnx engine on TensorRT.
 
     Raises:
         EngineError: the engine's library, its weights or its device are missing; the message says what to install.
@@ -89,7 +106,7 @@ def start(name: EngineName, *, threads: int = 0, threshold: float = 0.0, screene
     if name == "onnx":
         from .onnx import OnnxEngine
 
-        return OnnxEngine(threads, threshold, screened=screened)
+        return OnnxEngine(threads, threshold, screened=screened, tile_pixels=tile_pixels)
     raise EngineError(f"no engine is named {name!r}: use auto, onnx or dlib")
 
 

@@ -13,6 +13,16 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+BATCH_PIXELS = 4_000_000
+"""Of all tiles that a GPU has at once: the largest that there are by default keep it busy one by one, and need as much
+memory as many small ones together, which one by one would leave most of it idle."""
+
+
+def batch(height: int, width: int) -> int:
+    """Returns how many tiles of this size, in pixels, a GPU has at once."""
+    return max(1, BATCH_PIXELS // (height * width))
+
+
 def gpu_name() -> str:
     """Returns a space and the name of the machine's only NVIDIA GPU, or "" where that is not certain."""
     descriptions = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))

@@ -14,8 +14,7 @@ from PIL import ImageFile
 
 from ..boxes import Boxes
 from ..errors import EngineError
-from . import Detections, Pixels, inputs, packed_pyramid, suppression, weights
-from .devices import gpu_name
+from . import Detections, Pixels, devices, inputs, packed_pyramid, suppression, weights
 
 _FAILURES = (RuntimeError, MemoryError)
 
@@ -55,12 +54,15 @@ class DlibEngine:
         except _FAILURES as error:
             raise EngineError(f"the dlib engine cannot be started: {error}") from error
         try:
-            cuda = bool(dlib.DLIB_USE_CUDA) and dlib.cuda.get_num_devices() > 0
-            self.device = f"cuda:{dlib.cuda.get_device()}{gpu_name()}" if cuda else "cpu"
+            self._cuda = bool(dlib.DLIB_USE_CUDA) and dlib.cuda.get_num_devices() > 0
+            self.device = f"cuda:{dlib.cuda.get_device()}{devices.gpu_name()}" if self._cuda else "cpu"
         except _FAILURES as error:
             raise EngineError(f"the dlib engine cannot use the GPU: {error}") from error
-        kind = "cuda" if cuda else "cpu"
+        kind = "cuda" if self._cuda else "cpu"
         self.fingerprint = f"dlib {dlib.__version__}, {kind}, weights {digest[:16]}"
+
+    def batch(self, height: int, width: int) -> int:
+        return devices.batch(height, width) if self._cuda else 1
 
     def detect(self, tiles: Sequence[Pixels]) -> list[Detections]:
         if not tiles:
@@ -70,8 +72,7 @@ class DlibEngine:
             # dlib would fail, or write beyond its memory
             return [inputs.nothing() for _ in tiles]
         try:
-            # one tile in memory at a time: the budget of parameters.xml is what one tile may need
-            found = self._detector(tiles, 0, batch_size=1)
+            found = self._detector(tiles, 0, batch_size=self.batch(height, width))
         except _FAILURES as error:
             raise EngineError(f"dlib failed to detect on {self.device}: {error}") from error
         return [self._detections(faces, height, width) for faces in found]

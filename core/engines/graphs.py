@@ -141,15 +141,20 @@ def shrinking() -> bytes:
     return graph.model(inputs, output, [1, 3, "height", "width"])
 
 
+def features(detector: Detector) -> int:
+    """Returns how many channels the convolutions that halve end in."""
+    return int(_trunk(detector)[-1].weights.shape[0])
+
+
 def detector_trunk(detector: Detector) -> bytes:
-    """Returns the model of the convolutions that halve: a packed image (1, 3, h, w) to features at an eighth."""
+    """Returns the model of the convolutions that halve: packed images (n, 3, h, w) to features at an eighth."""
     graph = _Graph("detector_trunk")
     at = "image"
     for convolution in _trunk(detector):
         at = graph.convolution(at, convolution.weights, convolution.bias, stride=convolution.stride)
         at = graph.add("Relu", at)
-    channels = _trunk(detector)[-1].weights.shape[0]
-    return graph.model({"image": (TensorProto.FLOAT, [1, 3, "h", "w"])}, at, [1, channels, "r", "c"])
+    shape: Shape = ["n", features(detector), "r", "c"]
+    return graph.model({"image": (TensorProto.FLOAT, ["n", 3, "h", "w"])}, at, shape)
 
 
 def detector_head(detector: Detector) -> bytes:
@@ -233,8 +238,8 @@ def _scores(graph: _Graph, detector: Detector, at: str, channels: int) -> bytes:
     no_bias = np.zeros(len(column), np.float32)
     at = graph.convolution(at, column, no_bias, padding=(last.padding, 0))
     at = graph.convolution(at, row, last.bias, padding=(0, last.padding))
-    features = _trunk(detector)[-1].weights.shape[0]
-    return graph.model({"features": (TensorProto.FLOAT, ["n", features, "h", "w"])}, at, ["n", 1, "h", "w"])
+    shape: Shape = ["n", features(detector), "h", "w"]
+    return graph.model({"features": (TensorProto.FLOAT, shape)}, at, ["n", 1, "h", "w"])
 
 
 def _trunk(detector: Detector) -> list[Convolution]:

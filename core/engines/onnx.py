@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 
 from ..boxes import Boxes
 from ..errors import EngineError
-from . import Detections, Pixels, devices, inputs, packed_pyramid, screening, suppression, weights
+from . import (
+    DEFAULT_TILE_PIXELS,
+    Detections,
+    Pixels,
+    devices,
+    inputs,
+    packed_pyramid,
+    screening,
+    suppression,
+    weights,
+)
 from .packed_pyramid import Layout
 
 try:
@@ -22,7 +32,7 @@ try:
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
 
-    from . import graphs
+    from . import graphs, providers
 except ImportError as error:
     raise EngineError(
         f"the onnx engine needs dlib, onnx and onnxruntime ({error}): pip install dlib onnx onnxruntime"
@@ -37,6 +47,9 @@ CHIPS_AT_ONCE = 32
 BAND_PIXELS = 1 << 20
 """The packed image goes through the first layers in bands of about so many pixels: their output at full size would be the
 largest thing in memory by far, and would not be faster."""
+
+BAND_ROWS = 128
+"""The most rows of the score map in a band, where it is narrow."""
 
 STRIDE, CENTER, FIELD = 8, 14, 29
 """Pixels of the packed image: from one cell of the score map to the next, to the centre of the first cell's window, and
@@ -58,13 +71,15 @@ _FAILURES = (
 class OnnxEngine:
     """The networks of face_recognition_models in ONNX Runtime; see `Engine` for what the methods promise.
 
-    It runs on CUDA where onnxruntime offers it and it starts, otherwise on the CPU.
+    It runs on the first that is there and starts: TensorRT, CUDA, the CPU. Landmarks, the pyramid and suppression are the
+    CPU's work in any case.
 
     Args:
         threads: for a CPU; 0 means one a core this process may use.
         threshold: responses of this score or less are no faces; face_recognition's is 0.
         screened: whether a CPU goes over a tile in 8-bit integers first, and in float32 only where a face can be (see
             `screening`).
+        tile_pixels: the most that a tile will have: TensorRT plans for that.
 
     Raises:
         EngineError: weights are missing or damaged, or ONNX Runtime does not take the networks.
@@ -73,7 +88,14 @@ class OnnxEngine:
 
     name = "onnx"
 
-    def __init__(self, threads: int = 0, threshold: float = 0.0, *, screened: bool = True) -> None:
+    def __init__(
+        self,
+        threads: int = 0,
+        threshold: float = 0.0,
+        *,
+        screened: bool = True,
+        tile_pixels: int = DEFAULT_TILE_PIXELS,
+    ) -> None:
         if threads < 0:
             raise ValueError(f"threads must be 0 or more, not {threads}")
         self._threads = threads or devices.cores()
@@ -83,38 +105,58 @@ class OnnxEngine:
             self._landmarks = dlib.shape_predictor(str(weights.model_path(weights.LANDMARKS_FILE)))
             self._normalize = self._session(graphs.normalization(self._network))
             self._shrink = self._session(graphs.shrinking())
-            kind, self.device = self._start_networks(weights.load_encoder())
+            self._start_networks(graphs.encoder(weights.load_encoder()), tile_pixels)
             self._screen = None
-            if screened and kind == "cpu":
+            if screened and not self._provider.gpu:
                 self._screen = self._session(graphs.screen(self._network, screening.RANGES))
-                kind = "cpu, screened in int8"
         except _FAILURES as error:
             raise EngineError(f"the onnx engine cannot be started: {error}") from error
+        kind = self._provider.kind + (", screened in int8" if self._screen is not None else "")
         self.fingerprint = (
             f"onnxruntime {onnxruntime.__version__}, dlib {dlib.__version__}, {kind}, "
             f"weights {weights.digest()[:16]}"
         )
 
-    def _start_networks(self, encoder: weights.Encoder) -> tuple[str, str]:
-        """Loads the networks onto the GPU, or else the CPU; returns which: its kind, and the device for people."""
-        models = (
-            graphs.detector_trunk(self._network),
-            graphs.detector_head(self._network),
-            graphs.encoder(encoder),
-        )
-        device = f"cpu, {self._threads} thread{'s' if self._threads > 1 else ''}"
-        if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+    def _start_networks(self, encoder: bytes, tile_pixels: int) -> None:
+        """Loads the networks onto the first provider that starts."""
+        detector = (graphs.detector_trunk(self._network), graphs.detector_head(self._network))
+        cpu = f"cpu, {self._threads} thread{'s' if self._threads > 1 else ''}"
+        failed = ""
+        for provider in providers.best_first(onnxruntime.get_available_providers()):
+            self._provider = provider
+            self.device = f"cuda:0{devices.gpu_name()}, {provider.label}" if provider.gpu else cpu + failed
             try:
-                sessions = [self._session(model, accelerated=True) for model in models]
-            except _FAILURES as error:
-                device += f" (CUDA did not start: {error})"
-            else:
-                if all("CUDAExecutionProvider" in session.get_providers() for session in sessions):
-                    self._trunk, self._head, self._encoder = sessions
-                    return "cuda", f"cuda:0{devices.gpu_name()}"
-                device += " (CUDA did not start)"
-        self._trunk, self._head, self._encoder = [self._session(model) for model in models]
-        return "cpu", device
+                self._trunk, self._head = [
+                    self._network_on(provider, model, shapes)
+                    for model, shapes in zip(detector, _shapes(tile_pixels), strict=True)
+                ]
+                # TensorRT would have to plan it for each number of faces, and it is a small part of the work
+                self._encoder = self._session(encoder, providers.CUDA if provider.gpu else providers.CPU)
+                if provider.gpu:
+                    self._try_out()
+                return
+            except (EngineError, *_FAILURES) as error:
+                if not provider.gpu:
+                    raise
+                failed += f" ({provider.label} did not start: {error})"
+
+    def _network_on(self, provider: providers.Provider, model: bytes, shapes: providers.Shapes) -> Any:
+        session = self._session(model, provider, shapes)
+        if provider != providers.TENSORRT:
+            return session
+        return providers.Planned(session, self._session(model, providers.CUDA), shapes)
+
+    def _try_out(self) -> None:
+        """Runs each network once. A library may load, and fail, or compute no numbers, only then."""
+        band = np.zeros((1, 3, FIELD, FIELD), np.float32)
+        scores = self._run(self._head, {"features": self._run(self._trunk, {"image": band})})
+        chips = np.zeros((1, CHIP_SIDE, CHIP_SIDE, 3), np.uint8)
+        if not np.isfinite([scores.max(), self._run(self._encoder, {"chips": chips}).max()]).all():
+            raise EngineError("it computes what is not a number")
+
+    def batch(self, height: int, width: int) -> int:
+        # On a CPU one tile keeps every core busy; what TensorRT plans for is one.
+        return devices.batch(height, width) if self._provider == providers.CUDA else 1
 
     def detect(self, tiles: Sequence[Pixels]) -> list[Detections]:
         if not tiles:
@@ -123,8 +165,12 @@ class OnnxEngine:
         if height < packed_pyramid.SMALLEST_TILE[0] or width < packed_pyramid.SMALLEST_TILE[1]:
             return [inputs.nothing() for _ in tiles]
         layout = packed_pyramid.layout(height, width)
-        # One by one: a tile keeps every core busy, and a batch would only need more memory.
-        return [self._detect(tile, layout) for tile in tiles]
+        size = self.batch(height, width)
+        return [
+            detections
+            for start in range(0, len(tiles), size)
+            for detections in self._detect(tiles[start : start + size], layout)
+        ]
 
     def encode(self, image: Pixels, boxes: Boxes) -> NDArray[np.float32]:
         image = inputs.checked_pixels(image)
@@ -136,49 +182,52 @@ class OnnxEngine:
             np.concatenate([np.zeros((0, 128), np.float32), *encodings]), len(boxes)
         )
 
-    def _detect(self, tile: Pixels, layout: Layout) -> Detections:
-        scores = self._scores(self._features(tile, layout))
-        rows, columns = np.nonzero(scores > self._threshold)
-        confidences = scores[rows, columns]
-        centers = np.stack([columns, rows], axis=1) * STRIDE + CENTER
-        boxes = layout.to_tile(centers, self._network.window)
+    def _detect(self, tiles: list[Pixels], layout: Layout) -> Iterator[Detections]:
         overlap, covered = self._network.overlap, self._network.covered
-        height, width, _ = tile.shape
-        return suppression.detections(
-            boxes,
-            confidences,
-            (height, width),
-            threshold=self._threshold,
-            overlap=overlap,
-            covered=covered,
-        )
+        height, width, _ = tiles[0].shape
+        for scores in self._scores(self._features(tiles, layout)):
+            rows, columns = np.nonzero(scores > self._threshold)
+            centers = np.stack([columns, rows], axis=1) * STRIDE + CENTER
+            yield suppression.detections(
+                layout.to_tile(centers, self._network.window),
+                scores[rows, columns],
+                (height, width),
+                threshold=self._threshold,
+                overlap=overlap,
+                covered=covered,
+            )
 
     def _scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The score map of a tile, (h, w)."""
+        """The score maps of tiles, (n, h, w)."""
 
         def exact(features: NDArray[np.float32]) -> NDArray[np.float32]:
             return self._run(self._head, {"features": features})
 
-        scores = (
-            exact(features) if self._screen is None else self._run(self._screen, {"features": features})
-        )[0, 0]
+        screen = self._screen if features[0, 0].size >= screening.WORTHWHILE else None
+        scores = (exact(features) if screen is None else self._run(screen, {"features": features}))[:, 0]
         if not np.isfinite(scores.max()):
             raise EngineError(f"the detector gave scores that are no numbers: {self.device} is broken")
-        return (
-            scores if self._screen is None else screening.rescored(scores, features, exact, self._threshold)
+        if screen is None:
+            return scores
+        return np.stack(
+            [
+                screening.rescored(screened, one[None], exact, self._threshold)
+                for screened, one in zip(scores, features, strict=True)
+            ]
         )
 
-    def _features(self, tile: Pixels, layout: Layout) -> NDArray[np.float32]:
-        """The first layers' output for the packed image, (1, channels, rows, columns), put together from bands."""
-        pictures = list(self._pictures(tile, layout))
+    def _features(self, tiles: Sequence[Pixels], layout: Layout) -> NDArray[np.float32]:
+        """The first layers' output for the packed images, (n, channels, rows, columns), put together from bands."""
+        pictures = [list(self._pictures(tile, layout)) for tile in tiles]
         rows = (layout.height - FIELD) // STRIDE + 1
-        step = min(rows, max(1, BAND_PIXELS // (STRIDE * layout.width)))
+        step = min(rows, BAND_ROWS, max(1, BAND_PIXELS // (STRIDE * layout.width * len(tiles))))
         parts = []
         for row in range(0, rows, step):
             count = min(step, rows - row)
-            band = np.empty((1, 3, (count - 1) * STRIDE + FIELD, layout.width), np.float32)
-            layout.fill(band[0], row * STRIDE, pictures)
-            parts.append(self._run(self._trunk, {"image": band}))
+            bands = np.empty((len(tiles), 3, (count - 1) * STRIDE + FIELD, layout.width), np.float32)
+            for band, sizes in zip(bands, pictures, strict=True):
+                layout.fill(band, row * STRIDE, sizes)
+            parts.append(self._run(self._trunk, {"image": bands}))
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
     def _pictures(self, tile: Pixels, layout: Layout) -> Iterator[NDArray[np.float32]]:
@@ -205,7 +254,12 @@ class OnnxEngine:
             except _FAILURES as error:
                 raise EngineError(f"dlib could not cut out a face: {error}") from error
 
-    def _session(self, model: bytes, *, accelerated: bool = False) -> Any:
+    def _session(
+        self,
+        model: bytes,
+        provider: providers.Provider = providers.CPU,
+        shapes: providers.Shapes | None = None,
+    ) -> Any:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # failures arrive as exceptions; nothing is printed
         options.intra_op_num_threads = self._threads
@@ -215,10 +269,13 @@ class OnnxEngine:
             options.add_session_config_entry("session.use_env_allocators", "1")
         # Threads that spin after their work would take the cores from the next session's, and from decoding.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        providers: list[Any] = ["CPUExecutionProvider"]
-        if accelerated:
-            providers.insert(0, ("CUDAExecutionProvider", _cuda_options()))
-        return onnxruntime.InferenceSession(model, options, providers=providers, enable_fallback=0)
+        if provider.gpu:
+            providers.find_libraries()
+        chain = providers.session_providers(provider, shapes)
+        session = onnxruntime.InferenceSession(model, options, providers=chain, enable_fallback=0)
+        if provider.execution_provider not in session.get_providers():
+            raise EngineError("its libraries, the driver or a GPU are missing")
+        return session
 
     def _run(self, session: Any, feeds: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         try:
@@ -226,6 +283,34 @@ class OnnxEngine:
         except _FAILURES as error:
             raise EngineError(f"ONNX Runtime failed on {self.device}: {error}") from error
         return output
+
+
+def _shapes(tile_pixels: int) -> tuple[providers.Shapes, providers.Shapes]:
+    """The shapes of the trunk's input and of the head's, for tiles of up to so many pixels."""
+    highest, widest = providers.largest_packed(tile_pixels)
+    usual = packed_pyramid.layout(*(max(22, int((tile_pixels * factor) ** 0.5)) for factor in (2 / 3, 3 / 2)))
+    least = packed_pyramid.layout(*packed_pyramid.SMALLEST_TILE)
+
+    def cells(pixels: int) -> int:
+        return (pixels - FIELD) // STRIDE + 1
+
+    channels = graphs.features(weights.load_detector())
+    band = (BAND_ROWS - 1) * STRIDE + FIELD
+    usual_band = min(usual.height, band, BAND_PIXELS // usual.width)
+    return (
+        providers.Shapes(
+            "image",
+            (1, 3, FIELD, least.width),
+            (1, 3, usual_band, usual.width),
+            (1, 3, band, widest),
+        ),
+        providers.Shapes(
+            "features",
+            (1, channels, 1, cells(least.width)),
+            (1, channels, cells(usual.height), cells(usual.width)),
+            (1, channels, cells(highest), cells(widest)),
+        ),
+    )
 
 
 @cache
@@ -239,15 +324,3 @@ def _memory_is_shared() -> bool:
     except _FAILURES:
         return False  # an application has its own already, with options that are its own business
     return True
-
-
-def _cuda_options() -> dict[str, str]:
-    options = {
-        # the shapes change with every picture: trying all algorithms for each would cost more than it gains
-        "cudnn_conv_algo_search": "HEURISTIC",
-        "arena_extend_strategy": "kSameAsRequested",
-    }
-    if tuple(int(part) for part in onnxruntime.__version__.split(".")[:2]) >= (1, 18):
-        # 10 bits of mantissa would move the numbers by more than all other differences between engines together
-        options["use_tf32"] = "0"
-    return options

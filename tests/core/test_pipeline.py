@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from pyraface.core import parameters, pyramid, scaling
+from pyraface.core.boxes import Boxes
+from pyraface.core.engines import Detections, Pixels
 from pyraface.core.images import Picture
-from pyraface.core.pipeline import Pipeline
+from pyraface.core.pipeline import ZOOMED_AHEAD, Pipeline
 from tests.support import ROOT
 
 
@@ -55,6 +59,58 @@ def test_a_jpeg_is_decoded_no_larger_than_its_levels_need(
     assert np.abs(whole.boxes - reduced.boxes).max() < 8
     assert whole.boxes[0, 2] - whole.boxes[0, 0] > 300
     assert np.linalg.norm(whole.encodings - reduced.encodings) < 0.2
+
+
+class Batches:
+    """The engine of a pipeline, which asks for so many tiles at a time and remembers how many it got."""
+
+    def __init__(self, pipeline: Pipeline, size: int) -> None:
+        self._engine = pipeline.engine
+        self._size = size
+        self.got: list[int] = []
+        self.name, self.device, self.fingerprint = "onnx", "cpu", "batches"
+
+    def batch(self, height: int, width: int) -> int:
+        del height, width
+        return self._size
+
+    def detect(self, tiles: Sequence[Pixels]) -> list[Detections]:
+        self.got.append(len(tiles))
+        return self._engine.detect(tiles)
+
+    def encode(self, image: Pixels, boxes: Boxes) -> NDArray[np.float32]:
+        return self._engine.encode(image, boxes)
+
+
+@pytest.mark.parametrize(("size", "expected"), [(1, [1] * 21), (3, [1, 3, 1, 3, 3, 3, 3, 3, 1])])
+def test_an_engine_gets_as_many_tiles_of_a_level_at_once_as_it_asks_for(
+    size: int, expected: list[int], astronaut: np.ndarray, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detection = replace(pipeline.parameters.detection, height=400, width=400, levels=3)
+    parameters = replace(pipeline.parameters, detection=detection)
+    engine = Batches(pipeline, size)
+    batched = Pipeline(parameters, engine)
+    zoom, zoomed = batched._zoom, []
+
+    def counted(picture: Picture, tile: NDArray[np.int64], size: tuple[int, int]) -> object:
+        zoomed.append(tile)
+        return zoom(picture, tile, size)
+
+    def detect(tiles: Sequence[Pixels]) -> list[Detections]:
+        # what the engine has, and what is zoomed meanwhile
+        assert len(zoomed) - sum(engine.got) <= size + max(ZOOMED_AHEAD, size)
+        return Batches.detect(engine, tiles)
+
+    monkeypatch.setattr(batched, "_zoom", counted)
+    monkeypatch.setattr(engine, "detect", detect)
+    mosaic = Picture.whole(np.ascontiguousarray(np.tile(astronaut, (2, 2, 1))))
+    faces = batched.find(mosaic)
+    assert engine.got == expected
+    assert len(zoomed) == 21
+    assert len(faces) == 4
+    one_by_one = Pipeline(parameters, pipeline.engine).find(mosaic)
+    assert np.allclose(faces.boxes, one_by_one.boxes, atol=1e-2)
+    assert np.allclose(faces.encodings, one_by_one.encodings, atol=1e-5)
 
 
 def test_the_threshold_of_parameters_xml_is_the_engines(astronaut_jpeg: bytes, pipeline: Pipeline) -> None:

@@ -53,6 +53,38 @@ def test_several_tiles_give_what_each_gives_alone(dlib_engine: DlibEngine, astro
         assert np.array_equal(one.confidences, other.confidences)
 
 
+def test_tiles_in_batches_give_what_each_gives_alone(
+    dlib_engine: DlibEngine, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiles = [np.ascontiguousarray(astronaut[30:180, left : left + 150]) for left in (130, 140, 300, 120)]
+    alone = [dlib_engine.detect([tile])[0] for tile in tiles]
+    detector, sizes = dlib_engine._detector, []
+
+    def counted(tiles: list[np.ndarray], upsample: int, batch_size: int) -> object:
+        sizes.append(batch_size)
+        return detector(tiles, upsample, batch_size=batch_size)
+
+    monkeypatch.setattr(dlib_engine, "_detector", counted)
+    monkeypatch.setattr(dlib_engine, "batch", lambda *_: 3)
+    together = dlib_engine.detect(tiles)
+    assert sizes == [3]
+    for one, other in zip(together, alone, strict=True):
+        assert np.array_equal(one.boxes, other.boxes)
+        assert np.allclose(one.voted, other.voted, atol=1e-3)
+        assert np.allclose(one.confidences, other.confidences, atol=1e-5)
+
+
+def test_a_gpu_has_as_many_tiles_at_once_as_the_memory_of_a_large_one_holds(
+    dlib_engine: DlibEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dlib_engine, "_cuda", False)
+    assert dlib_engine.batch(400, 600) == 1
+    monkeypatch.setattr(dlib_engine, "_cuda", True)
+    assert dlib_engine.batch(1600, 2400) == 1
+    assert dlib_engine.batch(400, 600) == 16
+    assert dlib_engine.batch(20_000, 2_000) == 1
+
+
 def test_the_engine_says_what_it_runs_on(dlib_engine: DlibEngine) -> None:
     assert dlib_engine.name == "dlib"
     assert dlib_engine.device.startswith(("cpu", "cuda:"))

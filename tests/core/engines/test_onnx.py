@@ -41,9 +41,9 @@ def test_bands_give_the_features_of_the_whole(
     onnx_engine: OnnxEngine, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layout = packed_pyramid.layout(*astronaut.shape[:2])
-    whole = onnx_engine._features(astronaut, layout)
+    whole = onnx_engine._features([astronaut], layout)
     monkeypatch.setattr(onnx_module, "BAND_PIXELS", 60_000)
-    in_bands = onnx_engine._features(astronaut, layout)
+    in_bands = onnx_engine._features([astronaut], layout)
     assert whole.shape == in_bands.shape
     assert np.allclose(whole, in_bands, atol=1e-5)
 
@@ -56,6 +56,38 @@ def test_tiles_of_a_level_give_what_each_gives_alone(onnx_engine: OnnxEngine, as
     for one, other in zip(together, alone, strict=True):
         assert np.array_equal(one.boxes, other.boxes)
         assert np.array_equal(one.confidences, other.confidences)
+
+
+@pytest.mark.parametrize("screened", [True, False])
+def test_tiles_in_batches_give_what_each_gives_alone(
+    screened: bool, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = OnnxEngine(screened=screened)
+    tiles = [np.ascontiguousarray(astronaut[20:260, left : left + 200]) for left in (100, 140, 300, 130)]
+    alone = [engine.detect([tile])[0] for tile in tiles]
+    run, batches = engine._run, []
+
+    def counted(session: object, feeds: dict[str, np.ndarray]) -> np.ndarray:
+        if session is engine._trunk:
+            batches.append(len(feeds["image"]))
+        return run(session, feeds)
+
+    monkeypatch.setattr(engine, "_run", counted)
+    monkeypatch.setattr(engine, "batch", lambda height, width: 3 if (height, width) == (240, 200) else 1)
+    together = engine.detect(tiles)
+    assert set(batches[:-1]) == {3}
+    assert batches[-1] == 1
+    assert [len(found.boxes) for found in together] == [1, 1, 0, 1]
+    for one, other in zip(together, alone, strict=True):
+        assert np.array_equal(one.boxes, other.boxes)
+        assert np.allclose(one.voted, other.voted, atol=1e-3)
+        assert np.allclose(one.confidences, other.confidences, atol=1e-5)
+
+
+def test_a_cpu_has_one_tile_at_a_time(onnx_engine: OnnxEngine) -> None:
+    assert onnx_engine.batch(1600, 2400) == 1
+    if not onnx_engine.device.startswith("cuda"):
+        assert onnx_engine.batch(40, 60) == 1
 
 
 def test_the_most_confident_face_comes_first(onnx_engine: OnnxEngine, astronaut: np.ndarray) -> None:

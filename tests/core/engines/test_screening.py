@@ -163,7 +163,7 @@ def test_screening_changes_no_face_where_integers_were_farthest_off(
     if onnx_engine._screen is None:
         pytest.skip("a GPU needs no screening")
     layout = packed_pyramid.layout(*tile.shape[:2])
-    feeds = {"features": onnx_engine._features(tile, layout)}
+    feeds = {"features": onnx_engine._features([tile], layout)}
     exact = onnx_engine._run(onnx_engine._head, feeds)
     off = exact - onnx_engine._run(onnx_engine._screen, feeds)
     assert np.abs(off[exact > 0]).max() > 0

@@ -1,0 +1,177 @@
+"""Both engines on this machine's GPU: tiles one by one and in batches, faces, and whole photographs.
+
+    python -m benchmarks.gpu [PHOTOS] [--engines onnx,dlib] [--megapixels 0.24,0.96,3.84] [--threads 1,2,4,8] [--seconds 5]
+
+Everything is repeated for so many seconds; with the defaults it is done in under five minutes, after what the first start
+with TensorRT takes. Photographs are decoded by so many threads while the engine has the one before, as in a daemon; without
+a folder they are made of noise, 12 megapixels each. It runs without a GPU, too, and says so; take small tiles there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import itertools
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from PIL import Image
+
+from pyraface.core.engines import Engine, EngineName, start
+from pyraface.core.engines.onnx import OnnxEngine
+from pyraface.core.errors import ImageError, PyrafaceError
+from pyraface.core.images import Picture, decode
+from pyraface.core.parameters import ImageLimits
+from pyraface.core.pipeline import Pipeline
+
+from .common import PACKAGES, machine, packaged_parameters, photos_folder, timed, today, versions
+from .parity import SUFFIXES
+from .peer import chips, tile
+
+PHOTOGRAPHS = 40
+"""At most; they are held in memory."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "photos", nargs="?", type=Path, default=photos_folder(), help="a folder of photographs"
+    )
+    parser.add_argument(
+        "--engines", default="onnx,dlib", help="which, with commas between them (default: %(default)s)"
+    )
+    parser.add_argument("--megapixels", default="0.24,0.96,3.84", help="of tiles (default: %(default)s)")
+    parser.add_argument("--threads", default="1,2,4,8", help="that decode (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="for each figure (default: %(default)s)")
+    arguments = parser.parse_args()
+    sizes = [float(size) for size in arguments.megapixels.split(",")]
+    threads = [int(count) for count in arguments.threads.split(",")]
+
+    print(f"{today()}; {machine()}; {versions(*PACKAGES, 'onnxruntime-gpu', 'tensorrt')}\n")
+    images = list(photographs(arguments.photos))
+    print(f"{len(images)} photographs of {arguments.photos if arguments.photos.is_dir() else 'noise'}\n")
+    print("| engine | what | figure | |\n|---|---|--:|---|")
+    for name in arguments.engines.split(","):
+        try:
+            seconds, engine = timed(partial(start, cast("EngineName", name)))
+        except PyrafaceError as error:
+            print(f"| {name} | start | | {error} |", flush=True)
+            continue
+        rows = itertools.chain(
+            [("start", f"{seconds:.1f} s", f"{engine.device}; {engine.fingerprint}")],
+            tiles(engine, sizes, arguments.seconds),
+            faces(engine, arguments.seconds),
+            whole(engine, images, threads, arguments.seconds),
+        )
+        for what, figure, note in rows:
+            print(f"| {name} | {what} | {figure} | {note} |", flush=True)
+
+
+def tiles(engine: Engine, sizes: list[float], seconds: float) -> Iterator[tuple[str, str, str]]:
+    """Yields how many tiles a second are searched, alone and in the batches that the engine asks for."""
+    for size in sizes:
+        pixels = tile(size)
+        wanted = engine.batch(*pixels.shape[:2])
+        for count in sorted({1, wanted}):
+            each = rate(partial(engine.detect, [pixels] * count), seconds) * count
+            note = f"the networks take {share(engine, pixels):.0%}" if count == wanted else ""
+            yield (
+                f"tiles of {size} Mpx, {count} at once",
+                f"{each:.2f}/s",
+                "; ".join(filter(None, [note, memory()])),
+            )
+
+
+def faces(engine: Engine, seconds: float) -> Iterator[tuple[str, str, str]]:
+    """Yields how many faces a second are encoded."""
+    for count in (1, 32):
+        each = rate(partial(engine.encode, *chips(count)), seconds) * count
+        yield f"encoding, {count} at once", f"{each:.1f}/s", memory()
+
+
+def whole(
+    engine: Engine, images: list[bytes], threads: list[int], seconds: float
+) -> Iterator[tuple[str, str, str]]:
+    """Yields how many photographs a second go through, bytes in, faces out, with so many threads that decode."""
+    pipeline = Pipeline(packaged_parameters(), engine)
+    pipeline.detect(images[0])
+    for count in threads:
+        done, taken = 0, 0.0
+        with ThreadPoolExecutor(count) as decoders:
+            upcoming = itertools.cycle(images)
+            ahead: deque[Future[Picture]] = deque()
+            began = time.perf_counter()
+            while taken < seconds:
+                while len(ahead) <= count:
+                    ahead.append(decoders.submit(pipeline.decode, next(upcoming)))
+                pipeline.find(ahead.popleft().result())
+                done, taken = done + 1, time.perf_counter() - began
+        yield f"photographs, {count} decoding threads", f"{done / taken:.2f}/s", memory()
+
+
+def rate(work: Callable[[], object], seconds: float) -> float:
+    """Returns how many times a second something is done, once it has been done once."""
+    work()
+    done, began = 0, time.perf_counter()
+    while (taken := time.perf_counter() - began) < seconds or not done:
+        work()
+        done += 1
+    return done / taken
+
+
+def share(engine: OnnxEngine, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> float:
+    """Returns which part of the time for a tile its networks take; the rest is the pyramid and suppression, on the CPU."""
+    run, inside = engine._run, 0.0
+
+    def counted(session: Any, feeds: Any) -> Any:
+        nonlocal inside
+        taken, output = timed(partial(run, session, feeds))
+        inside += taken if session not in (engine._normalize, engine._shrink) else 0.0
+        return output
+
+    engine._run = counted  # type: ignore[method-assign]
+    try:
+        taken, _ = timed(partial(engine.detect, [pixels]))
+    finally:
+        engine._run = run  # type: ignore[method-assign]
+    return inside / taken
+
+
+def memory() -> str:
+    """Returns what the GPU's memory holds now, of all processes, or nothing where nvidia-smi does not say."""
+    command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader"]
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return f"GPU memory {asked.stdout.splitlines()[0].strip()}"
+
+
+def photographs(folder: Path) -> Iterator[bytes]:
+    """Yields PHOTOGRAPHS files that can be read, of a folder, or else one made of noise."""
+    every = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    count = 0
+    for path in every[:: max(1, len(every) // PHOTOGRAPHS)]:
+        data = path.read_bytes()
+        try:
+            decode(data, ImageLimits())
+        except ImageError:
+            continue
+        count += 1
+        yield data
+    if not count:
+        stream = io.BytesIO()
+        noise = np.repeat(np.repeat(tile(0.75), 4, axis=0), 4, axis=1)
+        Image.fromarray(noise).save(stream, "JPEG", quality=90)
+        yield stream.getvalue()
+
+
+if __name__ == "__main__":
+    main()

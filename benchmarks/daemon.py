@@ -13,9 +13,8 @@ import numpy as np
 import psutil
 
 from pyraface.client import Client
+from pyraface.client.connection import ServerConnection
 from pyraface.client.local import LocalServer
-from pyraface.core import wire
-from pyraface.core.messages import PROTOCOL_VERSIONS, Hello, Ping, Pong
 from pyraface.core.pipeline import Pipeline
 
 from .common import packaged_parameters, timed
@@ -54,7 +53,8 @@ def compare(pipeline: Pipeline, paths: list[Path], *, turns: int) -> Outcome:
         outcome.ready = time.perf_counter() - started
         try:
             host, port = connection._writer.get_extra_info("peername")
-            async with Client(f"{host}:{port}", parameters=pipeline.parameters) as client:
+            place, keys = f"{host}:{port}", [local.key]
+            async with Client(place, parameters=pipeline.parameters, keys=keys) as client:
                 here()
                 await _through(client, paths)
                 for _ in range(turns):
@@ -62,7 +62,7 @@ def compare(pipeline: Pipeline, paths: list[Path], *, turns: int) -> Outcome:
                     begin = time.perf_counter()
                     await _through(client, paths)
                     outcome.through_daemon.append(time.perf_counter() - begin)
-                    pinging = asyncio.create_task(_ping(host, port, outcome.pings))
+                    pinging = asyncio.create_task(_ping(connection, outcome.pings))
                     await _through(client, paths)
                     pinging.cancel()
         finally:
@@ -114,19 +114,10 @@ async def _through(client: Client, paths: list[Path]) -> None:
             _ = result.faces  # raises if it failed
 
 
-async def _ping(host: str, port: int, delays: list[float]) -> None:
-    """Notes the milliseconds of one ping after the other until it is cancelled."""
-    reader, writer = await asyncio.open_connection(host, port)
-    codec = wire.Codec(max_frame_bytes=1 << 20)
-    writer.write(wire.encode(Hello(PROTOCOL_VERSIONS, "benchmark")))
-    try:
-        while True:
-            sent = time.perf_counter()
-            writer.write(wire.encode(Ping(0)))
-            while not isinstance(message := codec.next_message(), Pong):
-                if message is None:  # the welcome and the first pong may come in one piece
-                    codec.receive_data(await reader.read(4096))
-            delays.append(1000 * (time.perf_counter() - sent))
-            await asyncio.sleep(PING_INTERVAL)
-    finally:
-        writer.close()
+async def _ping(connection: ServerConnection, delays: list[float]) -> None:
+    """Notes the milliseconds of one inquiry, which takes a ping's way, after the other until it is cancelled."""
+    while True:
+        sent = time.perf_counter()
+        await connection.inquire()
+        delays.append(1000 * (time.perf_counter() - sent))
+        await asyncio.sleep(PING_INTERVAL)

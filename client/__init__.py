@@ -15,7 +15,14 @@ The names are imported when they are first used: `pyraface --help` should not ha
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..core.errors import DetectionFailed, ErrorCode, ParametersError, PyrafaceError, ServerError
+    from ..core.errors import (
+        DetectionFailed,
+        ErrorCode,
+        KeyFileError,
+        ParametersError,
+        PyrafaceError,
+        ServerError,
+    )
     from ..core.faces import Faces
     from .api import Client
     from .blocking import detect_faces, map_faces
@@ -27,6 +34,7 @@ __all__ = [
     "DetectionFailed",
     "ErrorCode",
     "Faces",
+    "KeyFileError",
     "ParametersError",
     "PyrafaceError",
     "Result",
@@ -38,7 +46,14 @@ __all__ = [
 ]
 
 _MODULES = {
-    "..core.errors": ("DetectionFailed", "ErrorCode", "ParametersError", "PyrafaceError", "ServerError"),
+    "..core.errors": (
+        "DetectionFailed",
+        "ErrorCode",
+        "KeyFileError",
+        "ParametersError",
+        "PyrafaceError",
+        "ServerError",
+    ),
     "..core.faces": ("Faces",),
     ".api": ("Client",),
     ".blocking": ("detect_faces", "map_faces"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
 
 from ..core import parameters as parameters_file
 from ..core.messages import MAX_FACES_FROM
@@ -38,9 +38,11 @@ class Client:
         faces_from: the smallest face wanted, in pixels of each image, up to 1000; 0: as each server is set. A server bounds
             what that may cost (`most_tiles` in its parameters.xml).
         on_event: is told in one line what a person may want to know: a server found, lost, started.
+        keys: of the servers that may have the images, 32 bytes each; None: those in this user's key file.
 
     Raises (on entering):
         ServerError: no server can be reached, and none started.
+        KeyFileError: the key file is wrong.
         ParametersError: parameters.xml is wrong.
         RuntimeError: it was entered before.
     """
@@ -52,12 +54,14 @@ class Client:
         parameters: Parameters | None = None,
         faces_from: int = 0,
         on_event: Callable[[str], None] | None = None,
+        keys: Sequence[bytes] | None = None,
     ) -> None:
         if not 0 <= faces_from <= MAX_FACES_FROM:
             raise ValueError(f"faces_from must be 0 to {MAX_FACES_FROM} pixels, not {faces_from}")
         self._parameters = parameters if parameters is not None else parameters_file.load()
         tell = on_event if on_event is not None else log.info
-        self._fleet = Fleet(servers, self._parameters, tell, faces_from=faces_from)
+        known = None if keys is None else tuple(keys)
+        self._fleet = Fleet(servers, self._parameters, tell, faces_from=faces_from, keys=known)
         self._reader = Reader(
             max_file_bytes=self._parameters.daemon.max_frame_bytes, servers=lambda: self._fleet.servers
         )

@@ -6,14 +6,18 @@ import asyncio
 import contextlib
 import itertools
 import os
+import secrets
+import ssl
 from typing import Any
 
 from .. import __version__
 from ..core import tasks, wire
 from ..core.errors import ErrorCode, LocalProtocolError, RemoteProtocolError, ServerError
+from ..core.keyfile import Keys
 from ..core.messages import (
     PROTOCOL_VERSIONS,
     Cancel,
+    Challenge,
     Closing,
     Detect,
     Draining,
@@ -24,10 +28,12 @@ from ..core.messages import (
     Message,
     Ping,
     Pong,
+    Proof,
     Status,
     Welcome,
 )
 from ..core.parameters import Parameters
+from ..core.security import NONCE_BYTES, Handshake, Role, certificate_digest
 
 Answer = Found | Failed
 
@@ -50,6 +56,16 @@ class ServerLost(ServerError):
     def __init__(self, message: str, *, silent: bool = False) -> None:
         super().__init__(message)
         self.silent = silent
+
+
+class WrongKey(ServerError):
+    """A pyraface server with a key that is none of ours: nobody we know, or a machine whose key we do not have yet."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(
+            f"{place}: has a key that this user does not have, so it gets no image; "
+            "if it is yours, copy the line in its ~/.config/pyraface/key to the end of that file here"
+        )
 
 
 class ServerConnection:
@@ -134,8 +150,7 @@ class ServerConnection:
         self._end(reason, silent=silent)
         try:
             await tasks.end(self._tasks)
-            with contextlib.suppress(OSError, asyncio.TimeoutError):
-                await asyncio.wait_for(self._writer.wait_closed(), CLOSE_TIMEOUT)
+            await _left(self._writer)
         finally:
             # to a server that is cut off nothing leaves any more, and what waits to would wait for a quarter of an hour
             self._writer.transport.abort()
@@ -148,7 +163,8 @@ class ServerConnection:
             for answer in waiting:
                 if not answer.done():
                     answer.set_exception(lost)
-        self._writer.close()
+        if not self._writer.is_closing():  # a TLS transport that is closed twice cannot be aborted any more
+            self._writer.close()
 
     async def _receive(self) -> None:
         reason, silent = "the server closed the connection", False
@@ -209,49 +225,128 @@ class ServerConnection:
             self._writer.write(wire.encode(message))
 
 
-async def connect(host: str, port: int, parameters: Parameters, *, patience: float = 0.0) -> ServerConnection:
-    """Returns a connection to a server that said welcome.
+async def connect(
+    host: str, port: int, parameters: Parameters, keys: Keys, *, patience: float = 0.0
+) -> ServerConnection:
+    """Returns a connection to a server that proved that it has one of our keys, and said welcome.
 
     Args:
+        keys: of the servers that may have our images; of no use where parameters.xml asks for none.
         patience: seconds more than the usual time-out that the welcome may take: a server that is just starting.
 
     Raises:
-        ServerError: nobody there, or no pyraface server; the message says who and why.
+        ServerError: nobody there, or no pyraface server that may have our images; the message says who and why.
     """
     place = f"{host}:{port}"
-    limit = parameters.timeouts.connect
+    reader, writer = await _reach(host, port, place, parameters, patience)
+    codec = wire.Codec(max_frame_bytes=parameters.daemon.max_frame_bytes)
+    limit = parameters.timeouts.connect + patience
+    welcome: Welcome | None = None
     try:
-        reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port, limit=CHUNK), limit)
+        greeting = _greet(place, reader, writer, codec, keys if parameters.security.keyed else None)
+        welcome = await asyncio.wait_for(greeting, limit)
+    except asyncio.TimeoutError:
+        raise ServerError(f"{place}: no welcome within {limit:g} s") from None
+    except (RemoteProtocolError, OSError, EOFError) as error:
+        what = "no pyraface server"
+        if not parameters.security.keyed:
+            what += ", or one whose params/security/authentication is key while ours is none"
+        raise ServerError(f"{place}: {what}: {error}") from error
+    except WrongKey:
+        await _left(writer)  # so that the server hears why
+        raise
+    finally:
+        if welcome is None:
+            writer.transport.abort()
+    return ServerConnection(reader, writer, welcome, codec, silence=parameters.timeouts.read)
+
+
+async def _left(writer: asyncio.StreamWriter) -> None:
+    """Closes a connection, and returns when everything said has left, or its time is over."""
+    if not writer.is_closing():  # a TLS transport that is closed twice cannot be aborted any more
+        writer.close()
+    with contextlib.suppress(OSError, asyncio.TimeoutError):
+        await asyncio.wait_for(writer.wait_closed(), CLOSE_TIMEOUT)
+
+
+async def _reach(
+    host: str, port: int, place: str, parameters: Parameters, patience: float
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Returns the streams of a connection, within TLS where a key is to be proved.
+
+    Raises:
+        ServerError: nobody there, or nobody who speaks TLS.
+    """
+    limit = parameters.timeouts.connect + patience
+    tls: dict[str, Any] = {}
+    if parameters.security.keyed:
+        # no name of a host is in the certificate: the proof of the key covers the certificate itself
+        tls = {"ssl": _tls(), "server_hostname": "", "ssl_handshake_timeout": limit}
+    try:
+        return await asyncio.wait_for(asyncio.open_connection(host, port, limit=CHUNK, **tls), limit)
     except asyncio.TimeoutError:
         raise ServerError(f"{place}: no answer within {limit:g} s (params/timeout/connect_timeout)") from None
     except ValueError:  # UnicodeError: a part of the name is empty or too long for one
         raise ServerError(f"{place}: no host can have this name") from None
+    except ssl.SSLError as error:
+        raise ServerError(
+            f"{place}: speaks no TLS ({error.reason}): no pyraface server, or one whose "
+            "params/security/authentication is none while ours is key"
+        ) from error
     except OSError as error:
         # asyncio's own text repeats the address; a name that is unknown has no errno of the system's
         reason = (
             os.strerror(error.errno)
             if error.errno is not None and error.errno > 0
-            else error.strerror or error
+            else error.strerror or str(error) or "the server closed the connection"
         )
         raise ServerError(f"{place}: {reason}") from error
-    codec = wire.Codec(max_frame_bytes=parameters.daemon.max_frame_bytes)
-    writer.write(wire.encode(Hello(PROTOCOL_VERSIONS, f"pyraface {__version__}")))
-    try:
-        answer = await asyncio.wait_for(_next(reader, codec), limit + patience)
-        if isinstance(answer, Closing):
-            raise ServerError(f"{place}: {answer.code.value}: {answer.message}")
-        if not isinstance(answer, Welcome) or answer.version not in PROTOCOL_VERSIONS or not answer.credits:
-            raise ServerError(f"{place}: no welcome from a pyraface server, but {answer.type}")
-    except asyncio.TimeoutError:
-        writer.close()
-        raise ServerError(f"{place}: no welcome within {limit + patience:g} s") from None
-    except (RemoteProtocolError, OSError, EOFError) as error:
-        writer.close()
-        raise ServerError(f"{place}: no pyraface server: {error}") from error
-    except BaseException:
-        writer.close()
-        raise
-    return ServerConnection(reader, writer, answer, codec, silence=parameters.timeouts.read)
+
+
+def _tls() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # see `core.security`
+    return context
+
+
+async def _greet(
+    place: str,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    codec: wire.Codec,
+    keys: Keys | None,
+) -> Welcome:
+    """Returns the server's welcome. With keys, the server must first prove one of them: until then it hears nothing
+    but hello.
+    """
+    hello = Hello(PROTOCOL_VERSIONS, f"pyraface {__version__}", secrets.token_bytes(NONCE_BYTES))
+    writer.write(wire.encode(hello))
+    answer = await _next(reader, codec)
+    if keys is not None and isinstance(answer, Challenge):
+        handshake = Handshake(hello.nonce, answer.nonce, _certificate(writer), hello.versions, answer.version)
+        key = handshake.proven(answer.proof, keys, Role.SERVER)
+        if key is None:
+            writer.write(
+                wire.encode(Closing.because(ErrorCode.WRONG_KEY, "the client does not have this key"))
+            )
+            raise WrongKey(place)
+        writer.write(wire.encode(Proof(handshake.proof(key, Role.CLIENT))))
+        answer = await _next(reader, codec)
+    elif keys is not None and isinstance(answer, Welcome):
+        raise ServerError(f"{place}: proves no key, so it gets no image; is it a pyraface server of yours?")
+    if isinstance(answer, Closing):
+        raise ServerError(f"{place}: {answer.code.value}: {answer.message}")
+    if not isinstance(answer, Welcome) or answer.version not in PROTOCOL_VERSIONS or not answer.credits:
+        raise ServerError(f"{place}: no welcome from a pyraface server, but {answer.type}")
+    return answer
+
+
+def _certificate(writer: asyncio.StreamWriter) -> bytes:
+    """Returns the digest of the certificate that the server shows."""
+    shown: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    return certificate_digest(shown)
 
 
 async def _next(reader: asyncio.StreamReader, codec: wire.Codec) -> Message:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ..core import tasks
+from ..core import keyfile, tasks
 from ..core.errors import ErrorCode, ServerError
+from ..core.keyfile import Keys
 from ..core.messages import Failed, Found
 from ..core.parameters import Parameters
 from .connection import Answer, ServerConnection, ServerLost, connect
@@ -73,18 +74,27 @@ class Fleet:
         servers: "auto", "local" or "HOST[:PORT],...", as for `Client`.
         tell: is told in one line what a person may want to know.
         faces_from: the smallest face wanted, as in `messages.Detect`.
+        keys: of servers that may have our images; None: those in this user's key file.
 
     Raises (on entering):
         ServerError: no server can be reached, and none started.
+        KeyFileError: this user's key file is wrong.
     """
 
     def __init__(
-        self, servers: str, parameters: Parameters, tell: Callable[[str], None], *, faces_from: int = 0
+        self,
+        servers: str,
+        parameters: Parameters,
+        tell: Callable[[str], None],
+        *,
+        faces_from: int = 0,
+        keys: Keys | None = None,
     ) -> None:
         self._parameters = parameters
         self._faces_from = faces_from
         self._wanted = servers
         self._tell = tell
+        self._keys = keys
         self._locations = [] if servers in ("auto", "local") else locations(servers, self._parameters)
         self._scheduler: Scheduler[_Job, _Server] = Scheduler()
         self._tasks: set[asyncio.Task[object]] = set()
@@ -193,6 +203,8 @@ class Fleet:
         return asyncio.get_running_loop().time()
 
     async def _find_servers(self) -> None:
+        if self._keys is None and self._parameters.security.keyed and self._wanted != "local":
+            self._keys = keyfile.load()
         if self._wanted == "auto":
             discovery = await self._exit.enter_async_context(Discovery(self._parameters))
             await self._connect_to(await discovery.first(), must=False)
@@ -267,7 +279,7 @@ class Fleet:
                 server = self._join(str(place), connection)
 
     async def _connect(self, place: Location) -> ServerConnection:
-        connection = await connect(place.host, place.port, self._parameters)
+        connection = await connect(place.host, place.port, self._parameters, self._keys or ())
         self._connections.add(connection)
         return connection
 

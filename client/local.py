@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import socket
 import tempfile
 from typing import IO
@@ -12,6 +13,7 @@ from typing import IO
 from ..core import subprocesses, tasks
 from ..core.errors import ServerError
 from ..core.parameters import Parameters
+from ..core.security import KEY_BYTES
 from .connection import ServerConnection, connect
 
 START_TIMEOUT = 120.0
@@ -22,10 +24,14 @@ STOP_TIMEOUT = 10.0
 
 
 class LocalServer:
-    """A child daemon. It ends with this process, even if that is killed: its standard input ends then."""
+    """A child daemon. It ends with this process, even if that is killed: its standard input ends then.
+
+    It has a key of its own, which is in no file: only this process can use it.
+    """
 
     def __init__(self, parameters: Parameters) -> None:
         self._parameters = parameters
+        self.key = secrets.token_bytes(KEY_BYTES)
         self._process: asyncio.subprocess.Process | None = None
         self._log: IO[bytes] | None = None
 
@@ -41,22 +47,27 @@ class LocalServer:
             file.write(self._parameters.xml)
             file.flush()
             self._log = tempfile.TemporaryFile()  # noqa: SIM115  kept for its last words
+            key_end = self._key_in_a_pipe()
             command, environment = subprocesses.python_module(
                 "pyraface.daemon",
-                *("--fd", str(listener.fileno()), "--parameters", file.name, "--no-beacon", "--stop-at-eof"),
+                *("--fd", str(listener.fileno()), "--key-fd", str(key_end), "--parameters", file.name),
+                *("--no-beacon", "--stop-at-eof"),
             )
-            self._process = await asyncio.create_subprocess_exec(
-                *command,
-                env=environment,
-                cwd=subprocesses.WORKING_DIRECTORY,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=self._log,
-                stderr=self._log,
-                pass_fds=[listener.fileno()],
-                start_new_session=True,  # Ctrl-C is for the client, which still wants the answers in flight
-            )
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    *command,
+                    env=environment,
+                    cwd=subprocesses.WORKING_DIRECTORY,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=self._log,
+                    stderr=self._log,
+                    pass_fds=[listener.fileno(), key_end],
+                    start_new_session=True,  # Ctrl-C is for the client, which still wants the answers in flight
+                )
+            finally:
+                os.close(key_end)
             connecting = asyncio.ensure_future(
-                connect("127.0.0.1", port, self._parameters, patience=START_TIMEOUT)
+                connect("127.0.0.1", port, self._parameters, (self.key,), patience=START_TIMEOUT)
             )
             ending = asyncio.ensure_future(self._process.wait())
             try:
@@ -81,6 +92,13 @@ class LocalServer:
             await process.wait()
         if self._log is not None:
             self._log.close()
+
+    def _key_in_a_pipe(self) -> int:
+        """Returns the end from which the daemon reads its key: arguments and environment can be seen by others."""
+        end, ours = os.pipe()
+        os.write(ours, self.key)  # a pipe holds far more
+        os.close(ours)
+        return end
 
     def _last_words(self) -> str:
         if self._log is None:

@@ -10,8 +10,10 @@ import shutil
 import sys
 from dataclasses import dataclass
 
+from ..core import keyfile
 from ..core import parameters as parameters_file
 from ..core.errors import PyrafaceError, ServerError
+from ..core.keyfile import Keys
 from ..core.messages import Status, Welcome
 from ..core.parameters import Parameters
 from .connection import connect
@@ -106,9 +108,11 @@ async def run(options: argparse.Namespace) -> bool:
         NoServers: there is none, or none answered.
         ServerError: `--servers` names no place.
         ParametersError: parameters.xml is wrong.
+        KeyFileError: this user's key file is wrong.
     """
     parameters = parameters_file.load(options.parameters)
-    seen = await look(options.servers, parameters)
+    keys = keyfile.load() if parameters.security.keyed else ()
+    seen = await look(options.servers, parameters, keys)
     if options.json:
         lines = [json.dumps(server.as_json()) for server in seen]
     else:
@@ -128,7 +132,7 @@ async def run(options: argparse.Namespace) -> bool:
     return not silent
 
 
-async def look(wanted: str, parameters: Parameters) -> list[Seen]:
+async def look(wanted: str, parameters: Parameters, keys: Keys) -> list[Seen]:
     """Returns what each server says, sorted by name: of those that answer on the network, or those that are named.
 
     Raises:
@@ -144,14 +148,14 @@ async def look(wanted: str, parameters: Parameters) -> list[Seen]:
         names = discovery.names
     else:
         places, names = locations(wanted, parameters), {}
-    seen = await asyncio.gather(*[_ask(place, names.get(place, ""), parameters) for place in places])
+    seen = await asyncio.gather(*[_ask(place, names.get(place, ""), parameters, keys) for place in places])
     return sorted(seen, key=lambda server: (server.name, server.place.host, server.place.port))
 
 
-async def _ask(place: Location, name: str, parameters: Parameters) -> Seen:
+async def _ask(place: Location, name: str, parameters: Parameters, keys: Keys) -> Seen:
     limit = parameters.timeouts.connect
     try:
-        welcome, status, draining = await asyncio.wait_for(_answers(place, parameters), limit)
+        welcome, status, draining = await asyncio.wait_for(_answers(place, parameters, keys), limit)
     except asyncio.TimeoutError:
         return Seen(place, name, None, f"no answer within {limit:g} s (params/timeout/connect_timeout)")
     except ServerError as error:
@@ -159,8 +163,8 @@ async def _ask(place: Location, name: str, parameters: Parameters) -> Seen:
     return Seen(place, welcome.name, (welcome, status, draining))
 
 
-async def _answers(place: Location, parameters: Parameters) -> tuple[Welcome, Status, bool]:
-    connection = await connect(place.host, place.port, parameters)
+async def _answers(place: Location, parameters: Parameters, keys: Keys) -> tuple[Welcome, Status, bool]:
+    connection = await connect(place.host, place.port, parameters, keys)
     try:
         status = await connection.inquire()
         return connection.welcome, status, connection.draining.is_set()

@@ -2,6 +2,7 @@
 
     PyrafaceError
     |-- ParametersError          parameters.xml is wrong: says which file, which element, which value, what is allowed
+    |-- KeyFileError             the file with this user's keys is wrong, or cannot be had: says what to do
     |-- ImageError               these bytes cannot be answered with faces; .code says why
     |   |-- NotAnImage           no format we read
     |   |-- TruncatedImage       an image that is cut off or damaged
@@ -49,6 +50,7 @@ class ErrorCode(str, Enum):
     UNKNOWN_MESSAGE = "unknown-message"
     BAD_FIELD = "bad-field"
     WRONG_VERSION = "wrong-version"
+    WRONG_KEY = "wrong-key"
     UNEXPECTED_MESSAGE = "unexpected-message"
     TIMED_OUT = "timed-out"
     FRAME_TIMED_OUT = "frame-timed-out"
@@ -74,6 +76,7 @@ _ELSEWHERE = frozenset(
         ErrorCode.TOO_MANY_CONNECTIONS,
         ErrorCode.TOO_MANY_FROM_ADDRESS,
         ErrorCode.OVERLOADED,
+        ErrorCode.WRONG_KEY,
         ErrorCode.IMAGE_TOO_LARGE,
         ErrorCode.FRAME_TOO_LARGE,
         ErrorCode.SERVER_LOST,
@@ -87,6 +90,10 @@ class PyrafaceError(Exception):
 
 class ParametersError(PyrafaceError):
     """The message names the file, the element, the value and what is allowed."""
+
+
+class KeyFileError(PyrafaceError):
+    """The message names the file, what is wrong with it and what to do."""
 
 
 class ImageError(PyrafaceError):

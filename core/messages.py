@@ -1,8 +1,9 @@
 """What client and daemon say to each other, and a daemon to its executor. `wire` turns these into bytes and back.
 
-A conversation: Hello, Welcome; then any number of Detect, each answered by exactly one Found or Failed with its id, in
-any order; Cancel, Ping and Pong, Inquire and Status at any time; Draining when the server is about to stop; Closing as
-the last word of a side that ends the connection because of an error.
+A conversation: Hello, Challenge, Proof and Welcome (Hello and Welcome, where no key is asked for); then any number of
+Detect, each answered by exactly one Found or Failed with its id, in any order; Cancel, Ping and Pong, Inquire and Status
+at any time; Draining when the server is about to stop; Closing as the last word of a side that ends the connection
+because of an error.
 """
 
 from __future__ import annotations
@@ -24,18 +25,44 @@ Positive = Annotated[int, range(1, 2**63)]
 """A plain `int` in a message is 0 to 2^63 - 1; where less is allowed, its annotation says so and `wire` checks it."""
 
 
+Bytes32 = Annotated[bytes, 32]
+"""Exactly so many bytes: nonces and proofs (`security`)."""
+
+
 @dataclass(frozen=True)
 class Hello:
-    """The client's first message: the versions it speaks, and what it is, for the server's log."""
+    """The client's first message: the versions it speaks, what it is, for the server's log, and 32 random bytes."""
 
     type: ClassVar[str] = "hello"
     versions: tuple[int, ...]
     client: str
+    nonce: Bytes32
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """The server's first message where a key is asked for: it proves its own, and gives the client what to prove.
+
+    `version` is the one both speak from here on.
+    """
+
+    type: ClassVar[str] = "challenge"
+    version: Positive
+    nonce: Bytes32
+    proof: Bytes32
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The client's answer to a Challenge whose proof is right."""
+
+    type: ClassVar[str] = "proof"
+    proof: Bytes32
 
 
 @dataclass(frozen=True)
 class Welcome:
-    """The server's first message.
+    """The client may begin.
 
     Attributes:
         version: the one both speak from here on.
@@ -189,11 +216,26 @@ class Closing:
 
 
 Message = (
-    Hello | Welcome | Detect | Cancel | Found | Failed | Ping | Pong | Inquire | Status | Draining | Closing
+    Hello
+    | Challenge
+    | Proof
+    | Welcome
+    | Detect
+    | Cancel
+    | Found
+    | Failed
+    | Ping
+    | Pong
+    | Inquire
+    | Status
+    | Draining
+    | Closing
 )
 
 MESSAGES: tuple[type[Message], ...] = (
     Hello,
+    Challenge,
+    Proof,
     Welcome,
     Detect,
     Cancel,

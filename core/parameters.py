@@ -18,7 +18,7 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from .errors import ParametersError
-from .values import Interfaces, Number, Text, Value, Whole
+from .values import Choice, Interfaces, Number, Text, Value, Whole
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -201,6 +201,25 @@ class BeaconParameters(Section):
 
 
 @dataclass(frozen=True)
+class SecurityParameters(Section):
+    """Who may use a daemon, and which daemons a client sends its images to."""
+
+    authentication: str = field(
+        default="key",
+        metadata={
+            _VALUE: Choice(
+                "authentication", "how clients and daemons know each other", False, ("key", "none")
+            )
+        },
+    )
+
+    @property
+    def keyed(self) -> bool:
+        """Whether both ends prove a key, and speak TLS."""
+        return self.authentication == "key"
+
+
+@dataclass(frozen=True)
 class _SectionOf:
     """How one section stands in the file."""
 
@@ -229,6 +248,7 @@ class Parameters:
     timeouts: Timeouts = field(metadata={_VALUE: _SectionOf("timeout", Timeouts, True)})
     daemon: DaemonParameters = field(metadata={_VALUE: _SectionOf("daemon", DaemonParameters)})
     beacon: BeaconParameters = field(metadata={_VALUE: _SectionOf("beacon", BeaconParameters)})
+    security: SecurityParameters = field(metadata={_VALUE: _SectionOf("security", SecurityParameters)})
 
 
 # reading it
@@ -278,12 +298,18 @@ def load(path: str | os.PathLike[str] | None = None) -> Parameters:
         raise ParametersError(f"{packaged}: the packaged file cannot be read: {_reason(error)}") from error
 
 
-def _usual_places() -> Iterable[str]:
+def user_folder() -> str | None:
+    """Returns the folder with this user's own files: pyraface in $XDG_CONFIG_HOME or ~/.config. None: no home."""
     home = os.environ.get("XDG_CONFIG_HOME", "")
     if not os.path.isabs(home):  # the XDG specification: a relative one is to be ignored
         home = os.path.join(os.path.expanduser("~"), ".config")
-    if os.path.isabs(home):  # a process without a home has "~" still
-        yield os.path.join(home, "pyraface", FILE_NAME)
+    return os.path.join(home, "pyraface") if os.path.isabs(home) else None  # without a home "~" is left
+
+
+def _usual_places() -> Iterable[str]:
+    folder = user_folder()
+    if folder is not None:
+        yield os.path.join(folder, FILE_NAME)
     yield f"/etc/pyraface/{FILE_NAME}"
 
 

@@ -1,4 +1,4 @@
-"""What one value of parameters.xml may be: a whole number, a number, text, network interfaces, each with its bounds."""
+"""What one value of parameters.xml may be: a number, text, a choice, network interfaces, each with its bounds."""
 
 from __future__ import annotations
 
@@ -79,6 +79,20 @@ class Text(Value):
 
     def read(self, text: str) -> str:
         if len(text) > self.longest or not text.isprintable():
+            raise ValueError(self.allowed)
+        return text
+
+
+@dataclass(frozen=True)
+class Choice(Value):
+    options: tuple[str, ...]
+
+    @property
+    def allowed(self) -> str:
+        return " or ".join(self.options)
+
+    def read(self, text: str) -> str:
+        if text not in self.options:
             raise ValueError(self.allowed)
         return text
 

@@ -30,7 +30,7 @@ from . import messages
 from .boxes import as_boxes
 from .errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from .faces import Faces
-from .messages import Detect, Message
+from .messages import Bytes32, Detect, Message
 
 PREFIX = struct.Struct(">I")
 
@@ -291,7 +291,10 @@ def _refuse_extension(code: int, _: bytes) -> NoReturn:
 
 def _check(hint: object, value: object) -> None:
     """Raises ValueError if a value is not what a field of this type may hold."""
-    if hint is int or get_origin(hint) is Annotated:
+    if hint == Bytes32:
+        if not isinstance(value, bytes) or len(value) != get_args(hint)[1]:
+            raise ValueError(f"must be bytes, exactly {get_args(hint)[1]} of them")
+    elif hint is int or get_origin(hint) is Annotated:
         allowed = _WHOLE if hint is int else get_args(hint)[1]
         if type(value) is not int or value not in allowed:
             high = "2^63 - 1" if allowed.stop == _WHOLE.stop else allowed.stop - 1

@@ -39,6 +39,12 @@ def parser() -> argparse.ArgumentParser:
         "--fd", type=int, metavar="N", help="serve on the inherited, bound TCP socket number N"
     )
     parser.add_argument(
+        "--key-fd",
+        type=int,
+        metavar="N",
+        help="read the key, 32 bytes, from the inherited descriptor N, and leave this user's key file alone",
+    )
+    parser.add_argument(
         "--stop-at-eof",
         action="store_true",
         help="stop when standard input ends: for a program that starts a daemon for itself",
@@ -82,9 +88,28 @@ async def _run(options: argparse.Namespace) -> None:
         parameters,
         engine=options.engine,
         listener=listen(options.host, port) if options.fd is None else _inherited(options.fd),
+        key=_key(options.key_fd) if parameters.security.keyed else None,
         beacon=not options.no_beacon,
         stop_at_eof=options.stop_at_eof,
     ).run()
+
+
+def _key(number: int | None) -> bytes:
+    import os
+
+    from ..core import keyfile
+    from ..core.security import KEY_BYTES
+
+    if number is None:
+        return keyfile.load_or_make()[0]
+    try:
+        with os.fdopen(number, "rb") as file:
+            key = file.read(KEY_BYTES + 1)
+    except OSError as error:
+        raise ServerError(f"--key-fd {number} cannot be read: {error.strerror}") from error
+    if len(key) != KEY_BYTES:
+        raise ServerError(f"--key-fd {number} gave {len(key)} bytes; a key is {KEY_BYTES}")
+    return key
 
 
 def _inherited(number: int) -> socket.socket:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 from collections.abc import Callable
+from typing import NoReturn
 
 from ..core import wire
 from ..core.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from ..core.messages import (
     PROTOCOL_VERSIONS,
     Cancel,
+    Challenge,
     Closing,
     Detect,
     Draining,
@@ -21,10 +24,13 @@ from ..core.messages import (
     Message,
     Ping,
     Pong,
+    Proof,
     Status,
     Welcome,
 )
 from ..core.parameters import Parameters
+from ..core.security import NONCE_BYTES, Handshake, Role
+from .credentials import Credentials
 from .executor import Answer, Executor, Job, with_id
 from .limits import SMALL_FRAME, Budget, Pace, Share
 
@@ -35,11 +41,15 @@ CHUNK = 1 << 18
 CLOSE_TIMEOUT = 5.0
 """Seconds for a peer to take our last words."""
 
+QUIET = 0.2
+"""Seconds without a byte after which a peer that was told the end is not listened to any more."""
+
 
 class Connection:
     """Serves one client. `serve()` runs until the connection is over and never raises for what the peer does.
 
     Args:
+        credentials: what to prove, and have proved; None asks nobody for a key.
         budget: for the bytes of all clients' images.
         greeted: is called when the client has been greeted.
         draining: whether the server is about to stop.
@@ -55,6 +65,7 @@ class Connection:
         welcome: Welcome,
         budget: Budget,
         greeted: Callable[[], None],
+        credentials: Credentials | None,
         draining: Callable[[], bool],
         status: Callable[[int], Status],
     ) -> None:
@@ -64,6 +75,7 @@ class Connection:
         self._executor = executor
         self._welcome = welcome
         self._on_greeted = greeted
+        self._credentials = credentials
         self._draining = draining
         self._status = status
         self._codec = wire.Codec(max_frame_bytes=parameters.daemon.max_frame_bytes)
@@ -131,11 +143,22 @@ class Connection:
     async def _greet(self) -> None:
         limit = self._parameters.timeouts.handshake
         try:
-            hello = await asyncio.wait_for(self._next(), limit)
+            hello = await asyncio.wait_for(self._introduction(), limit)
         except asyncio.TimeoutError:
             raise RemoteProtocolError(
-                f"no hello within {limit:g} s (params/timeout/handshake_timeout)", ErrorCode.TIMED_OUT
+                f"the greeting was not done within {limit:g} s (params/timeout/handshake_timeout)",
+                ErrorCode.TIMED_OUT,
             ) from None
+        log.info("%s: %s", self.peer, _printable(hello.client))
+        self._greeted = True
+        self._on_greeted()
+        self._send(self._welcome)
+        if self._draining():
+            self.drain()
+
+    async def _introduction(self) -> Hello:
+        """Returns the hello of a client that may have the welcome; nothing but this is listened to before it."""
+        hello = await self._next()
         if not isinstance(hello, Hello):
             raise RemoteProtocolError(
                 f"the first message must be hello, not {hello.type}", ErrorCode.UNEXPECTED_MESSAGE
@@ -147,12 +170,24 @@ class Connection:
                 f"the client {_listed(hello.versions)}",
                 ErrorCode.WRONG_VERSION,
             )
-        log.info("%s: %s", self.peer, _printable(hello.client))
-        self._greeted = True
-        self._on_greeted()
-        self._send(self._welcome)
-        if self._draining():
-            self.drain()
+        if self._credentials is not None:
+            await self._proofs(hello, max(common), self._credentials)
+        return hello
+
+    async def _proofs(self, hello: Hello, version: int, credentials: Credentials) -> None:
+        """Returns when each side has proved the key to the other."""
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        handshake = Handshake(hello.nonce, nonce, credentials.certificate, hello.versions, version)
+        self._send(Challenge(version, nonce, handshake.proof(credentials.key, Role.SERVER)))
+        answer = await self._next()
+        if isinstance(answer, Closing):
+            self._ended_by(answer)
+        if not isinstance(answer, Proof):
+            raise RemoteProtocolError(
+                f"challenge must be answered with proof, not {answer.type}", ErrorCode.UNEXPECTED_MESSAGE
+            )
+        if handshake.proven(answer.proof, [credentials.key], Role.CLIENT) is None:
+            raise RemoteProtocolError("the client does not have this server's key", ErrorCode.WRONG_KEY)
 
     async def _next(self) -> Message:
         """Returns the client's next message; raises RemoteProtocolError, ConnectionError or EOFError if none comes."""
@@ -247,14 +282,15 @@ class Connection:
         elif isinstance(message, Inquire):
             self._send(self._status(message.id))
         elif isinstance(message, Closing):
-            log.warning(
-                "%s: the client ends it: %s: %s", self.peer, message.code.value, _printable(message.message)
-            )
-            raise EOFError
+            self._ended_by(message)
         else:
             raise RemoteProtocolError(
                 f"{message.type} is not for a client to send now", ErrorCode.UNEXPECTED_MESSAGE
             )
+
+    def _ended_by(self, words: Closing) -> NoReturn:
+        log.warning("%s: the client ends it: %s: %s", self.peer, words.code.value, _printable(words.message))
+        raise EOFError
 
     def _detect(self, request: Detect) -> None:
         refusal = self._refusal(request)
@@ -309,7 +345,7 @@ class Connection:
         self._send(Closing.because(error.code, str(error)))
         self._said_last = True
         self._forsake()
-        # half-closing and reading on lets the words arrive: closing with unread data would reset the connection
+        # reading on lets the words arrive: closing with unread data would reset the connection
         with contextlib.suppress(OSError, asyncio.TimeoutError):
             await asyncio.wait_for(self._last_words(), CLOSE_TIMEOUT)
 
@@ -317,8 +353,11 @@ class Connection:
         await self._writer.drain()
         if self._writer.can_write_eof():
             self._writer.write_eof()
-        while await self._reader.read(CHUNK):
-            pass
+            while await self._reader.read(CHUNK):
+                pass
+        else:  # TLS has no half-closing: what was on its way has come when it becomes quiet
+            while await asyncio.wait_for(self._reader.read(CHUNK), QUIET):
+                pass
 
 
 def _listed(versions: tuple[int, ...]) -> str:

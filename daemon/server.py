@@ -22,6 +22,7 @@ from ..core.messages import PROTOCOL_VERSIONS, Status, Welcome
 from ..core.parameters import Parameters
 from .beacon import Beacon
 from .connection import CHUNK, CLOSE_TIMEOUT, Connection
+from .credentials import Credentials, accepted
 from .executor import Executor
 from .limits import MOST_REFUSALS, Admission, Budget, room_for_connections
 
@@ -45,6 +46,7 @@ class Server:
         parameters: from parameters.xml.
         engine: "auto", "onnx" or "dlib".
         listener: a bound TCP socket; closed at the end.
+        key: what clients must have; None lets anybody in, without TLS.
         beacon: whether the server makes itself known on the network.
         stop_at_eof: whether the end of standard input stops it, as SIGTERM does.
     """
@@ -55,12 +57,14 @@ class Server:
         *,
         engine: EngineName,
         listener: socket.socket,
+        key: bytes | None,
         beacon: bool = True,
         stop_at_eof: bool = False,
     ) -> None:
         self._parameters = parameters
         self._engine: EngineName = engine
         self._listener = listener
+        self._credentials = None if key is None else Credentials.for_key(key)
         self._beacon_wanted = beacon
         self._stop_at_eof = stop_at_eof
         self._connections: dict[Connection, asyncio.Task[None]] = {}
@@ -118,6 +122,11 @@ class Server:
             except OSError as error:
                 await tasks.end([accepting])
                 raise ServerError(f"{error.strerror}; choose another port, or use --no-beacon") from error
+        if self._credentials is None:
+            log.warning(
+                "authentication is none (params/security/authentication): whoever reaches this machine may use this "
+                "server, and whoever is on the network can read and change every photograph"
+            )
         log.info("ready on %s:%d: %s on %s", host, port, welcome.engine, welcome.device)
         _notify("READY=1")
         await self._until_told(executor, accepting)
@@ -252,7 +261,8 @@ class Server:
 
     async def _connection(self, client: socket.socket, executor: Executor) -> Connection:
         try:
-            reader, writer = await asyncio.open_connection(sock=client, limit=CHUNK)
+            patience = self._parameters.timeouts.handshake
+            reader, writer = await accepted(client, self._credentials, limit=CHUNK, patience=patience)
         except BaseException:
             client.close()
             raise
@@ -264,6 +274,7 @@ class Server:
             welcome=self._welcome,
             budget=self._budget,
             greeted=lambda: self._admission.greeted(client),
+            credentials=self._credentials,
             draining=self._should_exit.is_set,
             status=lambda id: self._status(id, executor),
         )

@@ -54,9 +54,13 @@ def astronaut_jpeg(astronaut: np.ndarray) -> bytes:
 
 @pytest.fixture(scope="session", autouse=True)
 def confined(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Whatever a test starts, broadcasts on loopback alone, at a port of its own: nothing leaves the machine."""
+    """Whatever a test starts, broadcasts on loopback alone, at a port of its own: nothing leaves the machine.
+
+    Nor does it touch this user's own keys: there is a folder for those of the tests.
+    """
     file = tmp_path_factory.mktemp("confined") / "parameters.xml"
     file.write_text(parameters_xml(server_port_ip_disc=free_udp_port()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYRAFACE_PARAMETERS", str(file))
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("configuration")))
         yield file

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -17,8 +19,9 @@ from typing import TypeVar
 
 import psutil
 
-from pyraface.core import wire
-from pyraface.core.messages import PROTOCOL_VERSIONS, Hello, Message, Welcome
+from pyraface.core import keyfile, wire
+from pyraface.core.messages import PROTOCOL_VERSIONS, Challenge, Hello, Message, Proof, Welcome
+from pyraface.core.security import Handshake, Role
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -55,6 +58,7 @@ def parameters_xml(**changes: object) -> str:
             "decoding_threads": 2,
         },
         "beacon": {"interval": 5, "interfaces": "lo", "name": ""},
+        "security": {"authentication": "key"},
     }
     for name, value in changes.items():
         section = next(section for section in sections.values() if name in section)
@@ -170,6 +174,17 @@ def daemon(
         assert not alive, "the worker outlived its daemon"
 
 
+NONCE = b"nonce of a client in the tests.."
+
+
+def tls() -> ssl.SSLContext:
+    """The client's side of TLS, with whoever is there."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 class Peer:
     """A client made of nothing but the codec: it can say what a good client never would."""
 
@@ -179,16 +194,36 @@ class Peer:
         self.codec = wire.Codec(max_frame_bytes=2**31)
 
     @classmethod
-    async def connect(cls, port: int, host: str = "127.0.0.1") -> Peer:
-        return cls(*await asyncio.open_connection(host, port))
+    async def connect(
+        cls, port: int, host: str = "127.0.0.1", *, local_addr: tuple[str, int] | None = None
+    ) -> Peer:
+        """A connection within TLS, from an address of one's own; nothing is said yet."""
+        streams = asyncio.open_connection(host, port, ssl=tls(), server_hostname="", local_addr=local_addr)
+        return cls(*await streams)
 
     @classmethod
-    async def welcomed(cls, port: int) -> tuple[Peer, Welcome]:
-        peer = await cls.connect(port)
-        peer.send(Hello(PROTOCOL_VERSIONS, "test"))
+    async def welcomed(cls, port: int, *, local_addr: tuple[str, int] | None = None) -> tuple[Peer, Welcome]:
+        """A client that has shown the key of the tests."""
+        peer = await cls.connect(port, local_addr=local_addr)
+        challenge = await peer.challenged()
+        (key,) = keyfile.load()
+        peer.send(Proof(peer.handshake(challenge).proof(key, Role.CLIENT)))
         welcome = await peer.next()
         assert isinstance(welcome, Welcome)
         return peer, welcome
+
+    async def challenged(self) -> Challenge:
+        """The server's answer to a hello."""
+        self.send(Hello(PROTOCOL_VERSIONS, "test", NONCE))
+        challenge = await self.next()
+        assert isinstance(challenge, Challenge)
+        return challenge
+
+    def handshake(self, challenge: Challenge) -> Handshake:
+        """What is to be proved after a challenge."""
+        certificate = self.writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        digest = hashlib.sha256(certificate).digest()
+        return Handshake(NONCE, challenge.nonce, digest, PROTOCOL_VERSIONS, challenge.version)
 
     def send(self, message: Message) -> None:
         self.writer.write(wire.encode(message))

@@ -183,7 +183,7 @@ def test_a_silent_server_is_given_up() -> None:
         silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
         port = silent.sockets[0].getsockname()[1]
         try:
-            with pytest.raises(ServerError, match="no welcome within"):
+            with pytest.raises(ServerError, match="no answer within"):
                 async with Client(f"127.0.0.1:{port}", parameters=settings(connect_timeout=0.5)):
                     pytest.fail("there is no server")
         finally:

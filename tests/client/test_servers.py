@@ -30,10 +30,14 @@ KEYS = [
 ]
 
 
-def servers(folder: Path, *arguments: object, port: int = 5001) -> subprocess.CompletedProcess[str]:
+def servers(
+    folder: Path, *arguments: object, port: int = 5001, authentication: str = "key"
+) -> subprocess.CompletedProcess[str]:
     """Runs `pyraface servers` with parameters that keep it on loopback."""
     file = folder / "client.xml"
-    file.write_text(parameters_xml(server_port_ip_disc=port, connect_timeout=2))
+    file.write_text(
+        parameters_xml(server_port_ip_disc=port, connect_timeout=2, authentication=authentication)
+    )
     return subprocess.run(
         [sys.executable, "-m", "pyraface.client", "servers", *map(str, arguments), "--parameters", str(file)],
         cwd=ROOT,
@@ -176,7 +180,7 @@ def test_what_names_no_place_is_one_clear_line(tmp_path: Path, places: str, says
 def test_a_name_commands_no_terminal_and_means_nothing_but_itself(tmp_path: Path) -> None:
     name = "\x1b[2J\x1b]0;mine\x07[red]attic\n"
     with stranger(name, answers=True) as port:
-        done = servers(tmp_path, "--servers", f"127.0.0.1:{port}")
+        done = servers(tmp_path, "--servers", f"127.0.0.1:{port}", authentication="none")
     assert done.returncode == 0, done.stderr
     assert done.stdout.replace("\n", "").isprintable()
     shown = "\\x1b[2J\\x1b]0;mine\\x07[red]attic\\n"

@@ -45,7 +45,7 @@ FOREIGN = {
     "something after the map": announcement.encode(HERE) + b"\0",
     "a frame": MAGIC + wire.encode(Ping(1)),
     "a message": MAGIC + wire.pack(Ping(1)),
-    "another message": MAGIC + wire.pack(Hello((1,), "")),
+    "another message": MAGIC + wire.pack(Hello((1,), "", bytes(32))),
     "no type": packed(),
     "unknown type": packed(type="hi"),
     "type no text": packed(type=1),

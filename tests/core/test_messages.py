@@ -21,6 +21,7 @@ SPECIFIED = {
     "float": "number",
     "str": "text",
     "bytes": "bytes",
+    "Bytes32": "32 bytes",
     "bool": "flag",
     "ErrorCode": "code",
     "tuple[int, ...]": "list of whole",
@@ -64,7 +65,7 @@ def test_the_specification_is_of_the_preferred_version() -> None:
     title = vectors.DOCUMENT.read_text(encoding="utf-8").splitlines()[0]
     assert title == f"# The pyraface protocol, version {PROTOCOL_VERSIONS[-1]}"
     assert list(PROTOCOL_VERSIONS) == sorted(PROTOCOL_VERSIONS)
-    assert wire.encode(Hello(PROTOCOL_VERSIONS, ""))
+    assert wire.encode(Hello(PROTOCOL_VERSIONS, "", bytes(32)))
 
 
 @pytest.mark.parametrize("number", [MAX_TEXT, 4 * MAX_TEXT, wire.MAX_ITEMS, wire.MAX_CONTAINERS])

@@ -23,6 +23,7 @@ from pyraface.core.parameters import (
     ImageLimits,
     Parameters,
     Ports,
+    SecurityParameters,
     Timeouts,
     load,
     parse,
@@ -74,6 +75,7 @@ def test_the_packaged_file_holds_the_defaults_of_the_dataclasses() -> None:
         timeouts=Timeouts(),
         daemon=DaemonParameters(),
         beacon=BeaconParameters(),
+        security=SecurityParameters(),
     )
 
 
@@ -189,6 +191,19 @@ def test_every_number_has_bounds_that_are_kept(element: str, section: str, item:
             parse(changed(text))
 
 
+@pytest.mark.parametrize(
+    ("xml", "keyed"),
+    [
+        (b"", True),
+        (b"<security/>", True),
+        (b"<security><authentication> key </authentication></security>", True),
+        (b"<security><authentication>none</authentication></security>", False),
+    ],
+)
+def test_a_key_is_asked_for_unless_the_file_says_none(xml: bytes, keyed: bool) -> None:
+    assert parse(with_section(xml)).security.keyed is keyed
+
+
 def test_a_section_cannot_be_changed() -> None:
     loaded = parse(ORIGINAL)
     for value in [loaded, *(getattr(loaded, item.name) for item in fields(loaded) if item.metadata)]:
@@ -287,7 +302,7 @@ PORT = b"<server_port_ip_disc>6001</server_port_ip_disc>"
         (
             with_section(b"<" + b"n" * 9000 + b"/>"),
             f"f.xml: params holds <{'n' * 37}...>, which is unknown; allowed are beacon, daemon, fusion, images, "
-            "ports, tiled_detect_params, timeout",
+            "ports, security, tiled_detect_params, timeout",
         ),
         (
             ORIGINAL.replace(b"<height>300", b"<height>20000").replace(b">500<", b">20000<"),
@@ -297,6 +312,10 @@ PORT = b"<server_port_ip_disc>6001</server_port_ip_disc>"
         (
             with_section(b"<fusion><doubtful_overlap>.6</doubtful_overlap></fusion>"),
             "f.xml: params/fusion has doubtful_overlap 0.6 above same_overlap 0.5; it must not be the larger one",
+        ),
+        (
+            with_section(b"<security><authentication>None</authentication></security>"),
+            "f.xml: params/security/authentication is 'None'; it must be key or none",
         ),
         (
             with_section(b"<beacon><name>" + b"x" * 65 + b"</name></beacon>"),

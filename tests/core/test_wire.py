@@ -20,6 +20,7 @@ from pyraface.core.faces import Faces
 from pyraface.core.messages import (
     MAX_TEXT,
     Cancel,
+    Challenge,
     Closing,
     Detect,
     Draining,
@@ -30,11 +31,13 @@ from pyraface.core.messages import (
     Message,
     Ping,
     Pong,
+    Proof,
     Status,
     Welcome,
 )
 
 LIMIT = 1 << 20
+NONCE = bytes(32)
 
 EXAMPLES = vectors.examples("frame")
 INVALID = vectors.invalid_frames()
@@ -292,9 +295,11 @@ def test_a_refused_message_is_not_kept_in_its_error() -> None:
 
 
 def test_a_list_has_at_most_as_many_entries_as_the_specification_says() -> None:
-    longest = Hello(tuple(range(wire.MAX_ITEMS)), "")
+    longest = Hello(tuple(range(wire.MAX_ITEMS)), "", NONCE)
     assert codec_fed(wire.encode(longest))[1] == [longest]
-    codec, _ = codec_fed(packed(type="hello", client="", versions=list(range(wire.MAX_ITEMS + 1))))
+    codec, _ = codec_fed(
+        packed(type="hello", client="", nonce=NONCE, versions=list(range(wire.MAX_ITEMS + 1)))
+    )
     assert code_of(codec) == ErrorCode.MALFORMED_FRAME
     assert str(wire.MAX_ITEMS) in str(codec.error)
 
@@ -429,6 +434,11 @@ BAD_FIELDS = {
     "versions: text": ("hello", {"versions": "1"}),
     "versions: bytes": ("hello", {"versions": b"1"}),
     "versions: map": ("hello", {"versions": {}}),
+    "nonce: empty": ("hello", {"nonce": b""}),
+    "nonce: 31 bytes": ("hello", {"nonce": bytes(31)}),
+    "nonce: 33 bytes": ("challenge", {"nonce": bytes(33)}),
+    "proof: text": ("proof", {"proof": "x" * 32}),
+    "proof: nil": ("challenge", {"proof": None}),
 }
 
 
@@ -590,9 +600,13 @@ NOT_TO_BE_SENT: dict[str, Any] = {
     "code as text": Closing("busy", ""),  # type: ignore[arg-type]
     "flag as number": Failed(1, ErrorCode.BUSY, "", 1),  # type: ignore[arg-type]
     "image as bytearray": Detect(1, bytearray(b"x")),  # type: ignore[arg-type]
-    "versions as list": Hello([1], ""),  # type: ignore[arg-type]
-    "versions of text": Hello(("1",), ""),  # type: ignore[arg-type]
-    "more versions than a list may have": Hello(tuple(range(33)), ""),
+    "versions as list": Hello([1], "", NONCE),  # type: ignore[arg-type]
+    "versions of text": Hello(("1",), "", NONCE),  # type: ignore[arg-type]
+    "more versions than a list may have": Hello(tuple(range(33)), "", NONCE),
+    "nonce too short": Hello((1,), "", NONCE[1:]),
+    "nonce too long": Hello((1,), "", NONCE + b"x"),
+    "nonce of text": Hello((1,), "", "x" * 32),  # type: ignore[arg-type]
+    "proof none": Proof(None),  # type: ignore[arg-type]
     "faces none": Found(1, None, 1, 1, 1, 0.5),  # type: ignore[arg-type]
     "width 0": Found(1, Faces.empty(), 0, 1, 1, 0.5),
     "orientation 9": Found(1, Faces.empty(), 1, 1, 9, 0.5),
@@ -688,8 +702,12 @@ def faces(draw: st.DrawFn) -> Faces:
     )
 
 
+exactly_32 = st.binary(min_size=32, max_size=32)
+
 STRATEGIES: dict[type[Message], st.SearchStrategy[Any]] = {
-    Hello: st.builds(Hello, st.lists(ids, max_size=wire.MAX_ITEMS).map(tuple), texts),
+    Hello: st.builds(Hello, st.lists(ids, max_size=wire.MAX_ITEMS).map(tuple), texts, exactly_32),
+    Challenge: st.builds(Challenge, positive, exactly_32, exactly_32),
+    Proof: st.builds(Proof, exactly_32),
     Welcome: st.builds(
         Welcome,
         positive,

@@ -34,6 +34,12 @@ def examples(language: str) -> list[tuple[Any, bytes]]:
     return found
 
 
+def proofs() -> dict[str, str]:
+    """Returns the example of a proof, by the names in front of its lines."""
+    (block,) = re.findall(r"^```proof\n(.*?)^```$", _text(), re.DOTALL | re.MULTILINE)
+    return dict(line.split(maxsplit=1) for line in block.splitlines())
+
+
 def invalid_frames() -> list[tuple[ErrorCode, bytes, str]]:
     """Returns (code, frame, what is wrong with it) of every row in the table of invalid frames."""
     rows = _rows(_section("## Invalid frames"))

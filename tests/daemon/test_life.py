@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 from PIL import Image
 
-from pyraface.core import wire
+from pyraface.core import keyfile, wire
 from pyraface.core.errors import ErrorCode
 from pyraface.core.messages import (
     PROTOCOL_VERSIONS,
@@ -32,10 +32,12 @@ from pyraface.core.messages import (
     Message,
     Ping,
     Pong,
+    Proof,
     Status,
     Welcome,
 )
-from tests.support import DaemonProcess, Peer, daemon
+from pyraface.core.security import Role
+from tests.support import NONCE, DaemonProcess, Peer, daemon
 
 T = TypeVar("T")
 
@@ -62,7 +64,7 @@ BROKEN: dict[str, tuple[bytes, ErrorCode]] = {
     "no map": (b"\x00\x00\x00\x01\xc0", ErrorCode.MALFORMED_FRAME),
     "no message": (b"\x00\x00\x00\x0b\x81\xa4type\xa4pang", ErrorCode.UNKNOWN_MESSAGE),
     "a server's word": (wire.encode(Pong(1)), ErrorCode.UNEXPECTED_MESSAGE),
-    "hello again": (wire.encode(Hello(PROTOCOL_VERSIONS, "again")), ErrorCode.UNEXPECTED_MESSAGE),
+    "hello again": (wire.encode(Hello(PROTOCOL_VERSIONS, "again", NONCE)), ErrorCode.UNEXPECTED_MESSAGE),
     "an id in use": (wire.encode(Detect(9, _jpeg(64))) * 2, ErrorCode.BAD_FIELD),
 }
 
@@ -151,14 +153,33 @@ class Life(RuleBasedStateMachine):
     @precondition(new)
     @rule()
     def greet(self) -> None:
-        self.send(wire.encode(Hello(PROTOCOL_VERSIONS, "life")))
+        assert self.peer is not None
+        challenge = self.do(self.peer.challenged())
+        (key,) = keyfile.load()
+        self.send(wire.encode(Proof(self.peer.handshake(challenge).proof(key, Role.CLIENT))))
         assert isinstance(self.take(), Welcome)
         self.greeted = True
 
     @precondition(new)
+    @rule(proof=st.binary(min_size=32, max_size=32))
+    def greet_without_the_key(self, proof: bytes) -> None:
+        assert self.peer is not None
+        self.do(self.peer.challenged())
+        self.send(wire.encode(Proof(proof)))
+        self.ends_with(ErrorCode.WRONG_KEY)
+
+    @precondition(new)
+    @rule(message=st.sampled_from([Ping(1), Cancel(1), Detect(1, _jpeg(64)), Hello((1,), "", NONCE)]))
+    def speak_before_proving(self, message: Message) -> None:
+        assert self.peer is not None
+        self.do(self.peer.challenged())
+        self.send(wire.encode(message))
+        self.ends_with(ErrorCode.UNEXPECTED_MESSAGE)
+
+    @precondition(new)
     @rule(versions=st.lists(st.integers(2, 2**62), max_size=3))
     def greet_in_versions_of_the_future(self, versions: list[int]) -> None:
-        self.send(wire.encode(Hello(tuple(versions), "life")))
+        self.send(wire.encode(Hello(tuple(versions), "life", NONCE)))
         self.ends_with(ErrorCode.WRONG_VERSION)
 
     @precondition(new)

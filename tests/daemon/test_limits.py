@@ -20,7 +20,7 @@ from PIL import Image
 
 from pyraface.core import parameters, wire
 from pyraface.core.errors import ErrorCode, RemoteProtocolError
-from pyraface.core.messages import Cancel, Closing, Detect, Failed, Found, Hello, Ping, Pong, Welcome
+from pyraface.core.messages import Cancel, Closing, Detect, Failed, Found, Ping, Pong
 from pyraface.daemon import limits
 from pyraface.daemon.limits import SMALL_FRAME, Admission, Budget, LineLimit, Pace, Share, site
 from tests.support import DaemonProcess, Peer, daemon, parameters_xml, run
@@ -335,10 +335,7 @@ async def served(server: DaemonProcess, image: bytes, host: str = "127.0.0.1") -
 
 async def connect(server: DaemonProcess, host: str) -> Peer:
     """A client at one of the addresses of loopback, greeted."""
-    peer = Peer(*await asyncio.open_connection("127.0.0.1", server.port, local_addr=(host, 0)))
-    peer.send(Hello((1,), "limits"))
-    welcome = await peer.next()
-    assert isinstance(welcome, Welcome), welcome
+    peer, _ = await Peer.welcomed(server.port, local_addr=(host, 0))
     return peer
 
 
@@ -498,7 +495,7 @@ def test_one_address_has_its_share_of_the_connections_and_others_theirs(
             assert isinstance(await peer.next(), Pong)
 
         mine = [await connect(server, "127.0.0.2") for _ in range(4)]
-        late = Peer(*await asyncio.open_connection("127.0.0.1", server.port, local_addr=("127.0.0.2", 0)))
+        late = await Peer.connect(server.port, local_addr=("127.0.0.2", 0))
         assert (await last_words(late)).code is ErrorCode.TOO_MANY_FROM_ADDRESS
         theirs = [await connect(server, "127.0.0.3") for _ in range(4)]
         late = await Peer.connect(server.port)

@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -20,10 +21,11 @@ import psutil
 import pytest
 from PIL import Image
 
-from pyraface.core import parameters, wire
+from pyraface.core import keyfile, parameters, wire
 from pyraface.core.errors import ErrorCode
 from pyraface.core.messages import (
     Cancel,
+    Challenge,
     Closing,
     Detect,
     Draining,
@@ -33,10 +35,12 @@ from pyraface.core.messages import (
     Message,
     Ping,
     Pong,
-    Welcome,
+    Proof,
 )
 from pyraface.core.pipeline import Pipeline
+from pyraface.core.security import Handshake, Role, certificate_digest
 from tests.support import (
+    NONCE,
     ROOT,
     DaemonProcess,
     Peer,
@@ -44,6 +48,7 @@ from tests.support import (
     environment,
     parameters_xml,
     run,
+    tls,
 )
 
 SLOW = {"height": 700, "width": 1000}
@@ -90,7 +95,7 @@ def packed(**fields: object) -> bytes:
     return framed(msgpack.packb(fields))
 
 
-HELLO = wire.encode(Hello((1,), "test"))
+HELLO = wire.encode(Hello((1,), "test", NONCE))
 
 
 def test_a_client_that_wants_smaller_faces_gets_them(server: DaemonProcess, astronaut: np.ndarray) -> None:
@@ -177,34 +182,60 @@ def test_what_is_no_image_gets_a_code_and_the_connection_goes_on(
         pytest.param(packed(type="nonsense"), ErrorCode.UNKNOWN_MESSAGE, id="an unknown message"),
         pytest.param(packed(type="hello", versions=[1]), ErrorCode.BAD_FIELD, id="a missing field"),
         pytest.param(
-            packed(type="hello", versions=[1], client="x", more=1), ErrorCode.BAD_FIELD, id="an extra field"
+            packed(type="hello", versions=[1], client="x", nonce=NONCE, more=1),
+            ErrorCode.BAD_FIELD,
+            id="an extra field",
         ),
-        pytest.param(packed(type="hello", versions=[99], client="x"), ErrorCode.WRONG_VERSION, id="version"),
+        pytest.param(
+            packed(type="hello", versions=[99], client="x", nonce=NONCE),
+            ErrorCode.WRONG_VERSION,
+            id="version",
+        ),
         pytest.param(packed(type="ping", id=1), ErrorCode.UNEXPECTED_MESSAGE, id="ping before hello"),
         pytest.param(HELLO + HELLO, ErrorCode.UNEXPECTED_MESSAGE, id="hello twice"),
-        pytest.param(HELLO + packed(type="detect", id=-1, image=b""), ErrorCode.BAD_FIELD, id="negative id"),
-        pytest.param(HELLO + packed(type="pong", id=1), ErrorCode.UNEXPECTED_MESSAGE, id="a server's word"),
         pytest.param(HELLO[:9], ErrorCode.TIMED_OUT, id="half a hello"),
         pytest.param(b"", ErrorCode.TIMED_OUT, id="nothing"),
-        pytest.param(HELLO + b"\x00\x00", ErrorCode.FRAME_TIMED_OUT, id="half a length, after welcome"),
+        pytest.param(HELLO, ErrorCode.TIMED_OUT, id="no proof"),
+    ],
+)
+def test_a_broken_greeting_ends_that_connection_with_its_code_and_no_other(
+    server: DaemonProcess, astronaut_jpeg: bytes, data: bytes, code: ErrorCode
+) -> None:
+    ends_with_its_code_and_no_other(server, astronaut_jpeg, data, code, welcomed=False)
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        pytest.param(HELLO, ErrorCode.UNEXPECTED_MESSAGE, id="hello again"),
+        pytest.param(packed(type="proof", proof=NONCE), ErrorCode.UNEXPECTED_MESSAGE, id="proof again"),
+        pytest.param(packed(type="detect", id=-1, image=b""), ErrorCode.BAD_FIELD, id="negative id"),
+        pytest.param(packed(type="pong", id=1), ErrorCode.UNEXPECTED_MESSAGE, id="a server's word"),
+        pytest.param(b"\x00\x00", ErrorCode.FRAME_TIMED_OUT, id="half a length"),
     ],
 )
 def test_a_broken_protocol_ends_that_connection_with_its_code_and_no_other(
     server: DaemonProcess, astronaut_jpeg: bytes, data: bytes, code: ErrorCode
 ) -> None:
+    ends_with_its_code_and_no_other(server, astronaut_jpeg, data, code, welcomed=True)
+
+
+def ends_with_its_code_and_no_other(
+    server: DaemonProcess, image: bytes, data: bytes, code: ErrorCode, *, welcomed: bool
+) -> None:
     async def talk() -> None:
         good, _ = await Peer.welcomed(server.port)
-        bad = await Peer.connect(server.port)
+        bad = (await Peer.welcomed(server.port))[0] if welcomed else await Peer.connect(server.port)
         bad.writer.write(data)
         words = await bad.next()
-        if isinstance(words, Welcome):
+        if isinstance(words, Challenge):
             words = await bad.next()
         assert isinstance(words, Closing)
         assert words.code is code
         assert words.message
         assert await bad.next() is None
         await bad.close()
-        assert isinstance(await detects(good, astronaut_jpeg), Found)
+        assert isinstance(await detects(good, image), Found)
         await good.close()
 
     run(talk())
@@ -479,16 +510,30 @@ def test_a_client_that_leaves_while_it_stops_is_not_waited_for(tmp_path: Path, l
         assert server.process.wait(3) == 0
 
 
+def greet(client: socket.socket) -> ssl.SSLSocket:
+    """What a client says before it may begin, over a socket of one's own; closing that is up to who gets it."""
+    secure = tls().wrap_socket(client)
+    secure.sendall(HELLO)
+    codec = wire.Codec(max_frame_bytes=1 << 20)
+    while not isinstance(challenge := codec.next_message(), Challenge):
+        codec.receive_data(secure.recv(4096))
+    certificate = secure.getpeercert(binary_form=True)
+    assert certificate is not None
+    handshake = Handshake(NONCE, challenge.nonce, certificate_digest(certificate), (1,), 1)
+    secure.sendall(wire.encode(Proof(handshake.proof(keyfile.load()[0], Role.CLIENT))))
+    return secure
+
+
 def test_a_client_that_the_system_gives_up_is_no_error_of_ours(tmp_path: Path) -> None:
     with daemon(tmp_path, "--engine", "onnx", "--verbose", read_timeout=1) as server:
         with socket.socket() as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
             client.connect(("127.0.0.1", server.port))
             client.settimeout(15)
-            client.sendall(HELLO)
             pings = b"".join(wire.encode(Ping(id)) for id in range(1_000_000))
-            with pytest.raises(ConnectionError):  # it takes no answers, so the daemon stops reading it
-                client.sendall(pings)
+            # it takes no answers, so the daemon stops reading it
+            with greet(client) as secure, pytest.raises((ConnectionError, ssl.SSLEOFError)):
+                secure.sendall(pings)
         deadline = time.monotonic() + 5
         while ": gone" not in server.said:
             assert time.monotonic() < deadline, server.said[-2000:]

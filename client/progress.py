@@ -1,106 +1,154 @@
-"""What a person sees on standard error while it runs: images done, faces, rate, time left."""
+"""What a person sees on standard error while it runs: servers, images done, faces, rate, time left."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import Console, RenderableType
+from rich.live import Live
 
+from ..core import tasks
+from ..core.throughput import Throughput
+from . import display
+from .pace import Paces
 from .results import Result
-from .terminal import printable
+from .status import ServerStatus
+from .terminal import duration, printable
+
+TICK = 0.5
+"""Seconds between two looks at the servers."""
 
 PLAIN_INTERVAL = 10.0
 """Seconds between lines where standard error is no terminal."""
 
 
 class Tally:
-    """Counts, and shows the counts: a live line on a terminal, a plain line now and then elsewhere.
+    """Counts, and shows the counts: live on a terminal, a plain line now and then elsewhere.
+
+    Args:
+        quiet: show nothing, whatever happens.
+        terminal_taken: the results go to the terminal: a display that moves would tear their lines apart.
 
     Attributes:
         images, faces, failed: so far.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, terminal_taken: bool = False) -> None:
         self.images = 0
         self.faces = 0
         self.failed = 0
         self._started = time.monotonic()
-        self._shown = self._started
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._throughput = Throughput(self._started)
+        # emoji: a file's name may well be ":smile:.jpg"
+        self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
         self._quiet = quiet
         self._total: int | None = None
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=quiet or not self._console.is_terminal,
-            redirect_stdout=False,
-        )
-        self._task = self._progress.add_task("finding servers", total=None, rate="")
+        self._paces = Paces()
+        able = self._console.is_terminal and not self._console.is_dumb_terminal
+        self._live: Live | None = None
+        if able and not quiet and not terminal_taken:
+            self._live = Live(
+                get_renderable=self._view,
+                console=self._console,
+                auto_refresh=False,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
 
     def __enter__(self) -> Tally:
-        self._progress.start()
+        if self._live is not None:
+            self._live.start(refresh=True)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        if self._live is not None:
+            self._live.stop()
+
+    @contextlib.asynccontextmanager
+    async def following(self, statuses: Callable[[], list[ServerStatus]]) -> AsyncIterator[None]:
+        """The servers are there: from here on time counts, and they are watched until the end."""
+        self._started = time.monotonic()
+        self._throughput = Throughput(self._started)
+        watching = asyncio.create_task(self._watch(statuses))
+        try:
+            yield
+        finally:
+            await tasks.end([watching])
+            self._look(statuses)
 
     def say(self, text: str) -> None:
         """Prints one line, whatever it holds."""
         if not self._quiet:
-            self._console.print(printable(text), markup=False)
+            self._console.print(printable(text), soft_wrap=True)
 
     def expect(self, total: int) -> None:
         """Sets how many images there are in all."""
         self._total = total
-        self._progress.update(self._task, total=total)
 
     def add(self, result: Result) -> None:
         """Counts one image more; a failed one is named."""
         self.images += 1
+        self._throughput.count(time.monotonic())
         if result.error is not None:
             self.failed += 1
             code, message = result.error
             self.say(f"{result.path}: {code.value}: {message}")
         else:
             self.faces += len(result.faces)
-        description = f"{self.faces} faces" + (f", {self.failed} failed" if self.failed else "")
-        self._progress.update(self._task, completed=self.images, description=description, rate=self.rate)
-        now = time.monotonic()
-        if not self._console.is_terminal and now - self._shown >= PLAIN_INTERVAL:
-            self._shown = now
-            total = f" of {self._total}" if self._total is not None else ""
-            self.say(f"{self.images}{total} images, {description}, {self.rate}{self._left()}")
-
-    @property
-    def rate(self) -> str:
-        """Images a second since the start."""
-        return f"{self.images / max(time.monotonic() - self._started, 1e-3):.2f} images/s"
-
-    def start_clock(self) -> None:
-        """The servers are there: from here on time counts."""
-        self._started = time.monotonic()
 
     def summary(self) -> str:
         """Returns the line for the end."""
         seconds = time.monotonic() - self._started
+        took = duration(seconds) if seconds >= 60 else f"{seconds:.1f} s"
         return (
             f"{_plural(self.images, 'image')}, {_plural(self.faces, 'face')}, {self.failed} failed, "
-            f"in {seconds:.1f} s ({self.rate})"
+            f"in {took} ({self.images / max(seconds, 1e-3):.2f} images/s)"
         )
 
-    def _left(self) -> str:
-        if self._total is None or not self.images:
-            return ""
-        seconds = (time.monotonic() - self._started) / self.images * (self._total - self.images)
-        return f", {seconds:.0f} s left"
+    def troubles(self) -> list[str]:
+        """Returns a line for each server that was slow, was lost, or never answered."""
+        found = [(pace.last.name, pace.trouble()) for pace in self._paces if pace.last is not None]
+        return [f"server {name}: {trouble}" for name, trouble in found if trouble]
+
+    async def _watch(self, statuses: Callable[[], list[ServerStatus]]) -> None:
+        plain = time.monotonic() + PLAIN_INTERVAL
+        while True:
+            self._look(statuses)
+            if self._live is not None:
+                self._live.refresh()
+            elif time.monotonic() >= plain:
+                plain = time.monotonic() + PLAIN_INTERVAL
+                self.say(self._totals())
+            await asyncio.sleep(TICK)
+
+    def _look(self, statuses: Callable[[], list[ServerStatus]]) -> None:
+        for pace in self._paces.observe(time.monotonic(), statuses()):
+            assert pace.last is not None
+            before = f", {pace.best:.2f} before" if pace.best else ""
+            self.say(f"server {pace.last.name} is slow: {pace.rate:.2f} images/s lately{before}")
+
+    def _totals(self) -> str:
+        """Returns the line of totals, the most important first."""
+        rate = self._throughput.rate(time.monotonic())
+        of = f" of {self._total}" if self._total is not None else ""
+        parts = [f"{self.images}{of} images", f"{rate:.2f} images/s", _plural(self.faces, "face")]
+        if self.failed:
+            parts.append(f"{self.failed} failed")
+        if self._total is not None and rate:
+            parts.append(f"{duration(max(0, self._total - self.images) / rate)} left")
+        return ", ".join(parts)
+
+    def _view(self) -> RenderableType:
+        lines = display.servers(self._paces, width=self._console.width, height=self._console.height)
+        totals = self._totals() if lines else "finding servers"
+        return display.view(lines, totals, done=self.images, total=self._total)
 
 
 def _plural(count: int, thing: str) -> str:

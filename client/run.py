@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import signal
+import sys
 
 from ..core import parameters as parameters_file
 from ..core import pyramid
@@ -38,7 +39,8 @@ async def run(options: argparse.Namespace) -> bool:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     parameters = parameters_file.load(options.parameters)
-    tally = Tally(quiet=options.quiet)
+    taken = options.output is None and sys.stdout is not None and sys.stdout.isatty()
+    tally = Tally(quiet=options.quiet, terminal_taken=taken)
     walk = Walk(options.paths)
     with Journal(options.output, overwrite=options.overwrite) as journal, tally:
         upcoming = Ahead(walk, ended=tally.expect)
@@ -51,8 +53,8 @@ async def run(options: argparse.Namespace) -> bool:
                 faces_from=options.faces_from,
                 on_event=tally.say,
             ) as client:
-                tally.start_clock()
-                async with contextlib.aclosing(client.map(upcoming)) as results:
+                results = client.map(upcoming)
+                async with tally.following(client.status), contextlib.aclosing(results):
                     async for result in results:
                         journal.write(result)
                         tally.add(result)
@@ -69,7 +71,8 @@ async def run(options: argparse.Namespace) -> bool:
     if not tally.images:
         raise NoImages(f"no image in {', '.join(options.paths)}")
     skipped = f"; {walk.skipped} other files skipped" if walk.skipped else ""
-    tally.say(tally.summary() + skipped)
+    for line in (*tally.troubles(), tally.summary() + skipped):
+        tally.say(line)
     return not tally.failed
 
 

@@ -24,7 +24,7 @@ from ..core.engines import EngineName
 from ..core.errors import EngineError, ErrorCode
 from ..core.messages import Cancel, Closing, Detect, Failed, Found, Message, Welcome
 from ..core.parameters import Parameters
-from .throughput import Throughput
+from ..core.throughput import Throughput
 from .worker import ahead
 
 log = logging.getLogger("pyraface.executor")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import shutil
 import signal
@@ -247,27 +246,6 @@ def test_an_interrupt_does_not_wait_until_a_large_archive_is_counted(
     process.communicate(timeout=60)
     assert process.returncode == 130
     assert time.monotonic() - started < 5
-
-
-def test_a_terminal_shows_images_done_faces_and_rate(folder: Path) -> None:
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "pyraface.client", "--servers", "local", str(folder)]
-    variables = environment(TERM="xterm-256color", COLUMNS="100")
-    process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.DEVNULL, stderr=theirs)
-    os.close(theirs)
-    shown = b""
-    try:
-        while data := os.read(ours, 4096):
-            shown += data
-    except OSError:
-        pass  # how Linux says that the other side of a terminal is closed
-    os.close(ours)
-    assert process.wait(60) == 1
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
-    assert "7/7" in text
-    assert "3 faces, 3 failed" in text
-    assert "images/s" in text
-    assert re.search(r"\d:\d\d:\d\d", text), "time left"
 
 
 @pytest.mark.parametrize(

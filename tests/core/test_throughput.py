@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyraface.daemon.throughput import SPAN, Throughput
+from pyraface.core.throughput import SPAN, Throughput
 
 
 def test_nothing_done_is_no_rate() -> None:

@@ -1,0 +1,100 @@
+"""How each server gets on while it is watched: its rate lately, and whether it is slow or was lost. No clock of its own."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from .status import ServerStatus, State
+
+SPAN = 30.0
+"""Seconds that "lately" is."""
+
+SLOW = 4.0
+"""A server is slow when it did this many times as much before: images of one archive differ by less in what they cost."""
+
+FEWEST = 5
+"""Images in SPAN from which a rate is one to compare with."""
+
+
+class Pace:
+    """One server, watched from time to time.
+
+    Attributes:
+        rate: images a second over the last SPAN, while the server had work; 0.0 if it did none.
+        best: the highest that the rate was, over a third of SPAN with work and FEWEST images at least.
+        slow: it has work, and does far less than it did before, or has done nothing so far.
+        slow_seconds: for how long it was.
+        losses: how often the connection ended.
+    """
+
+    def __init__(self) -> None:
+        self.rate = self.best = self.slow_seconds = 0.0
+        self.slow = False
+        self.losses = 0
+        self.last: ServerStatus | None = None
+        # (when, images done, seconds with work up to then)
+        self._samples: deque[tuple[float, int, float]] = deque()
+
+    def observe(self, now: float, status: ServerStatus) -> None:
+        """Takes note of how the server is at a moment."""
+        before, self.last = self.last, status
+        if status.state is State.LOST and (before is None or before.state is not State.LOST):
+            self.losses += 1
+        then, _, worked = self._samples[-1] if self._samples else (now, 0, 0.0)
+        if before is not None and before.in_flight:
+            worked += now - then
+        if self.slow:
+            self.slow_seconds += now - then
+        self._samples.append((now, status.done, worked))
+        while len(self._samples) > 2 and self._samples[1][0] <= now - SPAN:
+            self._samples.popleft()
+        first, done_first, worked_first = self._samples[0]
+        done, busy = status.done - done_first, worked - worked_first
+        self.rate = done / max(busy, 1.0) if done else 0.0
+        if busy >= SPAN / 3 and done >= FEWEST:
+            self.best = max(self.best, self.rate)
+        working = now - first >= SPAN and busy >= 0.8 * (now - first) and status.in_flight > 0
+        self.slow = working and (self.rate * SLOW < self.best or status.done == 0)
+
+    def trouble(self) -> str:
+        """Returns what the summary should say of the server; "" if all was well."""
+        assert self.last is not None
+        found = []
+        if self.losses:
+            again = " and came back" if self.last.state is not State.LOST else ""
+            found.append(f"lost {_times(self.losses)}{again}")
+        if self.last.state is State.RESTING:
+            found.append("failed again and again")
+        if not self.last.done and self.slow_seconds:
+            found.append("never answered")
+        elif self.slow_seconds:
+            found.append(
+                f"slow for {self.slow_seconds:.0f} s: {self.rate:.2f} images/s at last, {self.best:.2f} before"
+            )
+        return "; ".join(found)
+
+
+class Paces:
+    """All servers, in the order in which they were first seen."""
+
+    def __init__(self) -> None:
+        self._by_address: dict[str, Pace] = {}
+
+    def observe(self, now: float, statuses: Iterable[ServerStatus]) -> list[Pace]:
+        """Takes note of how the servers are; returns those that have just become slow."""
+        slowed = []
+        for status in statuses:
+            pace = self._by_address.setdefault(status.address, Pace())
+            before = pace.slow
+            pace.observe(now, status)
+            if pace.slow and not before:
+                slowed.append(pace)
+        return slowed
+
+    def __iter__(self) -> Iterator[Pace]:
+        return iter(self._by_address.values())
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

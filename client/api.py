@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence, Set
 
 from ..core import parameters as parameters_file
 from ..core.messages import MAX_FACES_FROM
@@ -90,8 +90,8 @@ class Client:
         return self._fleet.status()
 
     @property
-    def fingerprints(self) -> set[str]:
-        """Those of all servers that were ever connected: results with one of these are what they would find again."""
+    def fingerprints(self) -> Set[str]:
+        """Those of all servers that were ever connected: what has one of these, they would find again. It may grow."""
         return self._fleet.fingerprints
 
     async def detect(self, image: Image) -> Result:

@@ -25,6 +25,7 @@ def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="pyraface",
+        allow_abbrev=False,  # the words of a command are said again to whoever interrupted it
         description="Finds and encodes every face in photographs; writes one JSON line an image.",
         epilog="pyraface servers lists the servers on the network (pyraface servers --help); a directory of that name is "
         "./servers. Exit status: 0 all done; 1 some images failed, each has a line that says why; "
@@ -49,9 +50,17 @@ def parser() -> argparse.ArgumentParser:
         "and say what it costs (default: as each server's parameters.xml says)",
     )
     parser.add_argument(
-        "--output", metavar="FILE.jsonl", help="where the lines go (default: standard output)"
+        "--output",
+        metavar="FILE.jsonl",
+        help="where the lines go (default: standard output). A file that this program wrote is gone on with: images that "
+        "have their line in it and have not changed since are not done again",
     )
-    parser.add_argument("--overwrite", action="store_true", help="let the output replace a file that exists")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="begin anew: replace the output, whatever file it is"
+    )
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="do images again that failed in an earlier run"
+    )
     parser.add_argument(
         "--parameters", metavar="FILE", help="parameters.xml to use instead of the usual places"
     )
@@ -95,7 +104,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     if arguments[:1] == ["servers"]:
         command, words = "servers", arguments[1:]
     options = (servers_parser() if command == "servers" else parser()).parse_args(words)
-    options.command = command
+    options.command, options.words = command, arguments
     return options
 
 

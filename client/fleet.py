@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -51,9 +51,17 @@ class _Server:
     name: str
     connection: ServerConnection
     """The last one."""
+    faces_from: int
+    """The smallest face that it is asked for."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that its faces depend on: what it is, and what it is asked for."""
+        fingerprint = self.connection.welcome.fingerprint
+        return f"{fingerprint}-from-{self.faces_from}" if self.faces_from else fingerprint
 
     def answered(self, answer: Answer) -> Answered:
-        return Answered(self.name, self.connection.welcome.fingerprint, answer)
+        return Answered(self.name, self.fingerprint, answer)
 
 
 @dataclass(eq=False)
@@ -100,6 +108,7 @@ class Fleet:
         self._tasks: set[asyncio.Task[object]] = set()
         self._heard_of: dict[Location, asyncio.Event] = {}
         self._instances: set[str] = set()
+        self._fingerprints: set[str] = set()
         self._connections: set[ServerConnection] = set()
         self._servers: dict[str, _Server] = {}
         self._sources = 0
@@ -149,9 +158,9 @@ class Fleet:
             self._decide()
 
     @property
-    def fingerprints(self) -> set[str]:
-        """Those of all servers that were ever reached."""
-        return {server.connection.welcome.fingerprint for server in self._servers.values()}
+    def fingerprints(self) -> Set[str]:
+        """Those of all servers that were ever reached; it grows when another is."""
+        return self._fingerprints
 
     def drain(self) -> None:
         """From here on no image is begun: those that no server has are cancelled."""
@@ -301,10 +310,11 @@ class Fleet:
         if welcome.instance in self._instances:
             return None
         name = place if place == "local" else f"{welcome.name} ({place})"
-        server = self._servers.setdefault(place, _Server(place, name, connection))
+        server = self._servers.setdefault(place, _Server(place, name, connection, self._faces_from))
         server.name, server.connection = name, connection
         self._compare(server)
         self._instances.add(welcome.instance)
+        self._fingerprints.add(server.fingerprint)
         self._tell(f"server {name}: {welcome.engine} on {welcome.device}")
         self._scheduler.server_up(server, welcome.credits, self._now)
         self._company()

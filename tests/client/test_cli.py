@@ -78,7 +78,7 @@ def test_a_directory_gives_one_line_an_image_and_the_exit_status_says_that_some_
     assert "Traceback" not in done.stderr
 
 
-def test_everything_done_is_exit_status_0_and_the_output_file_is_kept_from_harm(
+def test_everything_done_is_exit_status_0_and_the_output_is_gone_on_with_unless_it_is_to_be_replaced(
     tmp_path: Path, folder: Path
 ) -> None:
     output = tmp_path / "faces.jsonl"
@@ -89,9 +89,9 @@ def test_everything_done_is_exit_status_0_and_the_output_file_is_kept_from_harm(
         kept = output.read_text()
         assert set(lines_of(kept)) == {"a.jpg", "b.JPEG", "c.png"}
         again = pyraface("--servers", place, "--output", output, folder / "a.jpg")
-        assert again.returncode == 2
-        assert "exists" in again.stderr
-        assert "--overwrite" in again.stderr
+        assert again.returncode == 0
+        assert "3 images done" in again.stderr
+        assert "1 done before" in again.stderr
         assert output.read_text() == kept
         replaced = pyraface("--servers", place, "--output", output, "--overwrite", folder / "a.jpg")
         assert replaced.returncode == 0

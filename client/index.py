@@ -1,0 +1,245 @@
+"""What the lines of an output say about images, in some 80 bytes a line: their faces stay on the disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+_RECORD = np.dtype(
+    [
+        *(("path", "<u8"), ("path_rest", "<u8"), ("digest", "<u8"), ("digest_rest", "<u8")),
+        *(("start", "<i8"), ("size", "<i8"), ("modified", "<i8"), ("fingerprint", "<u2"), ("state", "u1")),
+    ]
+)
+_PACKED = struct.Struct("<16s16sqqqHB")
+assert _PACKED.size == _RECORD.itemsize
+
+_NOTHING = bytes(16)
+_WHOLE = range(2**63)
+_MOST_FINGERPRINTS = 2**16 - 1
+
+
+class State(IntEnum):
+    """How an image stands by its line."""
+
+    NOT_A_LINE = 0
+    """Bytes that a power cut has left: to be dropped."""
+    UNANSWERED = 1
+    """It failed before any server answered: it is to be done."""
+    FAILED = 2
+    """A server said why it has no faces."""
+    DONE = 3
+
+
+@dataclass(frozen=True)
+class Head:
+    """What stands in a line before the faces.
+
+    Raises (from `parse`):
+        ValueError: it is no line of this program.
+    """
+
+    path: str
+    digest: str | None
+    size: int | None
+    modified: int | None
+    fingerprint: str
+    state: State
+
+    @classmethod
+    def parse(cls, line: bytes) -> Head:
+        """Returns what a line says. Of one that this program wrote, only what stands before the faces is read."""
+        faces = line.find(b',"faces":[')  # in a string, the quotes would have backslashes
+        if faces >= 0 and line.startswith(b'{"path":') and line.rstrip().endswith(b"}"):
+            content = {**json.loads(line[:faces] + b"}"), "faces": []}
+        else:
+            content = json.loads(line)
+        if not isinstance(content, dict):
+            raise ValueError("it is no JSON object")
+        path, digest = content.get("path"), content.get("digest")
+        if not isinstance(path, str) or not (digest is None or isinstance(digest, str)):
+            raise ValueError("it has no path and digest")
+        if b"\0" in os.fsencode(path):
+            raise ValueError("its path has a NUL")
+        fingerprint = content.get("fingerprint")
+        fingerprint = fingerprint if isinstance(fingerprint, str) else ""
+        if isinstance(content.get("faces"), list):
+            state = State.DONE
+        elif isinstance(content.get("error"), dict):
+            state = State.FAILED if fingerprint else State.UNANSWERED
+        else:
+            raise ValueError("it has neither faces nor an error")
+        return cls(
+            path, digest, _whole(content.get("size")), _whole(content.get("modified")), fingerprint, state
+        )
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line by its number, and what it says."""
+
+    number: int
+    start: int
+    size: int
+    modified: int
+    fingerprint: str
+    state: State
+
+
+class Index:
+    """The lines of an output, by path and by digest. `add` them all, then `sort`, then ask."""
+
+    def __init__(self) -> None:
+        self._packed = bytearray()
+        self._fingerprints = [""]
+        self._numbers = {"": 0}
+        self._end = 0
+        self._records: NDArray[np.void] = np.empty(0, _RECORD)
+        self._dropped: NDArray[np.bool_] = np.empty(0, np.bool_)
+        self._seen: NDArray[np.bool_] = np.empty(0, np.bool_)
+        self._repeated: NDArray[np.bool_] = np.empty(0, np.bool_)
+        self._by: dict[str, tuple[NDArray[np.uint32], NDArray[np.uint64]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def add(self, head: Head | None, start: int, end: int) -> None:
+        """Takes a line, from its first byte to the one after its last; None for bytes that are no line."""
+        if head is None:
+            self._packed += _PACKED.pack(_NOTHING, _NOTHING, start, -1, -1, 0, State.NOT_A_LINE)
+        else:
+            number = self._numbers.get(head.fingerprint)
+            if number is None:
+                # one beyond the most is of nobody: its images are done again
+                number = len(self._fingerprints) if len(self._fingerprints) < _MOST_FINGERPRINTS else 0
+                self._numbers[head.fingerprint] = number
+                if number:
+                    self._fingerprints.append(head.fingerprint)
+            self._packed += _PACKED.pack(
+                _path_key(head.path),
+                _digest_key(head.digest),
+                start,
+                -1 if head.size is None else head.size,
+                -1 if head.modified is None else head.modified,
+                number,
+                head.state,
+            )
+        self._end = end
+
+    def sort(self) -> None:
+        """Makes it ready to be asked. Of several lines of one path, only the last counts from here on."""
+        self._records = np.frombuffer(self._packed, _RECORD)
+        count = len(self._records)
+        self._dropped = self._records["state"] == State.NOT_A_LINE
+        self._seen, self._repeated = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
+        for name in ("path", "digest"):
+            order = np.lexsort((self._records[f"{name}_rest"], self._records[name])).astype(np.uint32)
+            self._by[name] = order, self._records[name][order]
+        order = self._by["path"][0]
+        earlier, later = order[:-1], order[1:]  # lexsort is stable
+        again = self._same("path", earlier, later)
+        self._dropped[earlier[again]] = True
+
+    def at(self, path: str) -> Entry | None:
+        """Returns what the line of a path says."""
+        return next(
+            (self._entry(i) for i in self._find("path", _path_key(path)) if not self._dropped[i]), None
+        )
+
+    def with_digest(self, digest: str) -> Iterator[Entry]:
+        """Yields the lines of files with these bytes, those that do not count any more too: what they say is true."""
+        key = _digest_key(digest)
+        return (self._entry(i) for i in (self._find("digest", key) if key != _NOTHING else []))
+
+    def drop(self, number: int) -> None:
+        """A line does not count any more."""
+        self._dropped[number] = True
+
+    def see(self, number: int) -> None:
+        """The file of a line is there."""
+        self._seen[number] = True
+
+    def repeat(self, number: int) -> None:
+        """What a line says was written for another path, too."""
+        self._repeated[number] = True
+
+    def count(self, state: State, fingerprints: Container[str]) -> tuple[int, int]:
+        """Returns how many lines in a state have one of these fingerprints, and how many another."""
+        chosen = self._records["fingerprint"][(self._records["state"] == state) & ~self._dropped]
+        counts = np.bincount(chosen, minlength=len(self._fingerprints)).tolist()
+        ours = sum(n for n, name in zip(counts, self._fingerprints, strict=True) if name in fingerprints)
+        return ours, sum(counts) - ours
+
+    def doubtful(self) -> Iterator[Entry]:
+        """Yields lines whose file was not seen, while another file with the same bytes was: they may have moved there."""
+        order = self._by["digest"][0]
+        if not len(order):
+            return
+        group = np.cumsum(np.concatenate([[False], ~self._same("digest", order[:-1], order[1:])]))
+        live = ~self._dropped
+        there = np.bincount(group, weights=((self._seen & live) | self._repeated)[order]) > 0
+        moved = np.zeros(len(order), np.bool_)
+        moved[order] = there[group]
+        yield from (self._entry(i) for i in np.flatnonzero(moved & live & ~self._seen).tolist())
+
+    def dropped(self) -> Iterator[tuple[int, int]]:
+        """Yields the first byte and the one after the last of each line that does not count, in their order."""
+        for number in np.flatnonzero(self._dropped).tolist():
+            after = number + 1
+            end = self._records["start"][after] if after < len(self._records) else self._end
+            yield int(self._records["start"][number]), int(end)
+
+    def _find(self, name: str, key: bytes) -> Iterator[int]:
+        if not len(self._records):
+            return
+        first, rest = struct.unpack("<QQ", key)
+        order, values = self._by[name]
+        position = int(np.searchsorted(values, np.uint64(first)))
+        while position < len(values) and values[position] == first:
+            number = int(order[position])
+            if self._records[f"{name}_rest"][number] == rest:
+                yield number
+            position += 1
+
+    def _same(self, name: str, one: NDArray[np.uint32], other: NDArray[np.uint32]) -> NDArray[np.bool_]:
+        """(n,) bool: whether lines have the same path or digest, and have one at all."""
+        first, rest = self._records[name], self._records[f"{name}_rest"]
+        same = (first[one] == first[other]) & (rest[one] == rest[other])
+        return np.asarray(same & ((first[one] != 0) | (rest[one] != 0)), np.bool_)
+
+    def _entry(self, number: int) -> Entry:
+        record = self._records[number]
+        return Entry(
+            number,
+            int(record["start"]),
+            int(record["size"]),
+            int(record["modified"]),
+            self._fingerprints[record["fingerprint"]],
+            State(int(record["state"])),
+        )
+
+
+def _path_key(path: str) -> bytes:
+    """Returns what stands for a path, however it was written: `a`, `./a`."""
+    return hashlib.blake2b(os.fsencode(os.path.abspath(path)), digest_size=16).digest()
+
+
+def _digest_key(digest: str | None) -> bytes:
+    """Returns 16 bytes of a digest; nothing for one of another kind than ours."""
+    kind, _, number = (digest or "").partition(":")
+    try:
+        return bytes.fromhex(number)[:16] if kind == "sha256" and len(number) == 64 else _NOTHING
+    except ValueError:
+        return _NOTHING
+
+
+def _whole(value: object) -> int | None:
+    return value if type(value) is int and value in _WHOLE else None

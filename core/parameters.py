@@ -74,6 +74,9 @@ class DetectionParameters(Section):
     most_tiles: int = _whole(
         "most_tiles", 85, 1, 341, "the most tiles for an image whose client wants smaller faces"
     )
+    adaptive: int = _whole(
+        "adaptive", 0, 0, 1, "1: deeper levels look only where the one above responded; 0: everywhere"
+    )
     threshold: float = _number("threshold", 0.0, -1, 2, "the confidence that a face must exceed")
     reduced_decoding: int = _whole(
         "reduced_decoding", 0, 0, 1, "1: leave out pixels of a JPEG that no level needs; 0: decode all"

@@ -14,7 +14,8 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from . import boxes, engines, fusion, images, pyramid, scaling
+from . import adaptive, boxes, engines, fusion, images, pyramid, scaling
+from .boxes import Boxes
 from .engines import Engine, EngineName, devices
 from .faces import Faces
 from .images import Picture
@@ -53,6 +54,7 @@ class Pipeline:
                 engine,
                 threads=parameters.daemon.engine_threads,
                 threshold=parameters.detection.threshold,
+                hints=adaptive.HINT if parameters.detection.adaptive else None,
                 screened=bool(parameters.detection.screening),
                 tile_pixels=parameters.detection.tile_pixels,
             )
@@ -124,15 +126,41 @@ class Pipeline:
     def candidates(self, picture: Picture, *, faces_from: int = 0) -> Faces:
         """What every tile of every level shows, in the frame of the picture."""
         height, width, _ = picture.pixels.shape
+        detection = self.parameters.detection
+        # in pixels of what was decoded, which may be less than the file has
+        levels = pyramid.levels(width, height, detection, faces_from=faces_from * width / picture.width)
+        if not detection.adaptive:
+            return self._look(picture, levels)[0]
         candidates: list[Faces] = []
-        levels = pyramid.levels(width, height, self.parameters.detection, faces_from=faces_from)
+        hints = np.zeros((0, 4), np.float32)
+        for index, level in enumerate(levels):
+            if index:
+                level = adaptive.closer(
+                    level,
+                    hints,
+                    zoom=min(levels[index - 1].zoom),
+                    faces=int((candidates[-1].confidences > adaptive.SURE).sum()),
+                    width=width,
+                    height=height,
+                    budget=detection.tile_pixels,
+                )
+            found, hints = self._look(picture, [level])
+            candidates.append(found)
+        return Faces.concatenate(candidates)
+
+    def _look(self, picture: Picture, levels: list[Level]) -> tuple[Faces, Boxes]:
+        """What the tiles of these levels show, and their hints, (n, 4), in the frame of the picture."""
+        height, width, _ = picture.pixels.shape
+        candidates: list[Faces] = []
+        hints: list[Boxes] = [np.zeros((0, 4), np.float32)]
         for level, tiles, pixels in self._batches(picture, levels):
             for tile, found in zip(tiles, self.engine.detect(pixels), strict=True):
-                in_image = boxes.to_image(found.voted, level.zoom, (float(tile[0]), float(tile[1])))
+                origin = float(tile[0]), float(tile[1])
                 # a face that goes on beyond its tile has its whole box; only the picture's own edge cuts it off
-                in_image = boxes.clip(in_image, width, height)
+                in_image = boxes.clip(boxes.to_image(found.voted, level.zoom, origin), width, height)
                 candidates.append(Faces.detected(in_image, found.confidences, level=level.index))
-        return Faces.concatenate(candidates)
+                hints.append(boxes.to_image(found.hints, level.zoom, origin))
+        return Faces.concatenate(candidates), np.concatenate(hints)
 
     def _batches(
         self, picture: Picture, levels: list[Level]

@@ -58,7 +58,7 @@ class Level:
         return DETECTOR_WINDOW / min(self.zoom)
 
 
-def levels(width: int, height: int, detection: DetectionParameters, *, faces_from: int = 0) -> list[Level]:
+def levels(width: int, height: int, detection: DetectionParameters, *, faces_from: float = 0) -> list[Level]:
     """Returns the levels for an image of `width` x `height` pixels, the coarsest first; at least the whole image.
 
     A level that would not zoom further than the one above it is left out: a small photograph is at full zoom already.

@@ -31,11 +31,14 @@ class Detections(NamedTuple):
     confidences: (n,) float32, of that response.
     voted: (n, 4) float32, in pixels of the tile: the mean of all responses to each face. It is as good a box, stays where it
         is when a pixel changes, and may leave the tile: where a face goes on beyond the edge, as far as the detector thinks.
+    hints: (m, 4) float32, in pixels of the tile: everything that scored above the engine's floor for hints, each once, the
+        faces among it. The scores of hints may be rougher than those of faces.
     """
 
     boxes: Boxes
     confidences: NDArray[np.float32]
     voted: Boxes
+    hints: Boxes = np.zeros((0, 4), np.float32)
 
 
 class Engine(Protocol):
@@ -81,6 +84,7 @@ def start(
     *,
     threads: int = 0,
     threshold: float = 0.0,
+    hints: float | None = None,
     screened: bool = True,
     tile_pixels: int = DEFAULT_TILE_PIXELS,
 ) -> Engine:
@@ -91,6 +95,7 @@ def start(
     Args:
         threads: for the onnx engine on a CPU; 0 means one a core this process may use.
         threshold: the confidence that a face must exceed; face_recognition's is 0.
+        hints: the score that hints must exceed; None: there are none.
         screened: for the onnx engine on a CPU: float32 only where 8-bit integers leave room for a face.
         tile_pixels: the most that a tile will have; for the onnx engine on TensorRT.
 
@@ -102,11 +107,11 @@ def start(
     if name == "dlib":
         from .dlib import DlibEngine
 
-        return DlibEngine(threshold)
+        return DlibEngine(threshold, hints=hints)
     if name == "onnx":
         from .onnx import OnnxEngine
 
-        return OnnxEngine(threads, threshold, screened=screened, tile_pixels=tile_pixels)
+        return OnnxEngine(threads, threshold, hints=hints, screened=screened, tile_pixels=tile_pixels)
     raise EngineError(f"no engine is named {name!r}: use auto, onnx or dlib")
 
 

@@ -31,6 +31,7 @@ class DlibEngine:
 
     Args:
         threshold: responses of this score or less are no faces; face_recognition's is 0.
+        hints: responses above this score are hints; None: there are none.
 
     Raises:
         EngineError: dlib, face_recognition or what they need is missing, or the device cannot be used.
@@ -38,14 +39,16 @@ class DlibEngine:
 
     name = "dlib"
 
-    def __init__(self, threshold: float = 0.0) -> None:
+    def __init__(self, threshold: float = 0.0, *, hints: float | None = None) -> None:
         self._threshold = threshold
+        self._hints = hints
+        self._floor = threshold if hints is None else min(threshold, hints)
         digest = weights.digest()  # first, because it says which file is missing
         self._network = weights.load_detector()
         dlib, self._api = _imported()
         try:
             with tempfile.NamedTemporaryFile(suffix=".dat") as file:
-                file.write(weights.detector_answering_everything(threshold))
+                file.write(weights.detector_answering_everything(self._floor))
                 file.flush()
                 self._detector = dlib.cnn_face_detection_model_v1(file.name)
         except OSError as error:
@@ -90,16 +93,23 @@ class DlibEngine:
 
     def _detections(self, responses: Any, height: int, width: int) -> Detections:
         boxes = [(one.rect.left(), one.rect.top(), one.rect.right(), one.rect.bottom()) for one in responses]
-        confidences = np.array([one.confidence for one in responses], np.float32) + np.float32(
-            self._threshold
-        )
-        return suppression.detections(
-            np.array(boxes, np.int64).reshape(-1, 4),
-            confidences,
+        responded = np.array(boxes, np.int64).reshape(-1, 4)
+        scores = np.array([one.confidence for one in responses], np.float32) + np.float32(self._floor)
+        overlap, covered = self._network.overlap, self._network.covered
+        faces = scores > self._threshold
+        found = suppression.detections(
+            responded[faces],
+            scores[faces],
             (height, width),
             threshold=self._threshold,
-            overlap=self._network.overlap,
-            covered=self._network.covered,
+            overlap=overlap,
+            covered=covered,
+        )
+        if self._hints is None:
+            return found
+        weak = scores > self._hints
+        return found._replace(
+            hints=suppression.hints(responded[weak], scores[weak], overlap=overlap, covered=covered)
         )
 
 

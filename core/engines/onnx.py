@@ -77,6 +77,7 @@ class OnnxEngine:
     Args:
         threads: for a CPU; 0 means one a core this process may use.
         threshold: responses of this score or less are no faces; face_recognition's is 0.
+        hints: responses above this score are hints; None: there are none.
         screened: whether a CPU goes over a tile in 8-bit integers first, and in float32 only where a face can be (see
             `screening`).
         tile_pixels: the most that a tile will have: TensorRT plans for that.
@@ -93,6 +94,7 @@ class OnnxEngine:
         threads: int = 0,
         threshold: float = 0.0,
         *,
+        hints: float | None = None,
         screened: bool = True,
         tile_pixels: int = DEFAULT_TILE_PIXELS,
     ) -> None:
@@ -100,6 +102,7 @@ class OnnxEngine:
             raise ValueError(f"threads must be 0 or more, not {threads}")
         self._threads = threads or devices.cores()
         self._threshold = threshold
+        self._hints = hints
         self._network = weights.load_detector()
         try:
             self._landmarks = dlib.shape_predictor(str(weights.model_path(weights.LANDMARKS_FILE)))
@@ -186,16 +189,28 @@ class OnnxEngine:
         overlap, covered = self._network.overlap, self._network.covered
         height, width, _ = tiles[0].shape
         for scores in self._scores(self._features(tiles, layout)):
-            rows, columns = np.nonzero(scores > self._threshold)
-            centers = np.stack([columns, rows], axis=1) * STRIDE + CENTER
-            yield suppression.detections(
-                layout.to_tile(centers, self._network.window),
-                scores[rows, columns],
+            boxes, confidences = self._above(scores, self._threshold, layout)
+            found = suppression.detections(
+                boxes,
+                confidences,
                 (height, width),
                 threshold=self._threshold,
                 overlap=overlap,
                 covered=covered,
             )
+            if self._hints is not None:
+                weak = self._above(scores, self._hints, layout)
+                hints = suppression.hints(*weak, overlap=overlap, covered=covered)
+                found = found._replace(hints=hints)
+            yield found
+
+    def _above(
+        self, scores: NDArray[np.float32], floor: float, layout: Layout
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The boxes, (n, 4), and the scores of the cells that score above a floor."""
+        rows, columns = np.nonzero(scores > floor)
+        centers = np.stack([columns, rows], axis=1) * STRIDE + CENTER
+        return layout.to_tile(centers, self._network.window), scores[rows, columns]
 
     def _scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """The score maps of tiles, (n, h, w)."""

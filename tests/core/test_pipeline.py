@@ -161,3 +161,13 @@ def test_tiles_are_whole_when_the_engine_gets_them(
         np.testing.assert_array_equal(pixels, expected)
         seen += 1
     assert seen == 1 + 4
+
+
+def test_the_smallest_face_wanted_is_in_pixels_of_the_file_however_few_of_them_are_decoded(
+    astronaut: np.ndarray, reducing: Pipeline
+) -> None:
+    data = large(astronaut)  # a face of 360 px
+    picture = reducing.decode(data, faces_from=300)
+    assert picture.pixels.shape == (1024, 1001, 3)
+    assert len(reducing.find(picture, faces_from=300)) == 1
+    assert len(reducing.detect(data, faces_from=1000)) == 0

@@ -1,0 +1,175 @@
+"""What zooming costs and finds: everywhere, or only where the level above responded.
+
+    python -m benchmarks.adaptive [TRUTH] [--every N] [--rows default,adaptive,...] [--cache FOLDER] [--markdown FILE]
+
+Every row is looked at once, at the lowest threshold; what a higher one would have found is what is above it. The seconds
+have the encoding of every face in them. "Unseen" are every second photograph, from the second on: the constants of
+`core/adaptive.py` were chosen on the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyraface.core import adaptive
+from pyraface.core.boxes import Boxes
+from pyraface.core.engines import Detections, Engine, Pixels, start
+from pyraface.core.parameters import DetectionParameters
+from pyraface.core.pipeline import Pipeline
+
+from . import truth as truths
+from .common import PACKAGES, machine, packaged_parameters, photos_folder, timed, today, versions
+from .metrics import Found, summarize
+from .truth import Picture
+
+OVERLAP = 0.4
+THRESHOLDS = (0.0, -0.2, -0.4, -0.6)
+
+DEFAULT = DetectionParameters()
+DEEP = replace(DEFAULT, height=300, width=200, upsample=3, levels=3)
+"""Tiles of the same size, zoomed up to 8 times."""
+
+ROWS = {
+    "whole": ("the whole at the budget", replace(DEFAULT, levels=1)),
+    "default": ("the default: and its quadrants, up to x4", DEFAULT),
+    "adaptive": ("adaptive, up to x4", replace(DEFAULT, adaptive=1)),
+    "deep-adaptive": ("adaptive, up to x8, 3 levels", replace(DEEP, adaptive=1)),
+    "deep": ("everywhere, up to x8, 3 levels", DEEP),
+}
+
+
+class Counted:
+    """An engine that counts the pixels it looks at."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.name, self.device, self.fingerprint = engine.name, engine.device, engine.fingerprint
+        self._engine = engine
+        self.pixels = 0
+
+    def batch(self, height: int, width: int) -> int:
+        return self._engine.batch(height, width)
+
+    def detect(self, tiles: Sequence[Pixels]) -> list[Detections]:
+        self.pixels += sum(tile.shape[0] * tile.shape[1] for tile in tiles)
+        return self._engine.detect(tiles)
+
+    def encode(self, image: Pixels, boxes: Boxes) -> NDArray[np.float32]:
+        return self._engine.encode(image, boxes)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What a row found in a picture, and what it took."""
+
+    found: Found
+    pixels: int
+    seconds: float
+
+
+def look(pictures: list[Picture], detection: DetectionParameters, cache: Path | None) -> list[Seen]:
+    """Returns what a row finds in every picture; what is in the file `cache` is not looked at again."""
+    kept = {}
+    if cache is not None and cache.is_file():
+        kept = {line["name"]: line for line in map(json.loads, cache.read_text().splitlines())}
+    packaged = packaged_parameters()
+    hints = adaptive.HINT if detection.adaptive else None
+    engine = Counted(start("onnx", threshold=min(THRESHOLDS), hints=hints))
+    pipeline = Pipeline(replace(packaged, detection=detection), engine)
+    seen = []
+    for number, picture in enumerate(pictures, 1):
+        print(f"\r\x1b[K{number}/{len(pictures)} {picture.name}", end="", file=sys.stderr, flush=True)
+        line = kept.get(picture.name)
+        if line is None:
+            pixels = pipeline.decode(picture.path.read_bytes())
+            if number == 1:
+                pipeline.find(pixels)  # what happens only once is not what is measured
+            engine.pixels = 0
+            seconds, faces = timed(lambda pixels=pixels: pipeline.find(pixels))  # type: ignore[misc]
+            line = {"name": picture.name, "pixels": engine.pixels, "seconds": seconds}
+            line |= {"boxes": faces.boxes.tolist(), "scores": faces.confidences.tolist()}
+            if cache is not None:
+                with cache.open("a") as stream:
+                    stream.write(json.dumps(line) + "\n")
+        boxes = np.array(line["boxes"], np.float32).reshape(-1, 4)
+        found = Found(boxes, np.array(line["scores"], np.float32))
+        seen.append(Seen(found, line["pixels"], line["seconds"]))
+    print(file=sys.stderr)
+    return seen
+
+
+def table(pictures: list[Picture], rows: dict[str, list[Seen]]) -> Iterator[str]:
+    """Yields a row a way to zoom and threshold."""
+    yield (
+        "| | threshold | AP | recall | precision | duplicates | false positives | megapixels an image | seconds an image |"
+    )
+    yield "|---|--:|--:|--:|--:|--:|--:|--:|--:|"
+    for name, seen in rows.items():
+        for threshold in THRESHOLDS:
+            pairs = [
+                (picture.truth, one.found.above(threshold))
+                for picture, one in zip(pictures, seen, strict=True)
+            ]
+            all_of_it = summarize(pairs, overlap=OVERLAP)
+            cells = [
+                f"{threshold:g}",
+                *(f"{x:.3f}" for x in (all_of_it.average_precision, all_of_it.recall, all_of_it.precision)),
+                f"{all_of_it.duplicates}",
+                f"{all_of_it.wrong}",
+                f"{np.mean([one.pixels for one in seen]) / 1e6:.1f}",
+                f"{np.mean([one.seconds for one in seen]):.2f}",
+            ]
+            yield f"| {name} | {' | '.join(cells)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.adaptive", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument(
+        "truth",
+        nargs="?",
+        type=Path,
+        default=photos_folder() / "wider_face_val_subset",
+        help="file or folder",
+    )
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="take every Nth picture only")
+    parser.add_argument(
+        "--rows", default="whole,default,adaptive,deep-adaptive", help=f"of {', '.join(ROWS)}"
+    )
+    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="where what was found is kept")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="where to write the tables, too")
+    options = parser.parse_args()
+    wanted = options.rows.split(",")
+    if unknown := set(wanted) - set(ROWS):
+        parser.error(f"no such rows: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
+    try:
+        pictures = truths.read(options.truth)[:: options.every]
+    except truths.TruthError as error:
+        parser.error(str(error))
+    rows = {}
+    for key in wanted:
+        name, detection = ROWS[key]
+        if options.cache is not None:
+            options.cache.mkdir(parents=True, exist_ok=True)
+        rows[name] = look(pictures, detection, options.cache / f"{key}.jsonl" if options.cache else None)
+    lines = [f"{today()}; {machine()}; {versions(*PACKAGES)}"]
+    for title, part in (("All", slice(None)), ("Unseen", slice(1, None, 2))):
+        some = pictures[part]
+        if some:
+            lines += ["", f"{title} {len(some)} pictures:", ""]
+            lines += table(some, {name: seen[part] for name, seen in rows.items()})
+    print("\n".join(lines))
+    if options.markdown:
+        options.markdown.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Where a deeper level is worth its pixels: a few tiles round what the level above responded to, instead of all of them.
+
+A detector that sees a face at half the size it was trained for says no, but not as firmly as it does to a wall. Such weak
+responses, `hints`, and the small faces beside which there may be smaller ones, are what a deeper level looks at; people
+stand together, so the first level looks some sides further. Nothing responds to a crowd of tiny faces: a picture without
+any face at level 0 has its next level whole. docs/accuracy.md has the figures.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import scaling
+from .boxes import Boxes
+from .pyramid import DETECTOR_WINDOW, Level
+
+HINT = -0.9
+"""Responses above this score are hints. A wall's are below -1; a face's, found, is about 1."""
+
+SURE = 0.0
+"""Above this score a response is a face, however low the threshold."""
+
+LARGEST_HINT = 1.25
+"""Detector windows: what is larger was seen as well as it can be."""
+
+REACH = (4.0, 1.0)
+"""How far round the centre of a hint the next level looks, in sides of the hint: level 1, and those below."""
+
+TILE_SIDE = 1024
+"""Pixels, zoomed, of the tiles that are laid round hints: smaller ones hold less that is of no use, but overlap more."""
+
+
+def closer(
+    level: Level, hints: Boxes, *, zoom: float, faces: int, width: int, height: int, budget: int
+) -> Level:
+    """Returns a level with the tiles that are worth it: at most its own, and none where there is no hint.
+
+    Args:
+        level: one below the first, with all its tiles.
+        hints: (n, 4) of the level above, in pixels of the image.
+        zoom: of the level above.
+        faces: how many were found there, above SURE.
+        width, height: of the image.
+        budget: the most pixels of a tile after zooming.
+    """
+    if level.index == 1 and not faces:
+        return level
+    sides = hints[:, 2] - hints[:, 0]
+    small = sides * zoom < LARGEST_HINT * DETECTOR_WINDOW
+    factor = min(level.zoom)
+    side = max(1, int(min(TILE_SIDE, math.sqrt(budget)) / factor))
+    tile_width, tile_height = min(side, width), min(side, height)
+    around = _around(hints[small], REACH[min(level.index, len(REACH)) - 1], (tile_width, tile_height))
+    around = np.clip(around, 0, np.array([width, height] * 2))
+    tiles = cover(around, tile_width, tile_height, width, height)
+    size = scaling.zoomed_size(tile_width, tile_height, factor)
+    if len(tiles) * size[0] * size[1] >= len(level.tiles) * level.size[0] * level.size[1]:
+        return level
+    return replace(level, tiles=tiles, size=size)
+
+
+def cover(
+    areas: NDArray[np.float64], tile_width: int, tile_height: int, width: int, height: int
+) -> NDArray[np.int64]:
+    """Returns tiles inside the image, (n, 4), so that each area, no larger than one, lies wholly in a tile.
+
+    Few, though not always the fewest: the next tile is the one that holds most of the areas that are left.
+    """
+    tiles = []
+    left = np.concatenate([np.floor(areas[:, :2]), np.ceil(areas[:, 2:])], axis=1).astype(np.int64)
+    while len(left):
+        # the best place begins where some area does, in each direction
+        xs = np.minimum(np.unique(left[:, 0]), width - tile_width)
+        ys = np.minimum(np.unique(left[:, 1]), height - tile_height)
+        across = (xs[:, None] <= left[:, 0]) & (left[:, 2] <= xs[:, None] + tile_width)
+        down = (ys[:, None] <= left[:, 1]) & (left[:, 3] <= ys[:, None] + tile_height)
+        held = across.astype(np.float32) @ down.T.astype(np.float32)
+        x, y = np.unravel_index(int(held.argmax()), held.shape)
+        tiles.append((xs[x], ys[y], xs[x] + tile_width, ys[y] + tile_height))
+        left = left[~(across[x] & down[y])]
+    return np.array(tiles, np.int64).reshape(-1, 4)
+
+
+def _around(hints: Boxes, reach: float, tile: tuple[int, int]) -> NDArray[np.float64]:
+    """(n, 4) squares that reach so far round each hint, a little less than a tile at most."""
+    boxes = hints.astype(np.float64)
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+    # whole pixels take up to one of each side
+    half = np.minimum(reach * (boxes[:, 2:] - boxes[:, :2]), (np.array(tile) - 2) / 2)
+    return np.concatenate([centers - half, centers + half], axis=1)

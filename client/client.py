@@ -27,8 +27,9 @@ def parser() -> argparse.ArgumentParser:
         prog="pyraface",
         allow_abbrev=False,  # the words of a command are said again to whoever interrupted it
         description="Finds and encodes every face in photographs; writes one JSON line an image.",
-        epilog="pyraface servers lists the servers on the network (pyraface servers --help); a directory of that name is "
-        "./servers. Exit status: 0 all done; 1 some images failed, each has a line that says why; "
+        epilog="pyraface servers lists the servers on the network, and pyraface pair takes the key of one (each has a "
+        "--help of its own); directories of these names are ./servers and ./pair. Exit status: 0 all done; 1 some images "
+        "failed, each has a line that says why; "
         "2 nothing could be done (bad usage, no server, no output); 130 interrupted.",
     )
     parser.add_argument(
@@ -98,12 +99,33 @@ def servers_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def pair_parser() -> argparse.ArgumentParser:
+    """Returns the parser of what follows `pyraface pair`."""
+    parser = argparse.ArgumentParser(
+        prog="pyraface pair",
+        description="Takes the key of another machine once, so that its daemon may have this user's images. Run "
+        "pyraface-daemon pair there first: it shows a code, which is asked for here.",
+        epilog="Exit status: 0 paired; 2 not. A directory of photographs with this name is ./pair.",
+    )
+    parser.add_argument(
+        "host",
+        nargs="?",
+        metavar="HOST[:PORT]",
+        help="the other machine (default: the one on the network that shows a code)",
+    )
+    parser.add_argument(
+        "--parameters", metavar="FILE", help="parameters.xml to use instead of the usual places"
+    )
+    return parser
+
+
 def parse(arguments: list[str]) -> argparse.Namespace:
-    """Returns the options, with the `command` that they are for: "detect", or "servers" if that is the first word."""
+    """Returns the options, with the `command` that they are for: the first word if it is one, otherwise "detect"."""
+    commands = {"servers": servers_parser, "pair": pair_parser}
     command, words = "detect", arguments
-    if arguments[:1] == ["servers"]:
-        command, words = "servers", arguments[1:]
-    options = (servers_parser() if command == "servers" else parser()).parse_args(words)
+    if arguments and arguments[0] in commands:
+        command, words = arguments[0], arguments[1:]
+    options = commands.get(command, parser)().parse_args(words)
     options.command, options.words = command, arguments
     return options
 
@@ -130,6 +152,8 @@ def _run(options: argparse.Namespace) -> int:
 
     if options.command == "servers":
         from .servers import run
+    elif options.command == "pair":
+        from .pairing import run
     else:
         from .run import run
 

@@ -58,14 +58,17 @@ class ServerLost(ServerError):
         self.silent = silent
 
 
+ANOTHER_KEY = (
+    "has a key that this user does not have, so it gets no image; if it is yours, pair with it once: "
+    "pyraface-daemon pair there, and here pyraface pair"
+)
+
+
 class WrongKey(ServerError):
     """A pyraface server with a key that is none of ours: nobody we know, or a machine whose key we do not have yet."""
 
-    def __init__(self, place: str) -> None:
-        super().__init__(
-            f"{place}: has a key that this user does not have, so it gets no image; "
-            "if it is yours, copy the line in its ~/.config/pyraface/key to the end of that file here"
-        )
+    def __init__(self, place: str, host: str) -> None:
+        super().__init__(f"{place}: {ANOTHER_KEY} {host}")
 
 
 class ServerConnection:
@@ -170,7 +173,7 @@ class ServerConnection:
         reason, silent = "the server closed the connection", False
         try:
             while True:
-                message = await _next(self._reader, self._codec)
+                message = await next_message(self._reader, self._codec)
                 self._heard = asyncio.get_running_loop().time()
                 if isinstance(message, (Found, Failed)):
                     answer = self._answers.get(message.id)
@@ -243,7 +246,7 @@ async def connect(
     limit = parameters.timeouts.connect + patience
     welcome: Welcome | None = None
     try:
-        greeting = _greet(place, reader, writer, codec, keys if parameters.security.keyed else None)
+        greeting = _greet(place, host, reader, writer, codec, keys if parameters.security.keyed else None)
         welcome = await asyncio.wait_for(greeting, limit)
     except asyncio.TimeoutError:
         raise ServerError(f"{place}: no welcome within {limit:g} s") from None
@@ -313,6 +316,7 @@ def _tls() -> ssl.SSLContext:
 
 async def _greet(
     place: str,
+    host: str,
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
     codec: wire.Codec,
@@ -323,7 +327,7 @@ async def _greet(
     """
     hello = Hello(PROTOCOL_VERSIONS, f"pyraface {__version__}", secrets.token_bytes(NONCE_BYTES))
     writer.write(wire.encode(hello))
-    answer = await _next(reader, codec)
+    answer = await next_message(reader, codec)
     if keys is not None and isinstance(answer, Challenge):
         handshake = Handshake(hello.nonce, answer.nonce, _certificate(writer), hello.versions, answer.version)
         key = handshake.proven(answer.proof, keys, Role.SERVER)
@@ -331,9 +335,9 @@ async def _greet(
             writer.write(
                 wire.encode(Closing.because(ErrorCode.WRONG_KEY, "the client does not have this key"))
             )
-            raise WrongKey(place)
+            raise WrongKey(place, host)
         writer.write(wire.encode(Proof(handshake.proof(key, Role.CLIENT))))
-        answer = await _next(reader, codec)
+        answer = await next_message(reader, codec)
     elif keys is not None and isinstance(answer, Welcome):
         raise ServerError(f"{place}: proves no key, so it gets no image; is it a pyraface server of yours?")
     if isinstance(answer, Closing):
@@ -349,7 +353,7 @@ def _certificate(writer: asyncio.StreamWriter) -> bytes:
     return certificate_digest(shown)
 
 
-async def _next(reader: asyncio.StreamReader, codec: wire.Codec) -> Message:
+async def next_message(reader: asyncio.StreamReader, codec: wire.Codec) -> Message:
     """Returns the server's next message; raises RemoteProtocolError, OSError or EOFError if none comes."""
     while (message := codec.next_message()) is None:
         if codec.error is not None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 import socket
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
@@ -13,7 +15,9 @@ from ..core import announcement
 from ..core.announcement import Announcement, Probe
 from ..core.errors import ServerError
 from ..core.interfaces import broadcast_addresses
+from ..core.keyfile import Keys
 from ..core.parameters import Parameters
+from ..core.security import NONCE_BYTES
 
 log = logging.getLogger("pyraface.discovery")
 
@@ -26,6 +30,13 @@ ANSWER_TIME = 1.2
 MAX_KNOWN = 256
 """Servers remembered. Each means a connection, and a process may usually have 1024 files open: whoever forges
 announcements must not leave us without any."""
+
+
+NONCES = 8
+"""Probes whose answers are still taken: the three first ones, and then those of the last intervals."""
+
+MAX_STRANGERS = 16
+"""Servers without a key of ours that a person is told of."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +77,23 @@ def locations(servers: str, parameters: Parameters) -> list[Location]:
 class Discovery:
     """Servers on the network. Use as `async with`; `first()` once, then `more()` for those that come later.
 
+    Where keys are asked for, a server counts only if its answer is sealed with one of ours and has the nonce of a probe of
+    ours: a forged answer and an old one are ignored, and counted.
+
     Attributes:
         names: what the servers heard of call themselves.
+        strangers: what those call themselves that answer a probe, but have none of our keys.
+        ignored: how many datagrams were no answer to a probe of ours from a server with our key.
     """
 
-    def __init__(self, parameters: Parameters) -> None:
+    def __init__(self, parameters: Parameters, keys: Keys) -> None:
         self.names: dict[Location, str] = {}
+        self.strangers: dict[Location, str] = {}
+        self.ignored = 0
         self._parameters = parameters
+        self._keys = keys
+        self._nonces: deque[bytes] = deque(maxlen=NONCES)
+        self._strange: set[str] = set()
         self._instances: dict[str, Location] = {}
         self._found: asyncio.Queue[Location] = asyncio.Queue(MAX_KNOWN)
         self._transport: asyncio.DatagramTransport | None = None
@@ -83,12 +104,17 @@ class Discovery:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         sock.bind(("", 0))
         loop = asyncio.get_running_loop()
-        self._transport, _ = await loop.create_datagram_endpoint(lambda: _Listener(self._heard), sock=sock)
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: _Listener(self._received), sock=sock)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         if self._transport is not None:
             self._transport.close()
+        if self.ignored:
+            log.info(
+                "discovery: %d datagrams ignored: foreign, forged, old, or of servers with another key",
+                self.ignored,
+            )
 
     async def first(self) -> list[Location]:
         """Returns the servers that answer within a bit more than a second."""
@@ -117,7 +143,8 @@ class Discovery:
     def _probe(self) -> None:
         if self._transport is None or self._transport.is_closing():
             return
-        words = announcement.encode(Probe())
+        self._nonces.append(secrets.token_bytes(NONCE_BYTES))
+        words = announcement.encode(Probe(self._nonces[-1]))
         try:
             there = broadcast_addresses(self._parameters.beacon.interfaces)
         except OSError as error:  # an interface may go while it is looked at; the next probe is soon
@@ -126,6 +153,19 @@ class Discovery:
         for targets in there.values():
             for target in targets:
                 self._transport.sendto(words, (target, self._parameters.ports.discovery))
+
+    def _received(self, data: bytes, host: str) -> None:
+        received = announcement.decode(data)
+        words = received and received.words
+        if received is None or not isinstance(words, Announcement) or words.nonce not in self._nonces:
+            self.ignored += 1
+        elif not self._parameters.security.keyed or received.sealed(self._keys):
+            self._heard(words, host)
+        else:
+            self.ignored += 1
+            if words.instance not in self._strange and len(self._strange) < MAX_STRANGERS:
+                self._strange.add(words.instance)
+                self.strangers[Location(host, words.port)] = words.name
 
     def _heard(self, words: Announcement, host: str) -> None:
         location = Location(host, words.port)
@@ -139,13 +179,11 @@ class Discovery:
 
 
 class _Listener(asyncio.DatagramProtocol):
-    def __init__(self, heard: Callable[[Announcement, str], None]) -> None:
-        self._heard = heard
+    def __init__(self, received: Callable[[bytes, str], None]) -> None:
+        self._received = received
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        words = announcement.decode(data)
-        if isinstance(words, Announcement):
-            self._heard(words, addr[0])
+        self._received(data, addr[0])
 
     def error_received(self, exc: Exception) -> None:
         del exc  # an unreachable network is like one where nobody answers

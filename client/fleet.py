@@ -14,12 +14,13 @@ from ..core.errors import ErrorCode, ServerError
 from ..core.keyfile import Keys
 from ..core.messages import Failed, Found
 from ..core.parameters import Parameters
-from .connection import Answer, ServerConnection, ServerLost, connect
+from .connection import ANOTHER_KEY, Answer, ServerConnection, ServerLost, connect
 from .decisions import Cancel, Disconnect, GiveUp, Reason, Send
 from .discovery import Discovery, Location, locations
 from .local import LocalServer
 from .scheduler import Scheduler
 from .status import ServerStatus, State
+from .terminal import printable
 
 log = logging.getLogger("pyraface.client")
 
@@ -215,12 +216,15 @@ class Fleet:
         if self._keys is None and self._parameters.security.keyed and self._wanted != "local":
             self._keys = keyfile.load()
         if self._wanted == "auto":
-            discovery = await self._exit.enter_async_context(Discovery(self._parameters))
+            discovery = await self._exit.enter_async_context(Discovery(self._parameters, self._keys or ()))
             await self._connect_to(await discovery.first(), must=False)
             self._keep(self._look_for_more(discovery))
+            for place, name in discovery.strangers.items():
+                self._tell(f"not used: {printable(name)} ({place}): {ANOTHER_KEY} {place.host}")
             if self._scheduler.servers:
                 return
-            self._tell("no server answered on the network: starting one on this machine")
+            whose = " with a key of ours" if discovery.strangers else ""
+            self._tell(f"no server{whose} answered on the network: starting one on this machine")
         if self._wanted in ("auto", "local"):
             await self._start_local()
         else:

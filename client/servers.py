@@ -143,9 +143,11 @@ async def look(wanted: str, parameters: Parameters, keys: Keys) -> list[Seen]:
             "--servers local: such a server runs only while pyraface works; use auto, or HOST[:PORT],..."
         )
     if wanted == "auto":
-        async with Discovery(parameters) as discovery:
+        async with Discovery(parameters, keys) as discovery:
             places = await discovery.first()
-        names = discovery.names
+        # a stranger is listed too, and does not answer: it has another key
+        places += [place for place in discovery.strangers if place not in places]
+        names = discovery.strangers | discovery.names
     else:
         places, names = locations(wanted, parameters), {}
     seen = await asyncio.gather(*[_ask(place, names.get(place, ""), parameters, keys) for place in places])

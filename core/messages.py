@@ -3,7 +3,7 @@
 A conversation: Hello, Challenge, Proof and Welcome (Hello and Welcome, where no key is asked for); then any number of
 Detect, each answered by exactly one Found or Failed with its id, in any order; Cancel, Ping and Pong, Inquire and Status
 at any time; Draining when the server is about to stop; Closing as the last word of a side that ends the connection
-because of an error.
+because of an error. A pairing is a conversation of its own: Pair, Pair, Proof, Paired.
 """
 
 from __future__ import annotations
@@ -215,6 +215,23 @@ class Closing:
         return cls(code, _sendable(message))
 
 
+@dataclass(frozen=True)
+class Pair:
+    """Each side's first word of a pairing (`pairing`): its share, and what it is called, for people."""
+
+    type: ClassVar[str] = "pair"
+    name: str
+    share: bytes
+
+
+@dataclass(frozen=True)
+class Paired:
+    """The last word of a pairing: the key, sealed."""
+
+    type: ClassVar[str] = "paired"
+    sealed: bytes
+
+
 Message = (
     Hello
     | Challenge
@@ -230,6 +247,8 @@ Message = (
     | Status
     | Draining
     | Closing
+    | Pair
+    | Paired
 )
 
 MESSAGES: tuple[type[Message], ...] = (
@@ -247,6 +266,8 @@ MESSAGES: tuple[type[Message], ...] = (
     Status,
     Draining,
     Closing,
+    Pair,
+    Paired,
 )
 
 MAX_TEXT = 1000

@@ -137,6 +137,9 @@ class Ports(Section):
     discovery: int = _whole(
         "server_port_ip_disc", 5001, 1, 65535, "the UDP port for finding servers", required=True
     )
+    pairing: int = _whole(
+        "server_port_pairing", 5002, 1, 65535, "the port, TCP and UDP, for giving a key to another machine"
+    )
     client_return: int = _whole(
         "client_return_port", 0, 0, 65535, "of no effect: the original's files hold it"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,13 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pyraface-daemon",
         description="Finds faces for every pyraface client that can reach this machine, and announces itself to them.",
+    )
+    parser.add_argument(
+        "command",
+        nargs="?",
+        choices=["pair"],
+        help="pair: instead of serving, give this user's key to another machine (pyraface pair, there) by a code; "
+        "a daemon may run beside it",
     )
     parser.add_argument(
         "--parameters", metavar="FILE", help="parameters.xml to use instead of the usual places"
@@ -83,6 +91,11 @@ async def _run(options: argparse.Namespace) -> None:
     from .server import Server, listen
 
     parameters = parameters_file.load(options.parameters)
+    if options.command == "pair":
+        from .pairing import give
+
+        await give(parameters, host=options.host, port=options.port, say=functools.partial(print, flush=True))
+        return
     port = parameters.ports.images if options.port is None else options.port
     await Server(
         parameters,

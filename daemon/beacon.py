@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import socket
+from collections.abc import Callable
 from typing import cast
 
 from ..core import announcement, tasks
@@ -24,14 +26,18 @@ _RTMGRP_IPV4_IFADDR = 0x10
 class Beacon:
     """Announces a server until it is stopped.
 
+    What it says is sealed with the key, if there is one.
+
     With interfaces named in parameters.xml there is one socket for each, bound to that device: nothing comes from or
     goes to any other. Without, one socket serves them all.
     """
 
-    def __init__(self, parameters: Parameters, words: Announcement) -> None:
+    def __init__(self, parameters: Parameters, words: Announcement, key: bytes | None) -> None:
         self._parameters = parameters
-        self._words = announcement.encode(words)
-        self._goodbye = announcement.encode(Goodbye(words.instance))
+        self._key = key
+        self._said = words
+        self._words = announcement.encode(words, key)
+        self._goodbye = announcement.encode(Goodbye(words.instance), key)
         self._transports: dict[str, asyncio.DatagramTransport] = {}
         self._indices: dict[str, int] = {}
         self._task: asyncio.Task[None] | None = None
@@ -108,8 +114,11 @@ class Beacon:
                 error.errno, f"UDP port {port}{where} cannot be had for the beacon: {error.strerror}"
             ) from error
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: _Listener(self._words), sock=sock)
+        transport, _ = await loop.create_datagram_endpoint(lambda: _Listener(self._answer), sock=sock)
         self._transports[device] = transport
+
+    def _answer(self, probe: Probe) -> bytes:
+        return announcement.encode(dataclasses.replace(self._said, nonce=probe.nonce), self._key)
 
     def _broadcast(self, words: bytes) -> None:
         port = self._parameters.ports.discovery
@@ -144,16 +153,17 @@ class Beacon:
 class _Listener(asyncio.DatagramProtocol):
     """Answers probes. Everything else, other servers' announcements too, is none of a server's business."""
 
-    def __init__(self, words: bytes) -> None:
-        self._words = words
+    def __init__(self, answer: Callable[[Probe], bytes]) -> None:
+        self._answer = answer
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
-        if self._transport is not None and isinstance(announcement.decode(data), Probe):
-            self._transport.sendto(self._words, addr)
+        received = announcement.decode(data)
+        if self._transport is not None and received is not None and isinstance(received.words, Probe):
+            self._transport.sendto(self._answer(received.words), addr)
 
     def error_received(self, exc: Exception) -> None:
         log.debug(

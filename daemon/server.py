@@ -115,7 +115,8 @@ class Server:
         _watch_silence(self._listener, self._parameters.timeouts.read)
         accepting = asyncio.create_task(self._accept(executor), name="accept")
         host, port = self._listener.getsockname()[:2]
-        beacon = Beacon(self._parameters, _words(welcome, port)) if self._beacon_wanted else None
+        key = None if self._credentials is None else self._credentials.key
+        beacon = Beacon(self._parameters, _words(welcome, port), key) if self._beacon_wanted else None
         if beacon is not None:
             try:
                 await beacon.start()

@@ -34,7 +34,7 @@ def parameters_xml(**changes: object) -> str:
     """Returns a parameters.xml confined to loopback, with small tiles; `changes` name elements: image_timeout=1."""
     sections: dict[str, dict[str, object]] = {
         "tiled_detect_params": {"upsample": 0, "height": 400, "width": 500, "levels": 1},
-        "ports": {"server_port_image_handle": 5000, "server_port_ip_disc": 5001},
+        "ports": {"server_port_image_handle": 5000, "server_port_ip_disc": 5001, "server_port_pairing": 5002},
         "timeout": {
             "connect_timeout": 5,
             "read_timeout": 60,

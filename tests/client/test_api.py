@@ -22,8 +22,8 @@ from PIL import Image
 import pyraface.client
 from pyraface.client import Client, DetectionFailed, ErrorCode, Result, ServerError, State, detect_faces
 from pyraface.client.reading import File
-from pyraface.core import announcement, parameters
-from pyraface.core.announcement import Announcement
+from pyraface.core import announcement, keyfile, parameters
+from pyraface.core.announcement import Announcement, Probe
 from tests.stub_daemon import stub_daemon
 from tests.support import daemon, free_udp_port, parameters_xml, run
 
@@ -235,12 +235,18 @@ def test_announcements_without_end_do_not_keep_a_client_from_ending(tmp_path: Pa
     done = threading.Event()
 
     def flood(tcp: int) -> None:
-        words = announcement.encode(Announcement(1, "flood", "flood", tcp, "x"))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(("", port))
             sock.settimeout(30)
-            _, client = sock.recvfrom(2000)
+            data, client = sock.recvfrom(2000)
+            received = announcement.decode(data)
+            assert received is not None
+            assert isinstance(received.words, Probe)
+            (key,) = keyfile.load()
+            words = announcement.encode(
+                Announcement(1, "flood", "flood", tcp, "x", received.words.nonce), key
+            )
             deadline = time.monotonic() + 20
             while not done.is_set() and time.monotonic() < deadline:
                 sock.sendto(words, client)

@@ -20,7 +20,7 @@ import pytest
 import pyraface
 from pyraface.client.client import parse
 from pyraface.core import announcement, wire
-from pyraface.core.announcement import Announcement
+from pyraface.core.announcement import Announcement, Probe
 from pyraface.core.messages import Hello, Inquire, Status, Welcome
 from tests.support import ROOT, daemon, environment, free_udp_port, parameters_xml
 
@@ -61,10 +61,14 @@ def stranger(name: str, *, answers: bool, announced_at: int = 0) -> Iterator[int
             sock.settimeout(0.1)
             while not ending.is_set():
                 try:
-                    _, client = sock.recvfrom(2000)
+                    data, client = sock.recvfrom(2000)
                 except TimeoutError:
                     continue
-                sock.sendto(announcement.encode(Announcement(1, "s", name, port, "f")), client)
+                received = announcement.decode(data)
+                assert received is not None
+                assert isinstance(received.words, Probe)
+                words = Announcement(1, "s", name, port, "f", received.words.nonce)
+                sock.sendto(announcement.encode(words), client)
 
     def serve(listener: socket.socket) -> None:
         try:

@@ -29,6 +29,8 @@ from pyraface.core.messages import (
     Hello,
     Inquire,
     Message,
+    Pair,
+    Paired,
     Ping,
     Pong,
     Proof,
@@ -738,6 +740,8 @@ STRATEGIES: dict[type[Message], st.SearchStrategy[Any]] = {
     Status: st.builds(Status, ids, texts, ids, ids, ids, ids, numbers, numbers),
     Draining: st.just(Draining()),
     Closing: st.builds(Closing, codes, texts),
+    Pair: st.builds(Pair, texts, st.binary(max_size=300)),
+    Paired: st.builds(Paired, st.binary(max_size=300)),
 }
 
 

@@ -40,6 +40,13 @@ def proofs() -> dict[str, str]:
     return dict(line.split(maxsplit=1) for line in block.splitlines())
 
 
+def pairing() -> dict[str, bytes]:
+    """Returns the example of a secret and what is made of it, by the names in front of its lines."""
+    (block,) = re.findall(r"^```pairing\n(.*?)^```$", _text(), re.DOTALL | re.MULTILINE)
+    words = re.findall(r"(\w{3,})((?:\s+[0-9a-f]{2}\b)+)", block)
+    return {name: bytes.fromhex(data) for name, data in words}
+
+
 def invalid_frames() -> list[tuple[ErrorCode, bytes, str]]:
     """Returns (code, frame, what is wrong with it) of every row in the table of invalid frames."""
     rows = _rows(_section("## Invalid frames"))

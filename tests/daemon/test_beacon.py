@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import socket
@@ -10,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pyraface.core import announcement
+from pyraface.core import announcement, keyfile
 from pyraface.core.announcement import Announcement, Goodbye, Probe
 from pyraface.core.interfaces import LOOPBACK_BROADCAST, broadcast_addresses
-from tests.support import daemon, free_udp_port
+from tests.support import NONCE, daemon, free_udp_port
 
 
 def listener(port: int) -> socket.socket:
@@ -29,9 +30,10 @@ def hear(sock: socket.socket, kind: type[Announcement] | type[Goodbye]) -> tuple
     """The next datagram of a kind, and who sent it."""
     while True:
         data, sender = sock.recvfrom(2000)
-        words = announcement.decode(data)
-        if isinstance(words, kind):
-            return words, sender
+        received = announcement.decode(data)
+        if received is not None and isinstance(received.words, kind):
+            assert received.sealed(keyfile.load())
+            return received.words, sender
 
 
 def test_announces_itself_answers_probes_and_says_goodbye(tmp_path: Path) -> None:
@@ -49,11 +51,11 @@ def test_announces_itself_answers_probes_and_says_goodbye(tmp_path: Path) -> Non
         assert time.monotonic() - started < 3
 
         with listener(0) as asking:
-            asking.sendto(announcement.encode(Probe()), (LOOPBACK_BROADCAST, port))
+            asking.sendto(announcement.encode(Probe(NONCE)), (LOOPBACK_BROADCAST, port))
             sent = time.monotonic()
             answer, sender = hear(asking, Announcement)
             assert time.monotonic() - sent < 0.5
-            assert answer == words
+            assert answer == dataclasses.replace(words, nonce=NONCE)
             # a firewall can let answers in by this port
             assert sender[1] == port
 
@@ -69,7 +71,7 @@ def test_foreign_datagrams_are_ignored(tmp_path: Path) -> None:
         daemon(tmp_path, beacon=True, server_port_ip_disc=port, interval=3600) as server,
         listener(0) as asking,
     ):
-        probe = announcement.encode(Probe())
+        probe = announcement.encode(Probe(NONCE))
         for data in [
             b"",
             b"\x00",
@@ -98,7 +100,7 @@ def test_two_daemons_on_one_machine_both_answer(tmp_path: Path) -> None:
         daemon(tmp_path, beacon=True, server_port_ip_disc=port, interval=3600) as two,
         listener(0) as asking,
     ):
-        asking.sendto(announcement.encode(Probe()), (LOOPBACK_BROADCAST, port))
+        asking.sendto(announcement.encode(Probe(NONCE)), (LOOPBACK_BROADCAST, port))
         answers = [hear(asking, Announcement)[0] for _ in range(2)]
         assert {words.port for words in answers if isinstance(words, Announcement)} == {one.port, two.port}
 

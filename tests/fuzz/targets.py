@@ -55,10 +55,15 @@ def payload(data: bytes) -> None:
 
 
 def datagram(data: bytes) -> None:
-    """A datagram: words that are the same after another turn, or None."""
-    words = announcement.decode(data)
-    if words is not None:
-        assert announcement.decode(announcement.encode(words)) == words
+    """A datagram: words that are the same after another turn, with a seal and without, or None."""
+    received = announcement.decode(data)
+    if received is None:
+        return
+    for key in (None, bytes(32)):
+        again = announcement.decode(announcement.encode(received.words, key))
+        assert again is not None
+        assert again.words == received.words
+        assert again.sealed([bytes(32)]) is (key is not None)
 
 
 def xml(data: bytes) -> None:

@@ -37,10 +37,10 @@ PATIENCE = 30.0
 FIRST = """
 import asyncio, json, sys, time
 from pyraface.client.discovery import Discovery
-from pyraface.core import parameters
+from pyraface.core import keyfile, parameters
 
 async def main():
-    async with Discovery(parameters.load(sys.argv[1])) as discovery:
+    async with Discovery(parameters.load(sys.argv[1]), keyfile.load()) as discovery:
         started = time.monotonic()
         found = await discovery.first()
         print(json.dumps([time.monotonic() - started, sorted(str(place) for place in found)]))
@@ -66,7 +66,7 @@ from pyraface.core.announcement import Announcement, Goodbye, Probe
 
 chance = random.Random(7)
 good = [announcement.encode(words) for words in (
-    Probe(), Goodbye("0123"), Announcement(1, "0123", "storm", 5000, "print"),
+    Probe(bytes(32)), Goodbye("0123"), Announcement(1, "0123", "storm", 5000, "print"),
 )]
 sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 sender.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
@@ -225,7 +225,8 @@ class Heard:
     def words(self) -> list[tuple[str, announcement.Datagram | None]]:
         """(sender's address, what it said), oldest first."""
         lines = [line.split() for line in self.log.read_text().splitlines()[1:]]
-        return [(line[0], announcement.decode(bytes.fromhex(line[1]))) for line in lines if len(line) == 2]
+        heard = [(line[0], announcement.decode(bytes.fromhex(line[1]))) for line in lines if len(line) == 2]
+        return [(sender, received and received.words) for sender, received in heard]
 
     def announced(self, host: str) -> int:
         """How many announcements came from this address."""

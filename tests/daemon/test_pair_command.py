@@ -1,0 +1,303 @@
+"""A key goes to another machine by a code: two programs as two people run them, and strangers between and beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pyraface.core import wire
+from pyraface.core.errors import ErrorCode
+from pyraface.core.messages import Closing, Message, Pair, Paired, Ping, Proof
+from pyraface.core.pairing import Exchange
+from tests.support import ROOT, environment, free_udp_port, parameters_xml, run
+
+
+class Desk:
+    """A running `pyraface-daemon pair`, and what belongs to it.
+
+    Attributes:
+        home: of the user who has the key.
+        port: where it listens.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.home = folder / "here"
+        self.port = free_udp_port()
+        self.parameters = folder / "pairing.xml"
+        self.parameters.write_text(parameters_xml(server_port_pairing=self.port))
+        self.log = folder / "pair.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "pyraface.daemon", "pair", "--host", "127.0.0.1"),
+                    *("--parameters", str(self.parameters)),
+                ],
+                cwd=ROOT,
+                env=environment(XDG_CONFIG_HOME=str(self.home)),
+                stdout=log,
+                stderr=log,
+            )
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text()
+
+    @property
+    def key(self) -> str:
+        return (self.home / "pyraface" / "key").read_text()
+
+    def code(self, number: int = 1) -> str:
+        """The code that it shows as its first, second or third."""
+        deadline = time.monotonic() + 30
+        while len(codes := re.findall(r"code: (\d{4}-\d{4})", self.said)) < number:
+            assert time.monotonic() < deadline, self.said
+            time.sleep(0.02)
+        return str(codes[number - 1])
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(tmp_path)
+    try:
+        yield made
+    finally:
+        made.process.kill()
+        made.process.wait()
+
+
+def other(code: str) -> str:
+    """A code that is not this one."""
+    return f"{(int(code[:4]) + 1) % 10000:04}{code[4:]}"
+
+
+def pair(desk: Desk, home: Path, code: str, *host: str) -> subprocess.CompletedProcess[str]:
+    """Runs `pyraface pair` as the user of another home."""
+    return subprocess.run(
+        [sys.executable, "-m", "pyraface.client", "pair", *host, "--parameters", str(desk.parameters)],
+        cwd=ROOT,
+        env=environment(XDG_CONFIG_HOME=str(home)),
+        input=code + "\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_machine_that_shows_a_code_is_found_and_gives_its_key_to_whoever_types_it(
+    desk: Desk, tmp_path: Path
+) -> None:
+    code = desk.code()
+    done = pair(desk, tmp_path / "there", code)
+    assert done.returncode == 0, done.stderr
+    assert f"paired with {subprocess.check_output(['hostname'], text=True).strip()[:64]}" in done.stderr
+    assert desk.process.wait(10) == 0
+    assert "has this machine's key now" in desk.said
+    file = tmp_path / "there" / "pyraface" / "key"
+    assert file.read_text() == desk.key
+    assert file.stat().st_mode & 0o777 == 0o600
+    for secret in (desk.key.strip(), code.replace("-", "")):
+        assert secret not in done.stderr + done.stdout
+    assert desk.key.strip() not in desk.said
+
+
+def test_a_key_that_is_added_leaves_those_that_are_there(desk: Desk, tmp_path: Path) -> None:
+    file = tmp_path / "there" / "pyraface" / "key"
+    file.parent.mkdir(parents=True)
+    file.write_text("ab" * 32 + "\n")
+    file.chmod(0o600)
+    assert pair(desk, tmp_path / "there", desk.code(), f"127.0.0.1:{desk.port}").returncode == 0
+    assert file.read_text() == "ab" * 32 + "\n" + desk.key
+
+
+def test_a_wrong_code_uses_it_up_and_three_of_them_end_it(desk: Desk, tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        done = pair(desk, tmp_path / "there", other(desk.code(number)), f"127.0.0.1:{desk.port}")
+        assert done.returncode == 2
+        assert "the code is wrong, and used up" in done.stderr
+    assert desk.process.wait(10) == 1
+    assert "3 wrong codes: nobody was given the key" in desk.said
+    assert not (tmp_path / "there" / "pyraface" / "key").exists()
+
+
+def test_the_code_before_is_of_no_use_after_a_guess(desk: Desk, tmp_path: Path) -> None:
+    first = desk.code()
+    pair(desk, tmp_path / "there", other(first), f"127.0.0.1:{desk.port}")
+    assert desk.code(2) != first
+    assert pair(desk, tmp_path / "there", first, f"127.0.0.1:{desk.port}").returncode == 2
+    assert pair(desk, tmp_path / "there", desk.code(3), f"127.0.0.1:{desk.port}").returncode == 0
+
+
+class Stranger:
+    """Speaks to a desk, byte by byte as he likes."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.codec = wire.Codec(max_frame_bytes=1 << 16)
+
+    @classmethod
+    async def comes(cls, desk: Desk) -> Stranger:
+        return cls(*await asyncio.open_connection("127.0.0.1", desk.port))
+
+    async def says(self, *messages: Message) -> Message | None:
+        """What the desk says after these; None: it ends the conversation."""
+        for message in messages:
+            self.writer.write(wire.encode(message))
+        while (answer := self.codec.next_message()) is None:
+            data = await asyncio.wait_for(self.reader.read(1 << 16), 30)
+            if not data:
+                return None
+            self.codec.receive_data(data)
+        return answer
+
+
+def test_of_two_who_begin_with_one_code_only_the_first_has_a_guess(desk: Desk) -> None:
+    async def talk() -> None:
+        code = desk.code()
+        guesser, knower = await Stranger.comes(desk), await Stranger.comes(desk)
+        exchange = Exchange(code, asks=True)
+        answer = await knower.says(Pair("knower", exchange.share))
+        assert isinstance(answer, Pair)
+        assert isinstance(await guesser.says(Pair("guesser", Exchange(code, asks=True).share)), Pair)
+        wrong = await guesser.says(Proof(bytes(32)))
+        assert isinstance(wrong, Closing)
+        assert wrong.code is ErrorCode.WRONG_KEY
+        late = await knower.says(Proof(exchange.finish(answer.share).confirmation))
+        assert isinstance(late, Closing), "a second guess at one code"
+        assert late.code is ErrorCode.WRONG_KEY
+        for stranger in (guesser, knower):
+            stranger.writer.close()
+
+    run(talk())
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ([Ping(1)], ErrorCode.UNEXPECTED_MESSAGE),
+        ([Proof(bytes(32))], ErrorCode.UNEXPECTED_MESSAGE),
+        ([Pair("x", b"")], ErrorCode.BAD_FIELD),
+        ([Pair("x", b"A" + b"\xff" * 32)], ErrorCode.BAD_FIELD),
+        ([Pair("x", b"B" + bytes(32))], ErrorCode.BAD_FIELD),
+        ([Paired(bytes(8000))], ErrorCode.UNEXPECTED_MESSAGE),
+        ([Paired(bytes(9000))], ErrorCode.FRAME_TOO_LARGE),
+    ],
+    ids=["ping", "proof", "no share", "no point", "the other side's share", "paired", "too long"],
+)
+def test_what_a_stranger_says_wrongly_costs_no_code(
+    desk: Desk, tmp_path: Path, words: list[Message], code: ErrorCode
+) -> None:
+    shown = desk.code()
+
+    async def talk() -> None:
+        stranger = await Stranger.comes(desk)
+        answer = await stranger.says(*words)
+        assert isinstance(answer, Closing)
+        assert answer.code is code
+        stranger.writer.close()
+
+    run(talk())
+    assert pair(desk, tmp_path / "there", shown, f"127.0.0.1:{desk.port}").returncode == 0
+    assert "Traceback" not in desk.said
+
+
+def test_silent_strangers_keep_nobody_away_for_long(desk: Desk, tmp_path: Path) -> None:
+    code = desk.code()
+
+    async def talk() -> None:
+        silent = [await Stranger.comes(desk) for _ in range(20)]
+        deadline = time.monotonic() + 60
+        while (
+            await asyncio.to_thread(pair, desk, tmp_path / "there", code, f"127.0.0.1:{desk.port}")
+        ).returncode:
+            assert time.monotonic() < deadline, desk.said
+        for stranger in silent:
+            stranger.writer.close()
+
+    run(talk())
+    assert desk.process.wait(10) == 0
+
+
+@contextmanager
+def recorded(desk: Desk) -> Iterator[tuple[int, bytearray]]:
+    """A port that leads to the desk, and what is said over it."""
+    import socket
+    import threading
+
+    heard = bytearray()
+
+    def pump(one: socket.socket, two: socket.socket) -> None:
+        while data := one.recv(1 << 16):
+            heard.extend(data)
+            two.sendall(data)
+
+    def serve(listener: socket.socket) -> None:
+        with listener.accept()[0] as theirs, socket.create_connection(("127.0.0.1", desk.port)) as ours:
+            back = threading.Thread(target=pump, args=(ours, theirs))
+            back.start()
+            pump(theirs, ours)
+            ours.shutdown(socket.SHUT_RDWR)
+            back.join()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        yield listener.getsockname()[1], heard
+        thread.join(20)
+
+
+def test_who_listens_hears_neither_the_code_nor_the_key(desk: Desk, tmp_path: Path) -> None:
+    code = desk.code()
+    with recorded(desk) as (port, heard):
+        done = pair(desk, tmp_path / "there", code, f"127.0.0.1:{port}")
+    assert done.returncode == 0, done.stderr
+    assert b"paired" in heard
+    for secret in (code.encode(), code.replace("-", "").encode(), bytes.fromhex(desk.key), desk.key.encode()):
+        assert secret not in heard
+
+
+def test_an_impostor_without_the_code_gives_no_key(desk: Desk, tmp_path: Path) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        stranger = Stranger(reader, writer)
+        exchange = Exchange("0000-0000", asks=False)
+        asked = await stranger.says()
+        assert isinstance(asked, Pair)
+        await stranger.says(Pair("impostor", exchange.share))
+        writer.write(wire.encode(Paired(exchange.finish(asked.share).seal(b"k" * 32))))
+        await writer.drain()
+        writer.close()
+
+    async def talk() -> subprocess.CompletedProcess[str]:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as there:
+            port = there.sockets[0].getsockname()[1]
+            return await asyncio.to_thread(pair, desk, tmp_path / "there", "1234-5678", f"127.0.0.1:{port}")
+
+    done = run(talk())
+    assert done.returncode == 2
+    assert "by somebody without the code" in done.stderr
+    assert not (tmp_path / "there" / "pyraface" / "key").exists()
+
+
+def test_what_is_no_code_is_not_sent_and_where_nobody_is_the_error_says_what_to_do(
+    desk: Desk, tmp_path: Path
+) -> None:
+    done = pair(desk, tmp_path / "there", "1234", f"127.0.0.1:{desk.port}")
+    assert done.returncode == 2
+    assert "eight digits" in done.stderr
+    code = desk.code()
+    desk.process.kill()
+    desk.process.wait()
+    for host in ((), ("127.0.0.1:1",)):
+        done = pair(desk, tmp_path / "there", code, *host)
+        assert done.returncode == 2
+        assert "pyraface-daemon pair" in done.stderr
+        assert "Traceback" not in done.stderr

@@ -46,7 +46,8 @@ class Tally:
         # emoji: a file's name may well be ":smile:.jpg"
         self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
         self._quiet = quiet
-        self._total: int | None = None
+        self._found: int | None = None
+        self._left_out = 0
         self._paces = Paces()
         able = self._console.is_terminal and not self._console.is_dumb_terminal
         self._live: Live | None = None
@@ -90,7 +91,15 @@ class Tally:
 
     def expect(self, total: int) -> None:
         """Sets how many images there are in all."""
-        self._total = total
+        self._found = total
+
+    def leave_out(self) -> None:
+        """One of the images needs not be done."""
+        self._left_out += 1
+
+    @property
+    def _total(self) -> int | None:
+        return None if self._found is None else self._found - self._left_out
 
     def add(self, result: Result) -> None:
         """Counts one image more; a failed one is named."""

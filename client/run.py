@@ -18,6 +18,7 @@ from .ahead import Ahead
 from .api import Client
 from .journal import Journal, OutputError
 from .progress import Tally
+from .reading import File
 from .results import Result
 from .walk import Walk
 
@@ -53,7 +54,7 @@ async def run(options: argparse.Namespace) -> bool:
                 faces_from=options.faces_from,
                 on_event=tally.say,
             )
-            return await _work(options, client, interrupt)
+            skipped = await _work(options, client, interrupt)
         except asyncio.CancelledError:
             tally.say(f"interrupted: {tally.summary()}")
             tally.say(_how_to_go_on(options))
@@ -62,15 +63,36 @@ async def run(options: argparse.Namespace) -> bool:
             if not tally.images or options.output is None:
                 raise
             raise OutputError(f"{error}; when that is remedied, {_how_to_go_on(options)}") from error
+    if not (tally.images or journal.known or journal.repeated):
+        raise NoImages(f"no image in {', '.join(options.paths)}")
+    counts = [
+        (journal.known, f"{journal.known} done before"),
+        (journal.repeated, f"{journal.repeated} with the bytes of one done before"),
+        (journal.known_failed, f"{journal.known_failed} of these failed"),
+        (skipped, f"{skipped} other files skipped"),
+    ]
+    summary = "; ".join([tally.summary(), *(words for count, words in counts if count)])
+    for line in (*tally.troubles(), summary):
+        tally.say(line)
+    return not (tally.failed or journal.known_failed)
 
 
-async def _work(options: argparse.Namespace, new_client: Client, interrupt: _Interrupt) -> bool:
+async def _work(options: argparse.Namespace, new_client: Client, interrupt: _Interrupt) -> int:
+    """Does it, and returns how many files were passed over that are no images by their names."""
     journal, tally = interrupt.journal, interrupt.tally
     await asyncio.to_thread(journal.load)
     walk = Walk(options.paths, read=journal.forget)
     async with new_client as client:
         for line in journal.begin(client.fingerprints):
             tally.say(line)
+        loop = asyncio.get_running_loop()
+
+        def skip(file: File) -> bool:  # in a thread
+            known = journal.repeat(file)
+            if known:
+                loop.call_soon_threadsafe(tally.leave_out)
+            return known
+
         upcoming = Ahead((path for path in walk if not journal.has(path)), ended=tally.expect)
 
         def stop() -> None:
@@ -80,7 +102,7 @@ async def _work(options: argparse.Namespace, new_client: Client, interrupt: _Int
 
         interrupt.stop = stop
         try:
-            results = client.map(upcoming, skip=journal.repeat)
+            results = client.map(upcoming, skip=skip)
             async with tally.following(client.status), contextlib.aclosing(results):
                 async for result in results:
                     journal.write(result)
@@ -95,18 +117,7 @@ async def _work(options: argparse.Namespace, new_client: Client, interrupt: _Int
         journal.write(lost)
         tally.add(lost)
     await asyncio.to_thread(journal.finish)
-    if not (tally.images or journal.known or journal.repeated):
-        raise NoImages(f"no image in {', '.join(options.paths)}")
-    counts = [
-        (journal.known, f"{journal.known} done before"),
-        (journal.repeated, f"{journal.repeated} with the bytes of one done before"),
-        (journal.known_failed, f"{journal.known_failed} of these failed"),
-        (walk.skipped, f"{walk.skipped} other files skipped"),
-    ]
-    summary = "; ".join([tally.summary(), *(words for count, words in counts if count)])
-    for line in (*tally.troubles(), summary):
-        tally.say(line)
-    return not (tally.failed or journal.known_failed)
+    return walk.skipped
 
 
 class _Interrupt:

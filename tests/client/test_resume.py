@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import random
 import re
 import shlex
@@ -257,3 +259,52 @@ def test_an_archive_that_changed_ends_like_one_that_was_done_anew(tmp_path: Path
     assert "2 images, 0 faces, 1 failed" in again.stderr
     assert lines_of(output) == lines_of(anew)
     assert len(lines_of(output)) == 61
+
+
+def test_images_that_were_moved_are_not_waited_for(tmp_path: Path, album: Path) -> None:
+    output = tmp_path / "faces.jsonl"
+    with stub_daemon(tmp_path, seconds=0.0) as server:
+        arguments = ("--servers", f"127.0.0.1:{server.port}", "--output", output, album)
+        pyraface(*arguments)
+        (album / "1").rename(album / "one")
+        Image.new("RGB", (9, 9)).save(album / "new.png")
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            command(*arguments), cwd=ROOT, env=environment(TERM="xterm", COLUMNS="100"), stderr=theirs
+        )
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # how Linux says that the other side of a terminal is closed
+            while data := os.read(ours, 4096):
+                shown += data
+        os.close(ours)
+        process.wait()
+    assert b"1 of 1 images" in shown
+    assert b"40 done before; 20 with the bytes of one done before; 1 of these failed" in re.sub(
+        rb"\s+", b" ", shown
+    )
+
+
+def test_ten_thousand_small_images_take_less_than_a_millisecond_of_the_client_each(tmp_path: Path) -> None:
+    images = 10_000
+    Image.new("RGB", (8, 8)).save(tmp_path / "one.png")
+    image = (tmp_path / "one.png").read_bytes()
+    for number in range(images):
+        path = tmp_path / "small" / f"{number // 1000}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(image + number.to_bytes(4, "big"))  # which no decoder looks at
+    with stub_daemon(tmp_path, seconds=0.0, credits=16) as server:
+        arguments = ("--quiet", "--servers", f"127.0.0.1:{server.port}", "--output")
+        one = seconds_of_cpu(*arguments, tmp_path / "one.jsonl", tmp_path / "one.png")
+        all_ = seconds_of_cpu(*arguments, tmp_path / "small.jsonl", tmp_path / "small")
+    assert len(lines_of(tmp_path / "small.jsonl")) == images
+    assert all_ - one < images / 1000
+
+
+def seconds_of_cpu(*arguments: str | Path) -> float:
+    """What a run took of a processor, whatever else ran."""
+    process = subprocess.Popen(command(*arguments), cwd=ROOT, env=environment())
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_utime + usage.ru_stime

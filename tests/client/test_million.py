@@ -1,0 +1,119 @@
+"""A million photographs, all but a few done before: the client's memory stays small."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from tests.stub_daemon import stub_daemon
+from tests.support import ROOT, environment
+
+FILES = 1_000_000
+FLAT = 500_000
+"""Of them in one directory; the others are in directories of 10,000."""
+
+NEW = 1000
+
+MIB = 1 << 20
+
+# The client's file system has a million files below /synthetic that are all the same small image. Making them for real would
+# take longer than the test.
+SITE = """
+import atexit, os
+from contextlib import contextmanager
+
+TOP, REAL, DIRECTORY = "/synthetic", os.environ["REAL_FILE"], os.environ["REAL_DIRECTORY"]
+scandir, stat, open_ = os.scandir, os.stat, os.open
+
+class Entry:
+    __slots__ = ("name", "path", "directory")
+    def __init__(self, folder, name, directory=False):
+        self.name, self.path, self.directory = name, f"{folder}/{name}", directory
+    def is_dir(self, *, follow_symlinks=True):
+        return self.directory
+
+@contextmanager
+def fake_scandir(path="."):
+    if path == TOP:
+        yield iter([Entry(path, f"d{n:02}", True) for n in range(51)])
+    elif path == TOP + "/d00":
+        yield (Entry(path, f"IMG_{n:07}.png") for n in range(FLAT))
+    elif path.startswith(TOP):
+        yield (Entry(path, f"IMG_{n:07}.png") for n in range(10_000))
+    else:
+        with scandir(path) as entries:
+            yield entries
+
+def real(path):
+    if not isinstance(path, str) or not path.startswith(TOP):
+        return path
+    return REAL if path.endswith(".png") else DIRECTORY
+
+os.scandir = fake_scandir
+os.stat = lambda path, **more: stat(real(path), **more)
+os.open = lambda path, *more, **words: open_(real(path), *more, **words)
+
+@atexit.register
+def peak():
+    with open("/proc/self/status") as status, open(os.environ["PEAK"], "w") as file:
+        file.write(status.read())
+"""
+
+
+def test_a_million_files_and_their_lines_take_less_than_300_mib(tmp_path: Path) -> None:
+    real, peak, output = tmp_path / "real.png", tmp_path / "peak", tmp_path / "faces.jsonl"
+    Image.new("RGB", (16, 16)).save(real)
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(SITE.replace("FLAT", str(FLAT)))
+    with stub_daemon(tmp_path, seconds=0.0, credits=16) as server:
+        arguments = [sys.executable, "-m", "pyraface.client", "--servers", f"127.0.0.1:{server.port}"]
+        first = subprocess.run(
+            [*arguments, "--quiet", str(real)],
+            cwd=ROOT,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        fingerprint = first.stdout.partition('"fingerprint":"')[2].partition('"')[0]
+        write_lines(output, real, fingerprint)
+        done = subprocess.run(
+            [*arguments, "--output", str(output), "/synthetic"],
+            cwd=ROOT,
+            env=environment(
+                PYTHONPATH=f"{site}:{ROOT}", REAL_FILE=str(real), REAL_DIRECTORY=str(tmp_path), PEAK=str(peak)
+            ),
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert f"{FILES - NEW} images done" in done.stderr
+    assert f"{NEW} images, 0 faces, 0 failed" in done.stderr
+    assert f"; {FILES - NEW} done before" in done.stderr
+    with output.open("rb") as lines:
+        assert sum(1 for _ in lines) == FILES
+    found = re.search(r"VmHWM:\s+(\d+) kB", peak.read_text())
+    assert found is not None
+    assert int(found[1]) * 1024 < 300 * MIB
+
+
+def write_lines(output: Path, real: Path, fingerprint: str) -> None:
+    """Lines of all files but the last of the last directory."""
+    status = real.stat()
+    about = f'"size":{status.st_size},"modified":{status.st_mtime_ns},"fingerprint":"{fingerprint}"'
+    rest = f'{about},"width":16,"height":16,"orientation":1,"faces":[],"server":"x","seconds":0.1}}\n'
+    with output.open("w") as lines:
+        written = 0
+        for folder in range(51):
+            for number in range(FLAT if folder == 0 else 10_000):
+                if written < FILES - NEW:
+                    written += 1
+                    path = f"/synthetic/d{folder:02}/IMG_{number:07}.png"
+                    lines.write(f'{{"path":"{path}","digest":"sha256:{written:064x}",{rest}')

@@ -25,7 +25,8 @@ COLUMNS = (
 MOST_LINES = 12
 """Servers with a line of their own; who has more looks at those in trouble first."""
 
-_STYLES = {"lost": "red", "resting": "red", "slow": "yellow", "stopping": "yellow", "no answer yet": "yellow"}
+_STYLES = {"lost": "red", "resting": "red", "no answer yet": "yellow", "slow": "yellow", "stopping": "yellow"}
+"""Of servers in trouble, the worst first."""
 
 
 def state_of(pace: Pace) -> str:
@@ -71,9 +72,10 @@ def view(lines: list[Text], totals: str, *, done: int, total: int | None) -> Ren
     return Group(*parts)
 
 
-def _rank(pace: Pace) -> tuple[bool, int]:
+def _rank(pace: Pace) -> tuple[int, int]:
     assert pace.last is not None
-    return (state_of(pace) not in _STYLES, -pace.last.done)
+    state = state_of(pace)
+    return (list(_STYLES).index(state) if state in _STYLES else len(_STYLES), -pace.last.done)
 
 
 def _row(pace: Pace) -> list[str]:

@@ -56,8 +56,8 @@ async def run(options: argparse.Namespace) -> bool:
             )
             skipped = await _work(options, client, interrupt)
         except asyncio.CancelledError:
-            tally.say(f"interrupted: {tally.summary()}")
-            tally.say(_how_to_go_on(options))
+            for line in (*tally.troubles(), f"interrupted: {tally.summary()}", _how_to_go_on(options)):
+                tally.say(line)
             raise
         except OutputError as error:
             if not tally.images or options.output is None:

@@ -54,9 +54,9 @@ def test_of_two_hundred_servers_those_in_trouble_and_the_busiest_are_shown(width
     assert len(shown) <= max(3, height // 2)
     assert all(cell_len(line) <= width for line in shown[:-1])
     names = [line.split()[0] for line in shown[1:-1]]
-    assert names == ["host101", "host17", *[f"host{199 - at}" for at in range(30)]][: len(names)]
+    assert names == ["host17", "host101", *[f"host{199 - at}" for at in range(30)]][: len(names)]
     left = 200 - len(names)
-    states = f"{left - 1} working, 1 lost" if len(names) == 1 else f"{left} working"
+    states = f"{left - 1} working, 1 resting" if len(names) == 1 else f"{left} working"
     assert shown[-1] == f"and {left} more: {states}"
 
 

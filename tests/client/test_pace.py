@@ -63,6 +63,13 @@ def test_one_that_has_nothing_to_do_is_not_slow() -> None:
     assert watched.run(SPAN, 2.0).trouble() == ""
 
 
+def test_one_that_has_just_got_work_again_is_not_slow() -> None:
+    watched = Watched()
+    watched.run(2 * SPAN, 2.0)
+    watched.run(2 * SPAN, 0.0, in_flight=0)
+    assert not watched.run(2, 0.0).slow
+
+
 def test_idle_time_does_not_make_a_rate_smaller() -> None:
     watched = Watched()
     watched.run(SPAN, 2.0)
@@ -78,10 +85,10 @@ def test_one_that_has_never_answered_is_slow_and_named_as_such() -> None:
     assert pace.trouble() == "never answered"
 
 
-def test_a_few_images_at_the_start_are_no_rate_to_compare_with() -> None:
+def test_a_few_images_are_no_rate_to_compare_with() -> None:
     watched = Watched()
-    watched.run(1, 4.0)
-    assert watched.run(3 * SPAN, 0.1).best < 0.5
+    watched.run(SPAN / 3, 0.31)
+    assert not watched.run(2 * SPAN, 0.05).slow
 
 
 def test_a_connection_that_ended_counts_each_time_it_did() -> None:

@@ -21,7 +21,8 @@ import pyraface
 from pyraface.client.client import parse
 from pyraface.core import announcement, wire
 from pyraface.core.announcement import Announcement, Probe
-from pyraface.core.messages import Hello, Inquire, Status, Welcome
+from pyraface.core.errors import ErrorCode
+from pyraface.core.messages import Closing, Hello, Inquire, Status, Welcome
 from tests.support import ROOT, daemon, environment, free_udp_port, parameters_xml
 
 KEYS = [
@@ -50,8 +51,8 @@ def servers(
 
 
 @contextmanager
-def stranger(name: str, *, answers: bool, announced_at: int = 0) -> Iterator[int]:
-    """Something at a TCP port that calls itself `name`; it may announce itself, and may say nothing more."""
+def stranger(name: str, *, answers: bool, announced_at: int = 0, refuses: bool = False) -> Iterator[int]:
+    """Something at a TCP port that calls itself `name`; it may announce itself, and say nothing more, or that it refuses."""
     ending = threading.Event()
 
     def announce(port: int) -> None:
@@ -78,8 +79,11 @@ def stranger(name: str, *, answers: bool, announced_at: int = 0) -> Iterator[int
                 while data := client.recv(1000):
                     codec.receive_data(data)
                     while (message := codec.next_message()) is not None:
-                        if isinstance(message, Hello):
-                            words: Welcome | Status = Welcome(1, name, "s", name, name, "f", 1000, 1000, 4)
+                        words: Welcome | Status | Closing
+                        if refuses:
+                            words = Closing(ErrorCode.TOO_MANY_CONNECTIONS, name)
+                        elif isinstance(message, Hello):
+                            words = Welcome(1, name, "s", name, name, "f", 1000, 1000, 4)
                         else:
                             assert isinstance(message, Inquire)
                             words = Status(message.id, name, 3, 2, 2, 1000, 12.5, 90000.0)
@@ -129,6 +133,7 @@ def test_every_server_on_the_network_is_a_line_with_what_it_is_and_how_busy(tmp_
         assert (line["host"], line["port"], line["error"]) == ("127.0.0.1", process.port, None)
         assert line["draining"] is False
         assert line["uptime"] > 0
+        assert line["clients"] == 0
 
 
 def test_the_servers_that_are_named_are_the_only_ones_and_one_that_stands_still_is_listed_as_such(
@@ -191,6 +196,16 @@ def test_a_name_commands_no_terminal_and_means_nothing_but_itself(tmp_path: Path
     (line,) = done.stdout.splitlines()[1:]
     rest = [shown, shown, shown, "2", "3", "1", "12.50", "1000", "1 d 1 h"]
     assert re.split("  +", line) == [shown, f"127.0.0.1:{port}", "ready", *rest]
+
+
+def test_a_reason_of_a_stranger_commands_no_terminal_either(tmp_path: Path) -> None:
+    with stranger("\x1b[2Jfull\n", answers=True, refuses=True) as port:
+        done = servers(tmp_path, "--servers", f"127.0.0.1:{port}", authentication="none")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"pyraface: 127.0.0.1:{port}: too-many-connections: \\x1b[2Jfull\\n",
+        "pyraface: no server listed answers",
+    ]
 
 
 def test_on_a_narrow_terminal_the_important_columns_are_left(tmp_path: Path) -> None:

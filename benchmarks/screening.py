@@ -1,9 +1,10 @@
 """What screening a tile in 8-bit integers (core/engines/screening.py) takes, and how far its scores are off.
 
-    python -m benchmarks.screening [PHOTOS] [--megapixels 3.84] [--every 1]
+    python -m benchmarks.screening [PHOTOS] [--megapixels 3.84] [--every 1] [--whole 8]
 
 Every so many of the photographs, shrunk to the size of a tile. Prints the ranges that RANGES must cover, the errors that
-MARGIN must cover, how much of a photograph the head in float32 goes over again, and the time of the head both ways.
+MARGIN must cover, how much of a photograph the head in float32 goes over again, and the time of the head both ways. Then
+some whole photographs, bytes in, faces out, at the default parameters, by turns without screening and with it.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from pyraface.core.engines import graphs, packed_pyramid, screening, weights
 from pyraface.core.engines.onnx import OnnxEngine
 from pyraface.core.errors import ImageError
 from pyraface.core.parameters import ImageLimits
+from pyraface.core.pipeline import Pipeline
 
-from .common import PACKAGES, machine, photos_folder, timed, today, versions
+from .common import PACKAGES, machine, packaged_parameters, photos_folder, timed, today, versions
 from .parity import SUFFIXES, shrunk
 
 
@@ -84,11 +86,13 @@ def main() -> None:
     parser.add_argument("photos", nargs="?", type=Path, default=photos_folder(), help="a folder of folders")
     parser.add_argument("--megapixels", type=float, default=3.84, help="larger pictures are shrunk to this")
     parser.add_argument("--every", type=int, default=1, help="take every so many")
+    parser.add_argument("--whole", type=int, default=8, help="photographs that are timed whole")
     arguments = parser.parse_args()
     if not arguments.photos.is_dir():
         parser.error(f"{arguments.photos} is no folder")
     measures = Measures()
     paths = sorted(path for path in arguments.photos.rglob("*") if path.suffix.lower() in SUFFIXES)
+    searched: list[Path] = []
     for path in paths[:: arguments.every]:
         try:
             pixels = shrunk(images.decode(path.read_bytes(), ImageLimits()).pixels, arguments.megapixels)
@@ -98,6 +102,7 @@ def main() -> None:
             continue
         print(f"\r\x1b[K{path.name}", end="", file=sys.stderr, flush=True)
         measures.add(pixels)
+        searched.append(path)
     print(file=sys.stderr)
 
     print(f"{today()}; {machine()}; {versions(*PACKAGES)}")
@@ -120,6 +125,27 @@ def main() -> None:
     )
     ratio = whole.sum() / screened.sum()
     print(f"- the head: {whole.sum():.1f} s all in float32, {screened.sum():.1f} s screened: {ratio:.2f}x")
+    if arguments.whole:
+        photographs(searched[:: max(1, len(searched) // arguments.whole)])
+
+
+def photographs(paths: list[Path]) -> None:
+    """Prints how long whole photographs take, without screening and with it."""
+    defaults = packaged_parameters()
+    pipelines = [Pipeline(defaults, OnnxEngine(screened=screened)) for screened in (False, True)]
+    ratios, seconds, faces = [], [], []
+    for path in paths:
+        image = path.read_bytes()
+        found = [pipeline.detect(image) for pipeline in pipelines]
+        turns = np.array([[timed(partial(one.detect, image))[0] for one in pipelines] for _ in range(3)])
+        seconds.append(np.median(turns, axis=0))
+        ratios.append(np.median(turns[:, 0] / turns[:, 1]))
+        faces.append([len(one) for one in found])
+    whole, screened = np.sum(seconds, axis=0)
+    print(
+        f"- {len(ratios)} whole photographs: {whole:.1f} s in float32, {screened:.1f} s screened: {np.median(ratios):.2f}x "
+        f"(median; {min(ratios):.2f} to {max(ratios):.2f}); faces {' / '.join(map(str, np.sum(faces, axis=0)))}"
+    )
 
 
 if __name__ == "__main__":

@@ -275,6 +275,17 @@ class OnnxEngine:
         provider: providers.Provider = providers.CPU,
         shapes: providers.Shapes | None = None,
     ) -> Any:
+        options = self._options()
+        if provider.gpu:
+            providers.find_libraries()
+        chain = providers.session_providers(provider, shapes)
+        session = onnxruntime.InferenceSession(model, options, providers=chain, enable_fallback=0)
+        if provider.execution_provider not in session.get_providers():
+            raise EngineError("its libraries, the driver or a GPU are missing")
+        return session
+
+    def _options(self) -> Any:
+        """For every session; chosen by measurement (benchmarks/runtime.py)."""
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # failures arrive as exceptions; nothing is printed
         options.intra_op_num_threads = self._threads
@@ -284,13 +295,7 @@ class OnnxEngine:
             options.add_session_config_entry("session.use_env_allocators", "1")
         # Threads that spin after their work would take the cores from the next session's, and from decoding.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if provider.gpu:
-            providers.find_libraries()
-        chain = providers.session_providers(provider, shapes)
-        session = onnxruntime.InferenceSession(model, options, providers=chain, enable_fallback=0)
-        if provider.execution_provider not in session.get_providers():
-            raise EngineError("its libraries, the driver or a GPU are missing")
-        return session
+        return options
 
     def _run(self, session: Any, feeds: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         try:

@@ -157,7 +157,7 @@ class Bench:
     def networks(self) -> Iterator[Row]:
         """How much of a photograph's time the networks take, and how near they come to what the machine can."""
         engine = self.onnx.engine
-        names = ("_trunk", "_screen", "_head", "_encoder")
+        names = ("_trunk", "_screen_trunk", "_screen_head", "_head", "_encoder")
         networks = {id(getattr(engine, name)) for name in names}
         inside = Inside(engine, "_run", lambda session, _: id(session) in networks)
         decoding = Inside(images, "decode", clock=time.thread_time)
@@ -184,11 +184,12 @@ class Bench:
 
     def _sgemm(self, engine: object) -> Row:
         """The head's convolutions against a matrix product of the same count of operations."""
-        from pyraface.core.engines import packed_pyramid
+        from pyraface.core.engines import onnx, packed_pyramid
 
         pixels = tile(3.84)
         layout = packed_pyramid.layout(*pixels.shape[:2])
-        features = engine._features([pixels], layout)  # type: ignore[attr-defined]
+        rows, columns = onnx._cells(layout.height), onnx._cells(layout.width)
+        features = np.random.default_rng(0).random((1, 32, rows, columns), np.float32)
         # two operations a weight and output: 3 layers of 45 channels and one of 1 on the score map's grid
         cells = features.shape[2] * features.shape[3]
         operations = 2 * cells * (45 * 32 * 25 + 2 * 45 * 45 * 25 + 45 * 81)

@@ -2,9 +2,9 @@
 
     python -m benchmarks.screening [PHOTOS] [--megapixels 3.84] [--every 1] [--whole 8]
 
-Every so many of the photographs, shrunk to the size of a tile. Prints the ranges that RANGES must cover, the errors that
-MARGIN must cover, how much of a photograph the head in float32 goes over again, and the time of the head both ways. Then
-some whole photographs, bytes in, faces out, at the default parameters, by turns without screening and with it.
+Every so many of the photographs, shrunk to the size of a tile. Prints the ranges of the layers, the errors that MARGIN must
+cover, how much of a photograph float32 goes over again, and the time of the networks both ways. Then some whole
+photographs, bytes in, faces out, at the default parameters, by turns without screening and with it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 
 from pyraface.core import images
 from pyraface.core.engines import graphs, packed_pyramid, screening, weights
+from pyraface.core.engines import onnx as onnx_engine
 from pyraface.core.engines.onnx import OnnxEngine
+from pyraface.core.engines.screening import Scores
 from pyraface.core.errors import ImageError
 from pyraface.core.parameters import ImageLimits
 from pyraface.core.pipeline import Pipeline
@@ -30,14 +32,18 @@ from pyraface.core.pipeline import Pipeline
 from .common import PACKAGES, machine, packaged_parameters, photos_folder, timed, today, versions
 from .parity import SUFFIXES, shrunk
 
+Corners = list[tuple[int, int]]
+
 
 class Measures:
     """Of every photograph, one number a list."""
 
     def __init__(self) -> None:
         self.engine = OnnxEngine()
-        self.layers = head_showing_its_layers()
-        self.ranges = np.zeros(len(screening.RANGES))
+        network = weights.load_detector()
+        self.trunk = showing_its_layers(graphs.detector_trunk(network))
+        self.head = showing_its_layers(graphs.detector_head(network))
+        self.ranges = np.zeros(len(screening.TRUNK_RANGES) + len(screening.HEAD_RANGES) - 1)
         self.below: list[float] = []
         self.errors: list[NDArray[np.float32]] = []
         self.again: list[float] = []
@@ -45,40 +51,54 @@ class Measures:
         self.lost = 0
 
     def add(self, pixels: NDArray[np.uint8]) -> None:
-        features = self.engine._features([pixels], packed_pyramid.layout(*pixels.shape[:2]))
-        feeds = {"features": features}
-        exact, *layers = self.layers.run(None, feeds)
-        self.ranges = np.maximum(self.ranges, [features.max(), *(layer.max() for layer in layers)])
-        whole, _ = timed(partial(self.engine._run, self.engine._head, feeds))
-        run = partial(self.engine._run, self.engine._screen, feeds)
-        run()
-        screened, scores = timed(run)
-        error = (exact - scores)[0, 0]
-        faces = exact[0, 0] > 0
-        self.errors.append(error[faces])
-        self.below.append(float(error[faces].max(initial=0)))
+        engine = self.engine
+        layout = packed_pyramid.layout(*pixels.shape[:2])
+        size = onnx_engine._cells(layout.height), onnx_engine._cells(layout.width)
+        pictures = list(engine._pictures(pixels, layout))
+        self._add_ranges(layout, pictures)
+
+        def through(trunk: Any, head: Any, corners: Corners, size: tuple[int, int]) -> Scores:
+            return engine._through(trunk, head, layout, [pictures] * len(corners), corners, size)
+
+        float32 = partial(through, engine._trunk, engine._head)
+        screen = partial(through, engine._screen_trunk, engine._screen_head, [(0, 0)], size)
+        screen()
+        whole, [exact] = timed(partial(float32, [(0, 0)], size))
+        screened, [scores] = timed(screen)
         again = 0
 
-        def head(features: NDArray[np.float32]) -> NDArray[np.float32]:
+        def counted(corners: Corners, size: tuple[int, int]) -> Scores:
             nonlocal again
-            again += features[:, 0].size
-            return self.engine._run(self.engine._head, {"features": features})
+            again += len(corners) * size[0] * size[1]
+            return float32(corners, size)
 
-        both, final = timed(partial(screening.rescored, scores[0, 0], features, head, 0.0))
+        rescoring, final = timed(partial(screening.rescored, scores, counted, 0.0))
+        faces = exact > 0
+        self.errors.append((exact - scores)[faces])
+        self.below.append(float((exact - scores)[faces].max(initial=0)))
         self.lost += int((faces != (final > 0)).sum())
         self.again.append(again / scores.size)
-        self.seconds.append((whole, screened + both))
+        self.seconds.append((whole, screened + rescoring))
+
+    def _add_ranges(self, layout: packed_pyramid.Layout, pictures: list[NDArray[np.float32]]) -> None:
+        packed = np.empty((1, 3, layout.height, layout.width), np.float32)
+        layout.fill(packed[0], 0, 0, pictures)
+        features, *trunk = self.trunk.run(None, {"image": packed})
+        _, *head = self.head.run(None, {"features": features})
+        layers = [*trunk[: len(screening.TRUNK_RANGES) - 1], features, *head]
+        self.ranges = np.maximum(self.ranges, [layer.max() for layer in layers])
 
 
-def head_showing_its_layers() -> Any:
-    """The head in float32 with the output of every rectifier beside its own."""
-    model = onnx.load_model_from_string(graphs.detector_head(weights.load_detector()))
-    for node in model.graph.node:
-        if node.op_type == "Relu":
-            model.graph.output.append(
+def showing_its_layers(model: bytes) -> Any:
+    """A session of a network in float32 with the output of every rectifier beside its own."""
+    shown = onnx.load_model_from_string(model)
+    own = shown.graph.output[0].name
+    for node in shown.graph.node:
+        if node.op_type == "Relu" and node.output[0] != own:
+            shown.graph.output.append(
                 onnx.helper.make_tensor_value_info(node.output[0], onnx.TensorProto.FLOAT, None)
             )
-    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(shown.SerializeToString(), providers=["CPUExecutionProvider"])
 
 
 def main() -> None:
@@ -111,9 +131,9 @@ def main() -> None:
     print(
         f"- {len(measures.again)} photographs up to {arguments.megapixels} Mpx; {len(errors)} scores above 0"
     )
-    print(
-        f"- largest values: {', '.join(f'{value:.2f}' for value in measures.ranges)} (RANGES {screening.RANGES})"
-    )
+    largest = ", ".join(f"{value:.2f}" for value in measures.ranges)
+    ranges = (*screening.TRUNK_RANGES, *screening.HEAD_RANGES[1:])
+    print(f"- largest values, layer by layer: {largest} (integers hold {', '.join(map(str, ranges))})")
     print(
         f"- scores above 0 are off by {np.sqrt((errors**2).mean()):.3f} (root mean square), and lower in integers by "
         f"{max(measures.below):.3f} at most (MARGIN {screening.MARGIN})"
@@ -124,7 +144,9 @@ def main() -> None:
         f"in the mean, {max(measures.again):.0%} at most)"
     )
     ratio = whole.sum() / screened.sum()
-    print(f"- the head: {whole.sum():.1f} s all in float32, {screened.sum():.1f} s screened: {ratio:.2f}x")
+    print(
+        f"- the networks: {whole.sum():.1f} s all in float32, {screened.sum():.1f} s screened: {ratio:.2f}x"
+    )
     if arguments.whole:
         photographs(searched[:: max(1, len(searched) // arguments.whole)])
 

@@ -4,7 +4,7 @@ Two rewritings keep the numbers, but for the order of additions, and suit ONNX R
 up to a multiple of 16 with zeros (its fastest convolution works in blocks of 16), and the detector's last layer, 9x9 with
 a single output, becomes 9x1 with nine outputs and then 1x9, which adds each up where it belongs: a third of its time.
 
-One does not: the detector's head in 8-bit integers, for `screening`.
+Two do not: the detector in 8-bit integers, for `screening`.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ class _Graph:
         scale: float,
         to_scale: float,
         *,
-        padding: int,
+        stride: int = 1,
+        padding: int = 0,
     ) -> str:
         """A convolution and its rectifier, from and to unsigned 8-bit integers of these scales."""
         scales = np.abs(weights).max(axis=(1, 2, 3)) / LARGEST_WEIGHT
@@ -93,16 +94,23 @@ class _Graph:
             *self.quantization(to_scale),
             self.constant(np.rint(bias / (scale * scales)).astype(np.int32)),
             kernel_shape=list(weights.shape[2:]),
+            strides=[stride, stride],
             pads=[padding] * 4,
         )
 
-    def model(self, inputs: dict[str, tuple[int, Shape]], output: str, shape: Shape) -> bytes:
+    def model(
+        self,
+        inputs: dict[str, tuple[int, Shape]],
+        output: str,
+        shape: Shape,
+        kind: int = TensorProto.FLOAT,
+    ) -> bytes:
         """Returns the model whose single output is `output`; `inputs` are element types and shapes by name."""
         graph = helper.make_graph(
             self._nodes,
             self._name,
             [helper.make_tensor_value_info(name, *what) for name, what in inputs.items()],
-            [helper.make_tensor_value_info(output, TensorProto.FLOAT, shape)],
+            [helper.make_tensor_value_info(output, kind, shape)],
             self._constants,
         )
         model = helper.make_model(
@@ -170,26 +178,44 @@ def detector_head(detector: Detector) -> bytes:
     return _scores(graph, detector, at, filled)
 
 
-def screen(detector: Detector, ranges: Sequence[float]) -> bytes:
-    """Returns the model of `detector_head` with all layers but the last, which is hardly any work, in 8-bit integers.
+def screen_trunk(detector: Detector, ranges: Sequence[float]) -> bytes:
+    """Returns the model of `detector_trunk` with all layers but the first, which sees three channels, in 8-bit integers.
 
     Values are unsigned, because none is negative after a rectifier, which the lower end of their range stands for. Weights
     have a scale for each output, and 7 bits: processors without instructions for dot products of bytes (AVX-512 VNNI, Arm's
     dotprod) add up two products in 16 bits, which more could exceed, and then the result is wrong without a word.
 
     Args:
+        ranges: the largest value of each layer's output.
+    """
+    first, *inner = _trunk(detector)
+    graph = _Graph("screen_trunk")
+    at = graph.add("Relu", graph.convolution("image", first.weights, first.bias, stride=first.stride))
+    scale = ranges[0] / 255
+    at = graph.add("QuantizeLinear", at, *graph.quantization(scale))
+    for one, largest in zip(inner, ranges[1:], strict=True):
+        at = graph.integer_convolution(at, one.weights, one.bias, scale, largest / 255, stride=one.stride)
+        scale = largest / 255
+    shape: Shape = ["n", features(detector), "r", "c"]
+    return graph.model({"image": (TensorProto.FLOAT, ["n", 3, "h", "w"])}, at, shape, TensorProto.UINT8)
+
+
+def screen_head(detector: Detector, ranges: Sequence[float]) -> bytes:
+    """Returns the model of `detector_head`, from the features of `screen_trunk`, with all layers but the last, which is
+    hardly any work, in 8-bit integers.
+
+    Args:
         ranges: the largest value of the features, and of each layer's output but the last.
     """
     *inner, _ = detector.convolutions[len(_trunk(detector)) :]
-    graph = _Graph("screen")
-    scale = ranges[0] / 255
-    at = graph.add("QuantizeLinear", "features", *graph.quantization(scale))
-    filled = inner[0].weights.shape[1]
+    graph = _Graph("screen_head")
+    at, scale, filled = "features", ranges[0] / 255, features(detector)
     for convolution, largest in zip(inner, ranges[1:], strict=True):
         weights, bias = _filled(convolution, inputs=filled)
         at = graph.integer_convolution(at, weights, bias, scale, largest / 255, padding=convolution.padding)
         scale, filled = largest / 255, len(weights)
-    return _scores(graph, detector, graph.add("DequantizeLinear", at, *graph.quantization(scale)), filled)
+    at = graph.add("DequantizeLinear", at, *graph.quantization(scale))
+    return _scores(graph, detector, at, filled, TensorProto.UINT8)
 
 
 def encoder(network: Encoder) -> bytes:
@@ -231,15 +257,18 @@ def encoder(network: Encoder) -> bytes:
     return graph.model({"chips": (TensorProto.UINT8, ["n", 150, 150, 3])}, at, ["n", 128])
 
 
-def _scores(graph: _Graph, detector: Detector, at: str, channels: int) -> bytes:
-    """The model, which ends in the detector's last layer: from `at`, which has so many channels, to scores."""
+def _scores(
+    graph: _Graph, detector: Detector, at: str, channels: int, kind: int = TensorProto.FLOAT
+) -> bytes:
+    """The model from features of this kind, which ends in the detector's last layer: from `at`, which has so many channels,
+    to scores."""
     last = detector.convolutions[-1]
     column, row = _split(last, inputs=channels)
     no_bias = np.zeros(len(column), np.float32)
     at = graph.convolution(at, column, no_bias, padding=(last.padding, 0))
     at = graph.convolution(at, row, last.bias, padding=(0, last.padding))
     shape: Shape = ["n", features(detector), "h", "w"]
-    return graph.model({"features": (TensorProto.FLOAT, shape)}, at, ["n", 1, "h", "w"])
+    return graph.model({"features": (kind, shape)}, at, ["n", 1, "h", "w"])
 
 
 def _trunk(detector: Detector) -> list[Convolution]:

@@ -6,7 +6,7 @@ Landmarks and the cutting out of chips stay with dlib; they are a fraction of th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,9 @@ BAND_ROWS = 128
 STRIDE, CENTER, FIELD = 8, 14, 29
 """Pixels of the packed image: from one cell of the score map to the next, to the centre of the first cell's window, and
 what a cell of the first layers' output sees (three 5x5 convolutions with stride 2, without padding)."""
+
+Pictures = list[NDArray[np.float32]]
+"""A tile at every size of its layout, (3, h, w), normalized."""
 
 _FAILURES = (
     RuntimeError,
@@ -109,12 +112,13 @@ class OnnxEngine:
             self._normalize = self._session(graphs.normalization(self._network))
             self._shrink = self._session(graphs.shrinking())
             self._start_networks(graphs.encoder(weights.load_encoder()), tile_pixels)
-            self._screen = None
+            self._screen_trunk = self._screen_head = None
             if screened and not self._provider.gpu:
-                self._screen = self._session(graphs.screen(self._network, screening.RANGES))
+                self._screen_trunk = self._session(graphs.screen_trunk(self._network, screening.TRUNK_RANGES))
+                self._screen_head = self._session(graphs.screen_head(self._network, screening.HEAD_RANGES))
         except _FAILURES as error:
             raise EngineError(f"the onnx engine cannot be started: {error}") from error
-        kind = self._provider.kind + (", screened in int8" if self._screen is not None else "")
+        kind = self._provider.kind + (", screened in int8" if self._screen_head is not None else "")
         self.fingerprint = (
             f"onnxruntime {onnxruntime.__version__}, dlib {dlib.__version__}, {kind}, "
             f"weights {weights.digest()[:16]}"
@@ -188,7 +192,8 @@ class OnnxEngine:
     def _detect(self, tiles: list[Pixels], layout: Layout) -> Iterator[Detections]:
         overlap, covered = self._network.overlap, self._network.covered
         height, width, _ = tiles[0].shape
-        for scores in self._scores(self._features(tiles, layout)):
+        pictures = [list(self._pictures(tile, layout)) for tile in tiles]
+        for scores in self._scores(pictures, layout):
             boxes, confidences = self._above(scores, self._threshold, layout)
             found = suppression.detections(
                 boxes,
@@ -212,38 +217,55 @@ class OnnxEngine:
         centers = np.stack([columns, rows], axis=1) * STRIDE + CENTER
         return layout.to_tile(centers, self._network.window), scores[rows, columns]
 
-    def _scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _scores(self, tiles: list[Pictures], layout: Layout) -> NDArray[np.float32]:
         """The score maps of tiles, (n, h, w)."""
-
-        def exact(features: NDArray[np.float32]) -> NDArray[np.float32]:
-            return self._run(self._head, {"features": features})
-
-        screen = self._screen if features[0, 0].size >= screening.WORTHWHILE else None
-        scores = (exact(features) if screen is None else self._run(screen, {"features": features}))[:, 0]
+        size = _cells(layout.height), _cells(layout.width)
+        screened = self._screen_head is not None and size[0] * size[1] >= screening.WORTHWHILE
+        trunk, head = (self._screen_trunk, self._screen_head) if screened else (self._trunk, self._head)
+        scores = self._through(trunk, head, layout, tiles, [(0, 0)] * len(tiles), size)
         if not np.isfinite(scores.max()):
             raise EngineError(f"the detector gave scores that are no numbers: {self.device} is broken")
-        if screen is None:
+        if not screened:
             return scores
+
+        def exact(pictures: Pictures, corners: list[tuple[int, int]], size: tuple[int, int]) -> Any:
+            return self._through(self._trunk, self._head, layout, [pictures] * len(corners), corners, size)
+
         return np.stack(
             [
-                screening.rescored(screened, one[None], exact, self._threshold)
-                for screened, one in zip(scores, features, strict=True)
+                screening.rescored(one, partial(exact, pictures), self._threshold)
+                for one, pictures in zip(scores, tiles, strict=True)
             ]
         )
 
-    def _features(self, tiles: Sequence[Pixels], layout: Layout) -> NDArray[np.float32]:
-        """The first layers' output for the packed images, (n, channels, rows, columns), put together from bands."""
-        pictures = [list(self._pictures(tile, layout)) for tile in tiles]
-        rows = (layout.height - FIELD) // STRIDE + 1
-        step = min(rows, BAND_ROWS, max(1, BAND_PIXELS // (STRIDE * layout.width * len(tiles))))
+    def _through(
+        self,
+        trunk: Any,
+        head: Any,
+        layout: Layout,
+        tiles: list[Pictures],
+        corners: list[tuple[int, int]],
+        size: tuple[int, int],
+    ) -> NDArray[np.float32]:
+        """The scores, (n, rows, columns), of parts of packed images, whose features are put together from bands.
+
+        Args:
+            tiles: n, at every size of the layout.
+            corners: the first row and column of each part, in cells.
+            size: rows and columns of all parts.
+        """
+        rows, columns = size
+        width = _pixels(columns)
+        step = min(rows, BAND_ROWS, max(1, BAND_PIXELS // (STRIDE * width * len(tiles))))
         parts = []
         for row in range(0, rows, step):
             count = min(step, rows - row)
-            bands = np.empty((len(tiles), 3, (count - 1) * STRIDE + FIELD, layout.width), np.float32)
-            for band, sizes in zip(bands, pictures, strict=True):
-                layout.fill(band, row * STRIDE, sizes)
-            parts.append(self._run(self._trunk, {"image": bands}))
-        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+            bands = np.empty((len(tiles), 3, _pixels(count), width), np.float32)
+            for band, pictures, (top, left) in zip(bands, tiles, corners, strict=True):
+                layout.fill(band, (top + row) * STRIDE, left * STRIDE, pictures)
+            parts.append(self._run(trunk, {"image": bands}))
+        features = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+        return self._run(head, {"features": features})[:, 0]
 
     def _pictures(self, tile: Pixels, layout: Layout) -> Iterator[NDArray[np.float32]]:
         """The tile at every size of the layout, (3, h, w), each shrunk from the one before."""
@@ -305,31 +327,30 @@ class OnnxEngine:
         return output
 
 
+def _cells(pixels: int) -> int:
+    """How many cells of the score map so many pixels of the packed image give."""
+    return (pixels - FIELD) // STRIDE + 1
+
+
+def _pixels(cells: int) -> int:
+    """How many pixels of the packed image so many cells of the score map see."""
+    return (cells - 1) * STRIDE + FIELD
+
+
 def _shapes(tile_pixels: int) -> tuple[providers.Shapes, providers.Shapes]:
     """The shapes of the trunk's input and of the head's, for tiles of up to so many pixels."""
-    highest, widest = providers.largest_packed(tile_pixels)
     usual = packed_pyramid.layout(*(max(22, int((tile_pixels * factor) ** 0.5)) for factor in (2 / 3, 3 / 2)))
-    least = packed_pyramid.layout(*packed_pyramid.SMALLEST_TILE)
-
-    def cells(pixels: int) -> int:
-        return (pixels - FIELD) // STRIDE + 1
-
+    sides = (
+        (FIELD, packed_pyramid.layout(*packed_pyramid.SMALLEST_TILE).width),
+        (usual.height, usual.width),
+        providers.largest_packed(tile_pixels),
+    )
+    cells = [(_cells(height), _cells(width)) for height, width in sides]
     channels = graphs.features(weights.load_detector())
-    band = (BAND_ROWS - 1) * STRIDE + FIELD
-    usual_band = min(usual.height, band, BAND_PIXELS // usual.width)
+    bands = [(1, 3, _pixels(min(rows, BAND_ROWS)), _pixels(columns)) for rows, columns in cells]
     return (
-        providers.Shapes(
-            "image",
-            (1, 3, FIELD, least.width),
-            (1, 3, usual_band, usual.width),
-            (1, 3, band, widest),
-        ),
-        providers.Shapes(
-            "features",
-            (1, channels, 1, cells(least.width)),
-            (1, channels, cells(usual.height), cells(usual.width)),
-            (1, channels, cells(highest), cells(widest)),
-        ),
+        providers.Shapes("image", *bands),
+        providers.Shapes("features", *((1, channels, rows, columns) for rows, columns in cells)),
     )
 
 

@@ -42,19 +42,24 @@ class Layout:
         """(height, width) of each size, the tile itself first."""
         return [(bottom - top, right - left) for left, top, right, bottom in self.places.tolist()]
 
-    def fill(self, band: NDArray[np.float32], top: int, pictures: list[NDArray[np.float32]]) -> None:
-        """Writes the rows of the packed image that start at `top` into `band`.
+    def fill(
+        self, window: NDArray[np.float32], top: int, left: int, pictures: list[NDArray[np.float32]]
+    ) -> None:
+        """Writes the part of the packed image that starts at (`left`, `top`) into `window`.
 
         Args:
-            band: (3, rows, width), overwritten.
+            window: (3, rows, columns), overwritten.
             pictures: the tile at each of `sizes`, (3, h, w), normalized.
         """
-        bottom = top + band.shape[1]
-        band.fill(0)
-        for (left, first, right, last), picture in zip(self.places.tolist(), pictures, strict=True):
-            low, high = max(first, top), min(last, bottom)
-            if low < high:
-                band[:, low - top : high - top, left:right] = picture[:, low - first : high - first]
+        _, rows, columns = window.shape
+        window.fill(0)
+        for (x, y, right, bottom), picture in zip(self.places.tolist(), pictures, strict=True):
+            first, last = max(y, top), min(bottom, top + rows)
+            start, end = max(x, left), min(right, left + columns)
+            if first < last and start < end:
+                window[:, first - top : last - top, start - left : end - left] = picture[
+                    :, first - y : last - y, start - x : end - x
+                ]
 
     def to_tile(self, centers: NDArray[np.int64], window: int) -> NDArray[np.int64]:
         """Returns the boxes of detector windows in the frame of the tile, unclipped.

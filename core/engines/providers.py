@@ -65,7 +65,7 @@ class Shapes:
     most: Shape
 
     def options(self) -> dict[str, str]:
-        """As TensorRT's options in ONNX Runtime have them: `image:1x3x29x42`."""
+        """As TensorRT's options in ONNX Runtime have them: `image:1x3x29x37`."""
         shapes = {"min": self.least, "opt": self.usual, "max": self.most}
         return {
             f"trt_profile_{which}_shapes": f"{self.name}:{'x'.join(map(str, shape))}"

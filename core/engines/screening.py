@@ -1,10 +1,10 @@
 """Where in a tile a face can be, told by 8-bit integers; what is there, float32 tells.
 
-Nearly all of a photograph is no face, by far. The head of the detector in 8-bit integers (`graphs.screen`) is several times
-as fast as in float32, and its scores are a little off, never by much. So it goes over the whole tile; round what it leaves
-above a floor, which is MARGIN below the threshold, the head in float32 goes over the same features again. What comes out are
-the scores of float32, to the last bit or two, wherever a score is above the threshold: boxes, confidences and encodings stay
-what they are.
+Nearly all of a photograph is no face, by far. The detector in 8-bit integers (`graphs.screen_trunk`, `graphs.screen_head`)
+takes half the time that it takes in float32, and its scores are a little off, never by much. So it goes over the whole tile;
+round what it leaves above a floor, which is MARGIN below the threshold, float32 goes over the same pixels again. What comes
+out are the scores of float32, to the last bit or two, wherever a score is above the threshold: boxes, confidences and
+encodings stay what they are.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-RANGES = (9.0, 8.5, 9.0, 17.0)
-"""The largest value that an integer stands for: of the features, and of the output of each layer but the last. The largest
-there were in real photographs (`python -m benchmarks.screening`); what is beyond them is cut off."""
+TRUNK_RANGES = (4.5, 10.0, 9.0)
+HEAD_RANGES = (9.0, 8.5, 9.0, 17.0)
+"""The largest value that an integer stands for: of the output of each layer of the trunk, which ends in the features, and of
+the features and each layer of the head but its last. What is beyond is cut off: in the trunk some is, in real photographs,
+and that costs less than coarser steps for all would (`python -m benchmarks.screening`)."""
 
 MARGIN = 0.3
 """How far below the threshold a score in integers still counts. In real photographs a score of float32 above 0 was never
@@ -32,45 +34,37 @@ WORTHWHILE = 4 * (BLOCK + 2 * REACH) ** 2
 """Cells: in a smaller map, one face is as much work as the whole."""
 
 BLOCKS_AT_ONCE = 32
-"""Bounds the memory: some 150 KiB a block for each layer."""
+"""Bounds the memory: some 1.5 MiB a block."""
 
 Scores = NDArray[np.float32]
-Head = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Exact = Callable[[list[tuple[int, int]], tuple[int, int]], Scores]
+"""From windows of one size, each by its first row and column, and that size (h, w), all in cells, to their scores in
+float32, (n, h, w)."""
 
 
-def rescored(
-    scores: Scores,
-    features: NDArray[np.float32],
-    head: Head,
-    threshold: float,
-) -> Scores:
-    """Returns the scores of a tile: those of `head` wherever they can be above `threshold`, elsewhere some that are not.
+def rescored(scores: Scores, exact: Exact, threshold: float) -> Scores:
+    """Returns the scores of a tile: those of `exact` wherever they can be above `threshold`, elsewhere some that are not.
 
     Args:
-        scores: (h, w), of the head in integers.
-        features: (1, channels, h, w), that they were computed from.
-        head: from features (n, channels, h, w) to scores (n, 1, h, w), in float32.
+        scores: (h, w), in integers.
     """
-    floor = threshold - MARGIN
     rows, columns = scores.shape
     height, width = min(BLOCK + 2 * REACH, rows), min(BLOCK + 2 * REACH, columns)
-    most = scores.size // (height * width)
-    blocks = covering(scores, floor, most)
+    blocks = covering(scores, threshold - MARGIN, scores.size // (height * width))
     if blocks is None:
-        whole: Scores = head(features)[0, 0]
+        whole: Scores = exact([(0, 0)], (rows, columns))[0]
         return whole
     result: Scores = scores.copy()
     # A window is a block and all that the head sees from there. At the edge of the map it is moved inwards, not cut off:
     # all have one size, and where it ends with the map, the head finds the same nothing beyond.
     tops = np.clip(blocks[:, 0] - REACH, 0, rows - height)
     lefts = np.clip(blocks[:, 1] - REACH, 0, columns - width)
-    corners = np.stack([tops, lefts], axis=1).tolist()
+    corners = list(zip(tops.tolist(), lefts.tolist(), strict=True))
     for start in range(0, len(corners), BLOCKS_AT_ONCE):
         some = slice(start, start + BLOCKS_AT_ONCE)
-        windows = [features[0, :, top : top + height, left : left + width] for top, left in corners[some]]
-        exact = head(np.stack(windows))[:, 0]
+        windows = exact(corners[some], (height, width))
         for (row, column), (top, left), window in zip(
-            blocks[some].tolist(), corners[some], exact, strict=True
+            blocks[some].tolist(), corners[some], windows, strict=True
         ):
             block = window[row - top : row - top + BLOCK, column - left : column - left + BLOCK]
             result[row : row + BLOCK, column : column + BLOCK] = block

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pyraface.core.engines import onnx as onnx_module
-from pyraface.core.engines import packed_pyramid, weights
+from pyraface.core.engines import packed_pyramid, screening, weights
 from pyraface.core.engines.onnx import CHIPS_AT_ONCE, OnnxEngine
 from pyraface.core.errors import EngineError
 
@@ -37,14 +37,22 @@ def test_the_sizes_of_the_pyramid_are_dlibs_to_a_tenth_of_a_grey_level(
         assert np.abs(picture - expected).max() * 256 < 0.1
 
 
-def test_bands_give_the_features_of_the_whole(
-    onnx_engine: OnnxEngine, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("corners", "size"), [([(0, 0)], None), ([(3, 5), (40, 0)], (30, 20))])
+def test_bands_give_the_scores_of_the_whole(
+    corners: list[tuple[int, int]],
+    size: tuple[int, int] | None,
+    onnx_engine: OnnxEngine,
+    astronaut: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     layout = packed_pyramid.layout(*astronaut.shape[:2])
-    whole = onnx_engine._features([astronaut], layout)
+    every = onnx_module._cells(layout.height), onnx_module._cells(layout.width)
+    tiles = [list(onnx_engine._pictures(astronaut, layout))] * len(corners)
+    networks = onnx_engine._trunk, onnx_engine._head
+    whole = onnx_engine._through(*networks, layout, tiles, corners, size or every)
     monkeypatch.setattr(onnx_module, "BAND_PIXELS", 60_000)
-    in_bands = onnx_engine._features([astronaut], layout)
-    assert whole.shape == in_bands.shape
+    in_bands = onnx_engine._through(*networks, layout, tiles, corners, size or every)
+    assert whole.shape == in_bands.shape == (len(corners), *(size or every))
     assert np.allclose(whole, in_bands, atol=1e-5)
 
 
@@ -64,11 +72,12 @@ def test_tiles_in_batches_give_what_each_gives_alone(
 ) -> None:
     engine = OnnxEngine(screened=screened)
     tiles = [np.ascontiguousarray(astronaut[20:260, left : left + 200]) for left in (100, 140, 300, 130)]
+    monkeypatch.setattr(screening, "WORTHWHILE", 0)
     alone = [engine.detect([tile])[0] for tile in tiles]
     run, batches = engine._run, []
 
     def counted(session: object, feeds: dict[str, np.ndarray]) -> np.ndarray:
-        if session is engine._trunk:
+        if session is (engine._screen_trunk if screened else engine._trunk):
             batches.append(len(feeds["image"]))
         return run(session, feeds)
 
@@ -171,8 +180,13 @@ def test_scores_that_are_no_numbers_are_an_engine_error_and_not_an_empty_photogr
 def test_a_failure_of_the_runtime_is_an_engine_error(
     onnx_engine: OnnxEngine, monkeypatch: pytest.MonkeyPatch, astronaut: np.ndarray
 ) -> None:
-    five_channels = np.zeros((1, 5, 8, 8), np.float32)  # where the network has 32
-    monkeypatch.setattr(onnx_engine, "_features", lambda *_: five_channels)
+    class FiveChannels:
+        def run(self, outputs: None, feeds: object) -> list[np.ndarray]:
+            del outputs, feeds
+            return [np.zeros((1, 5, 8, 8), np.float32)]  # where the head has 32
+
+    monkeypatch.setattr(onnx_engine, "_trunk", FiveChannels())
+    monkeypatch.setattr(onnx_engine, "_screen_trunk", FiveChannels())
     with pytest.raises(EngineError, match="ONNX Runtime failed on cpu"):
         onnx_engine.detect([astronaut])
 

@@ -62,16 +62,21 @@ def test_a_tile_too_small_for_dlib_is_refused(shape: tuple[int, int]) -> None:
         layout(*shape)
 
 
-@pytest.mark.parametrize("rows", [1, 7, 64, 10_000])
-def test_bands_of_any_height_make_up_one_packed_image(rows: int) -> None:
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1000), (7, 1000), (64, 33), (10_000, 1), (40, 40)])
+def test_windows_of_any_size_make_up_one_packed_image(rows: int, columns: int) -> None:
     packed = layout(90, 120)
     pictures = [np.full((3, *size), number, np.float32) for number, size in enumerate(packed.sizes, start=1)]
+    for picture in pictures:
+        picture += np.linspace(0, 0.4, picture.size, dtype=np.float32).reshape(picture.shape)
     whole = np.empty((3, packed.height, packed.width), np.float32)
-    packed.fill(whole, 0, pictures)
+    packed.fill(whole, 0, 0, pictures)
     for top in range(0, packed.height, rows):
-        band = np.full((3, min(rows, packed.height - top), packed.width), np.nan, np.float32)
-        packed.fill(band, top, pictures)
-        assert np.array_equal(band, whole[:, top : top + rows])
+        for left in range(0, packed.width, columns):
+            size = min(rows, packed.height - top), min(columns, packed.width - left)
+            window = np.full((3, *size), np.nan, np.float32)
+            packed.fill(window, top, left, pictures)
+            assert np.array_equal(window, whole[:, top : top + rows, left : left + columns])
+    whole = np.floor(whole)
     for number, (height, width) in enumerate(packed.sizes, start=1):
         assert (whole == number).sum() == 3 * height * width
     assert (whole[:, : packed.places[0, 1]] == 0).all()

@@ -73,7 +73,7 @@ def test_a_gpu_gets_batches_and_no_screening(astronaut: np.ndarray, onnx_engine:
     assert ", cuda, " in engine.fingerprint
     assert engine.batch(1600, 2400) == 1
     assert engine.batch(400, 600) == 16
-    assert engine._screen is None
+    assert engine._screen_head is None
     tiles = [np.ascontiguousarray(astronaut[20:260, left : left + 200]) for left in (100, 140, 300)]
     for found, expected in zip(engine.detect(tiles), onnx_engine.detect(tiles), strict=True):
         assert np.array_equal(found.boxes, expected.boxes)
@@ -112,7 +112,7 @@ def test_tensorrt_has_what_it_planned_for_and_cuda_the_rest(
     assert [sorted(one) for one in asked] == [
         [f"trt_profile_{which}_shapes" for which in ("max", "min", "opt")]
     ] * 2
-    assert asked[0]["trt_profile_min_shapes"] == "image:1x3x29x42"
+    assert asked[0]["trt_profile_min_shapes"] == "image:1x3x29x37"
     planned: list[tuple[int, ...]] = []
     trunk = engine._trunk._planned
 
@@ -162,28 +162,25 @@ def test_the_plan_holds_the_tiles_of_every_usual_shape(pixels: int, share: float
     band, features = onnx_module._shapes(pixels)
     height, width = int((pixels * share / shape) ** 0.5), int((pixels * share * shape) ** 0.5)
     layout = packed_pyramid.layout(height, width)
-    rows, columns = (
-        (side - onnx_module.FIELD) // onnx_module.STRIDE + 1 for side in (layout.height, layout.width)
-    )
+    rows, columns = onnx_module._cells(layout.height), onnx_module._cells(layout.width)
     assert features.hold((1, 32, rows, columns))
-    assert band.hold((1, 3, onnx_module.FIELD, layout.width))
-    assert band.hold((1, 3, (onnx_module.BAND_ROWS - 1) * 8 + onnx_module.FIELD, layout.width))
+    assert band.hold((1, 3, onnx_module._pixels(1), onnx_module._pixels(columns)))
+    assert band.hold((1, 3, onnx_module._pixels(onnx_module.BAND_ROWS), onnx_module._pixels(columns)))
     assert band.hold(band.usual)
     assert features.hold(features.usual)
 
 
-def test_no_band_is_higher_than_the_plan(
-    onnx_engine: OnnxEngine, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_band_is_higher_than_the_plan(astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = OnnxEngine(screened=False)
     tile = np.ascontiguousarray(np.tile(astronaut[:, 200:260], (3, 1, 1)))
-    run, bands = onnx_engine._run, []
+    run, bands = engine._run, []
 
     def recorded(session: object, feeds: dict[str, np.ndarray]) -> np.ndarray:
         bands.extend(feeds[name].shape for name in feeds if name == "image")
         return run(session, feeds)
 
-    monkeypatch.setattr(onnx_engine, "_run", recorded)
-    onnx_engine.detect([tile])
+    monkeypatch.setattr(engine, "_run", recorded)
+    engine.detect([tile])
     most, _ = onnx_module._shapes(DEFAULT_TILE_PIXELS)
     assert len(bands) > 1
     assert all(most.hold(shape) for shape in bands)

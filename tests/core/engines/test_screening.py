@@ -14,6 +14,7 @@ from onnx import load_model_from_string, numpy_helper
 from PIL import Image
 
 from pyraface.core.engines import graphs, packed_pyramid, screening, weights
+from pyraface.core.engines import onnx as onnx_module
 from pyraface.core.engines.onnx import OnnxEngine
 from pyraface.core.engines.screening import BLOCK, MARGIN, REACH
 from tests.core.engines.test_parity import CROPS
@@ -27,15 +28,23 @@ def float32_engine() -> OnnxEngine:
 
 
 class Head:
-    """The engine's head in float32, which remembers how many cells it went over."""
+    """The engine's head in float32 over a map of features, which remembers how many cells it went over."""
 
-    def __init__(self, engine: OnnxEngine) -> None:
+    def __init__(self, engine: OnnxEngine, features: NDArray[np.float32]) -> None:
         self._engine = engine
+        self._features = features
         self.cells = 0
 
-    def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        self.cells += features[:, 0].size
-        return self._engine._run(self._engine._head, {"features": features})
+    def __call__(self, corners: list[tuple[int, int]], size: tuple[int, int]) -> NDArray[np.float32]:
+        height, width = size
+        self.cells += len(corners) * height * width
+        parts = [self._features[:, top : top + height, left : left + width] for top, left in corners]
+        return self._engine._run(self._engine._head, {"features": np.stack(parts)})[:, 0]
+
+    @property
+    def whole(self) -> NDArray[np.float32]:
+        _, height, width = self._features.shape
+        return Head(self._engine, self._features)([(0, 0)], (height, width))[0]
 
 
 def on_a_map(shape: tuple[int, int], *cells: tuple[int, int]) -> NDArray[np.float32]:
@@ -83,8 +92,8 @@ def test_wherever_a_score_can_be_above_the_threshold_it_is_that_of_the_whole_in_
     height: int, width: int, seed: int, faces: int, onnx_engine: OnnxEngine
 ) -> None:
     chance = np.random.default_rng(seed)
-    features = chance.random((1, 32, height, width), np.float32) * 4
-    exact = Head(onnx_engine)(features)[0, 0]
+    head = Head(onnx_engine, chance.random((32, height, width), np.float32) * 4)
+    exact = head.whole
     marked = np.zeros((height, width), np.bool_)
     for row, column in zip(
         chance.integers(height, size=faces), chance.integers(width, size=faces), strict=True
@@ -93,47 +102,49 @@ def test_wherever_a_score_can_be_above_the_threshold_it_is_that_of_the_whole_in_
     # integers that are wrong everywhere, and may be a face where marked
     scores = np.full((height, width), -1e3, np.float32)
     scores[marked] = 0.5 - MARGIN + 1e-3 + chance.random(marked.sum(), np.float32)
-    head = Head(onnx_engine)
-    final = screening.rescored(scores, features, head, 0.5)
+    final = screening.rescored(scores, head, 0.5)
     assert np.allclose(final[marked], exact[marked], atol=1e-4)
     assert (np.isclose(final, exact, atol=1e-4) | (final == -1e3)).all()
     assert head.cells <= height * width
 
 
 def test_a_map_without_anything_costs_nothing_more(onnx_engine: OnnxEngine) -> None:
-    head = Head(onnx_engine)
+    head = Head(onnx_engine, np.zeros((32, 80, 80), np.float32))
     scores = np.full((80, 80), -MARGIN, np.float32)
-    assert np.array_equal(
-        screening.rescored(scores, np.zeros((1, 32, 80, 80), np.float32), head, 0.0), scores
-    )
+    assert np.array_equal(screening.rescored(scores, head, 0.0), scores)
     assert head.cells == 0
 
 
 def test_a_map_full_of_faces_is_computed_once(onnx_engine: OnnxEngine) -> None:
-    features = np.random.default_rng(0).random((1, 32, 80, 90), np.float32)
-    head = Head(onnx_engine)
-    final = screening.rescored(np.ones((80, 90), np.float32), features, head, 0.0)
+    head = Head(onnx_engine, np.random.default_rng(0).random((32, 80, 90), np.float32))
+    final = screening.rescored(np.ones((80, 90), np.float32), head, 0.0)
     assert head.cells == 80 * 90
-    assert np.array_equal(final, Head(onnx_engine)(features)[0, 0])
+    assert np.array_equal(final, head.whole)
 
 
 def test_few_faces_cost_little(onnx_engine: OnnxEngine) -> None:
-    head = Head(onnx_engine)
+    head = Head(onnx_engine, np.zeros((32, 200, 300), np.float32))
     scores = on_a_map((200, 300), (5, 5), (100, 150))
-    screening.rescored(scores, np.zeros((1, 32, 200, 300), np.float32), head, 0.0)
+    screening.rescored(scores, head, 0.0)
     assert head.cells == 2 * WINDOW**2
 
 
 def test_no_sum_of_two_products_exceeds_16_bits() -> None:
     """Processors without instructions for dot products of bytes would cut it off, and say nothing."""
-    model = load_model_from_string(graphs.screen(weights.load_detector(), screening.RANGES))
-    constants = {constant.name: numpy_helper.to_array(constant) for constant in model.graph.initializer}
-    layers = [node for node in model.graph.node if node.op_type == "QLinearConv"]
-    assert len(layers) == 3
-    for layer in layers:
-        largest = np.abs(constants[layer.input[3]].astype(int)).max()
-        assert largest >= 60
-        assert 255 * largest * 2 <= np.iinfo(np.int16).max
+    network = weights.load_detector()
+    models = {
+        2: graphs.screen_trunk(network, screening.TRUNK_RANGES),
+        3: graphs.screen_head(network, screening.HEAD_RANGES),
+    }
+    for count, data in models.items():
+        model = load_model_from_string(data)
+        constants = {constant.name: numpy_helper.to_array(constant) for constant in model.graph.initializer}
+        layers = [node for node in model.graph.node if node.op_type == "QLinearConv"]
+        assert len(layers) == count
+        for layer in layers:
+            largest = np.abs(constants[layer.input[3]].astype(int)).max()
+            assert largest >= 60
+            assert 255 * largest * 2 <= np.iinfo(np.int16).max
 
 
 @pytest.mark.parametrize("name", CROPS)
@@ -160,12 +171,13 @@ def test_screening_changes_no_face_where_integers_were_farthest_off(
     photograph.thumbnail((1000, 1000))
     tile = np.asarray(photograph)
     check_same(tile, onnx_engine, float32_engine)
-    if onnx_engine._screen is None:
+    if onnx_engine._screen_head is None:
         pytest.skip("a GPU needs no screening")
     layout = packed_pyramid.layout(*tile.shape[:2])
-    feeds = {"features": onnx_engine._features([tile], layout)}
-    exact = onnx_engine._run(onnx_engine._head, feeds)
-    off = exact - onnx_engine._run(onnx_engine._screen, feeds)
+    size = onnx_module._cells(layout.height), onnx_module._cells(layout.width)
+    whole = (layout, [list(onnx_engine._pictures(tile, layout))], [(0, 0)], size)
+    exact = onnx_engine._through(onnx_engine._trunk, onnx_engine._head, *whole)
+    off = exact - onnx_engine._through(onnx_engine._screen_trunk, onnx_engine._screen_head, *whole)
     assert np.abs(off[exact > 0]).max() > 0
     assert off[exact > 0].max() < MARGIN / 2
 

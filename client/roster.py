@@ -22,7 +22,7 @@ STUCK_TIMES, STUCK_LEAST, STUCK_UNKNOWN = 8.0, 10.0, 60.0
 LATE_TIMES, LATE_LEAST = 2.0, 0.25
 """It is late, which counts at the end of the work: another try costs nothing then."""
 
-FORSAKEN = 600.0
+FORSAKEN = 3600.0
 """Seconds after which the connection of a server that is stuck is given up."""
 
 MEMORY = 15 / 16
@@ -34,35 +34,6 @@ OUTLIER = 4.0
 
 class Server(Generic[J, S]):
     """One that is, or was, connected."""
-
-    __slots__ = (
-        *(
-            "alarm",
-            "alone",
-            "answers",
-            "backlog",
-            "busy",
-            "credits",
-            "done",
-            "draining",
-            "emptying",
-            "flying",
-        ),
-        *(
-            "forsaken",
-            "images",
-            "late",
-            "rest_until",
-            "room",
-            "server",
-            "since",
-            "streak",
-            "stuck",
-            "up",
-            "version",
-        ),
-        "work",
-    )
 
     def __init__(self, server: S) -> None:
         self.server = server

@@ -15,19 +15,6 @@ if TYPE_CHECKING:
 class Image(Generic[J, S]):
     """One that has not ended."""
 
-    __slots__ = (
-        "cost",
-        "crashes",
-        "done",
-        "failures",
-        "holders",
-        "job",
-        "refusals",
-        "silences",
-        "stuck",
-        "waiting",
-    )
-
     def __init__(self, job: J, cost: float) -> None:
         self.job = job
         self.cost = cost

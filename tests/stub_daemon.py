@@ -7,11 +7,12 @@ these.
         ...   # one.port, two.port; ended at the end
 
 `seconds=0.0` is an engine that does nothing: what is left is decoding, the network and the client. Images cost their
-decoding too: let them be small.
+decoding too: let them be small. `seconds=math.inf` is an engine that fails at every image at once.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from pyraface.core import engines
 from pyraface.core.boxes import Boxes
 from pyraface.core.engines import Detections, Pixels
+from pyraface.core.errors import EngineError
 from pyraface.daemon import __main__ as daemon_main
 from pyraface.daemon import executor, worker
 from tests import support
@@ -41,14 +43,19 @@ class StubEngine:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
+        self._warm = False
+        """Whether it has seen the picture that a worker looks at before it says that it is ready."""
 
     def batch(self, height: int, width: int) -> int:
         del height, width
         return 1
 
     def detect(self, tiles: Sequence[Pixels]) -> list[Detections]:
-        if self._seconds:
+        if self._warm and math.isinf(self._seconds):
+            raise EngineError("a stub that fails at everything")
+        if self._warm:
             time.sleep(self._seconds)
+        self._warm = True
         return [
             Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 4), np.float32))
             for _ in tiles

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from pyraface.client import Client
+from pyraface.client import Client, State
 from pyraface.core import parameters
 from tests.stub_daemon import stub_daemon
 from tests.support import parameters_xml, run
@@ -50,5 +51,37 @@ def test_two_servers_of_equal_speed_take_half_the_time(tmp_path: Path, album: li
             shared = min(shared, run(seconds_for(album, f"127.0.0.1:{one.port},127.0.0.1:{two.port}")))
             if shared <= 0.55 * alone:
                 break
+    print(f"one server: {alone:.2f} s, two: {shared:.2f} s, which is {shared / alone:.3f} of it")
     assert alone >= IMAGES * SECONDS, "the engine takes its time"
     assert shared <= 0.55 * alone
+
+
+def test_a_slow_server_does_not_hold_up_the_end(tmp_path: Path, album: list[Path]) -> None:
+    slow = 20.0
+    with (
+        stub_daemon(tmp_path, seconds=slow) as one,
+        stub_daemon(tmp_path, seconds=0.01) as two,
+    ):
+        # the slow one is given two of them at the start, when nothing is known of it
+        assert run(seconds_for(album, f"127.0.0.1:{one.port},127.0.0.1:{two.port}")) < slow
+
+
+def test_a_server_that_fails_at_everything_costs_no_image_and_rests(
+    tmp_path: Path, album: list[Path]
+) -> None:
+    with (
+        stub_daemon(tmp_path, seconds=math.inf) as broken,
+        stub_daemon(tmp_path, seconds=0.05) as good,
+    ):
+
+        async def talk() -> None:
+            servers = f"127.0.0.1:{broken.port},127.0.0.1:{good.port}"
+            async with Client(servers, parameters=parameters.parse(parameters_xml().encode())) as client:
+                results = [result async for result in client.map(album)]
+                states = {server.address: server for server in client.status()}
+            assert [result.error for result in results] == [None] * IMAGES
+            assert states[f"127.0.0.1:{broken.port}"].state is State.RESTING
+            assert states[f"127.0.0.1:{broken.port}"].done == 0
+            assert states[f"127.0.0.1:{good.port}"].done == IMAGES
+
+        run(talk())

@@ -41,9 +41,6 @@ CHUNK = 1 << 18
 CLOSE_TIMEOUT = 5.0
 """Seconds for a peer to take our last words."""
 
-QUIET = 0.2
-"""Seconds without a byte after which a peer that was told the end is not listened to any more."""
-
 
 class Connection:
     """Serves one client. `serve()` runs until the connection is over and never raises for what the peer does.
@@ -345,18 +342,16 @@ class Connection:
         self._send(Closing.because(error.code, str(error)))
         self._said_last = True
         self._forsake()
-        # reading on lets the words arrive: closing with unread data would reset the connection
         with contextlib.suppress(OSError, asyncio.TimeoutError):
             await asyncio.wait_for(self._last_words(), CLOSE_TIMEOUT)
 
     async def _last_words(self) -> None:
         await self._writer.drain()
+        # TLS ends with an alert, and uvloop reads on until that of the other side; without TLS, half-closing and reading on
+        # lets the words arrive: closing with unread data would reset the connection
         if self._writer.can_write_eof():
             self._writer.write_eof()
             while await self._reader.read(CHUNK):
-                pass
-        else:  # TLS has no half-closing: what was on its way has come when it becomes quiet
-            while await asyncio.wait_for(self._reader.read(CHUNK), QUIET):
                 pass
 
 

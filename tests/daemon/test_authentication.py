@@ -141,6 +141,20 @@ def test_an_image_before_the_proof_is_not_even_looked_at(server: DaemonProcess, 
     still_serves(server, jpeg)
 
 
+def test_last_words_reach_a_client_that_goes_on_sending_and_the_end_comes_at_once(
+    server: DaemonProcess,
+) -> None:
+    async def talk() -> None:
+        for _ in range(5):
+            peer, _ = await Peer.welcomed(server.port)
+            peer.writer.write(b"\xff" * 4 + bytes(20_000_000))
+            began = asyncio.get_running_loop().time()
+            assert await ends(peer) is ErrorCode.FRAME_TOO_LARGE
+            assert asyncio.get_running_loop().time() - began < 4, "it waited for its own limit"
+
+    run(talk())
+
+
 def test_a_client_without_tls_is_no_client_and_disturbs_nobody(server: DaemonProcess, jpeg: bytes) -> None:
     with socket.create_connection(("127.0.0.1", server.port)) as plain:
         plain.settimeout(20)

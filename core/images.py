@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
+from . import jpeg
 from .errors import ImageError, ImageTooLarge, NotAnImage, TruncatedImage
 from .parameters import ImageLimits
 
@@ -160,6 +161,10 @@ def decode(
             raise NotAnImage(f"a camera's raw file, whose first picture is a preview; {_what_is_read()}")
         tag = image.tag_v2.get(_TAG_ORIENTATION) if name == "TIFF" else None
         width, height = image.size
+        if name == "JPEG" and jpeg.scans(data) > jpeg.MAX_SCANS:
+            raise TruncatedImage(
+                f"a JPEG of more than {jpeg.MAX_SCANS} scans: no camera and no program makes it so"
+            )
         if name == "JPEG" and (factor := reduction(width, height)) > 1:
             image.draft(None, (width // factor, height // factor))
         admit(image.width * image.height)

@@ -1,0 +1,40 @@
+"""What the structure of a JPEG says, before a decoder is at work."""
+
+from __future__ import annotations
+
+import re
+
+MAX_SCANS = 100
+"""Programs write up to about 20 into a progressive JPEG. A decoder goes over the whole picture for each, even where a scan
+is a few bytes: a file of 100 KB with 1000 of them kept it busy for eight seconds, for 9 million pixels."""
+
+_MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
+"""Neither a zero, which follows a 0xff among pixels, nor what restarts them (ITU T.81, B.1.1.2)."""
+
+_END, _SCAN = 0xD9, 0xDA
+_SEQUENTIAL = (0xC0, 0xC1)
+_OTHER_FRAMES = (0xC2, 0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
+
+
+def scans(data: bytes) -> int:
+    """Returns how many scans a decoder has to go over for the first picture in a file; beyond MAX_SCANS it stops counting.
+
+    A sequential picture whose first scan has all its components ends with that one: what follows is not looked at.
+    """
+    found, at = 0, 2
+    components = None
+    while found <= MAX_SCANS and (marker := _MARKER.search(data, at)):
+        kind, at = data[marker.start() + 1], marker.end()
+        body = data[at : at + 8]
+        if kind == _END or len(body) < 8:
+            break
+        if kind in _SEQUENTIAL:
+            components = body[7]
+        elif kind in _OTHER_FRAMES:
+            components = None
+        elif kind == _SCAN:
+            found += 1
+            if body[2] == components:
+                break
+        at += max(2, int.from_bytes(body[:2], "big"))
+    return found

@@ -5,7 +5,9 @@ python -m tests.fuzz.seeds
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -14,7 +16,9 @@ import numpy as np
 import pillow_heif
 from PIL import Image
 
+from pyraface.client.results import Result
 from pyraface.core import announcement
+from pyraface.core.errors import ErrorCode
 from tests.support import ROOT, parameters_xml
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
@@ -117,6 +121,19 @@ def pictures() -> list[bytes]:
     return found
 
 
+def outputs() -> list[bytes]:
+    """Lines of each kind, whole and cut off, and what else may be at their place."""
+    done = Result("a/b.jpg", "sha256:00", 5, 7, "f", 640, 480, 1, "attic", 0.5)
+    results = [
+        done,
+        dataclasses.replace(done, error=(ErrorCode.NOT_AN_IMAGE, "x")),
+        Result("\udcff.jpg", error=(ErrorCode.UNREADABLE, "y")),
+    ]
+    lines = [json.dumps(result.as_json(), separators=(",", ":")).encode() + b"\n" for result in results]
+    whole = b"".join(lines)
+    return [*lines, whole, whole[:-9], whole + bytes(9) + b"\n", whole + b"[]\n", b'{"path":', b"\n", b"{}\n"]
+
+
 def main() -> None:
     """Replaces the corpus."""
     shutil.rmtree(CORPUS, ignore_errors=True)
@@ -127,6 +144,7 @@ def main() -> None:
         "datagram": datagrams(),
         "xml": files(),
         "image": pictures(),
+        "journal": outputs(),
     }
     for target, inputs in seeds.items():
         folder = CORPUS / target

@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
+from pyraface.client.journal import Journal, OutputError
 from pyraface.core import announcement, images, parameters, wire
 from pyraface.core.errors import ImageError, ParametersError, RemoteProtocolError
 from pyraface.core.messages import Message
@@ -90,6 +94,26 @@ def image(data: bytes) -> None:
     assert 1 <= picture.orientation <= 8
 
 
+_FOLDER = tempfile.TemporaryDirectory(
+    prefix="pyraface-fuzz-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+)
+
+
+def journal(data: bytes) -> None:
+    """An output to go on with: its whole lines stay, or OutputError leaves it as it was."""
+    path = Path(_FOLDER.name) / "faces.jsonl"
+    path.write_bytes(data)
+    try:
+        with Journal(str(path)) as found:
+            found.load()
+    except OutputError as error:
+        assert str(error).isprintable()
+        assert path.read_bytes() == data
+        return
+    left = path.read_bytes() if path.exists() else b""  # one without a line is not left behind
+    assert left == data[: data.rfind(b"\n") + 1]
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (codec, payload, datagram, xml, image)
+    target.__name__: target for target in (codec, payload, datagram, xml, image, journal)
 }

@@ -16,7 +16,14 @@ from tests.support import environment
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
 
-RUNS = {"codec": 20_000, "payload": 20_000, "datagram": 20_000, "xml": 5_000, "image": 3_000}
+RUNS = {
+    "codec": 20_000,
+    "payload": 20_000,
+    "datagram": 20_000,
+    "xml": 5_000,
+    "image": 3_000,
+    "journal": 10_000,
+}
 
 
 @pytest.mark.parametrize("target", TARGETS)

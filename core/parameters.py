@@ -179,7 +179,7 @@ class DaemonParameters(Section):
     )
     max_bytes_per_connection: int = _whole(
         "max_bytes_per_connection",
-        256 << 20,
+        128 << 20,
         1024,
         1 << 40,
         "bytes of images without an answer, of one client",

@@ -312,7 +312,8 @@ def _check(hint: object, value: object) -> None:
         value.encode("utf-8")  # a lone surrogate: UnicodeEncodeError is a ValueError
     elif hint is bytes:
         if not isinstance(value, bytes) or len(value) >= 2**32:
-            raise ValueError(f"must be bytes, less than 2^32 of them, not {_shown(value)}")
+            # only its kind: this may be an image that was sent as text, and what is said here may stand in a log
+            raise ValueError(f"must be bytes, less than 2^32 of them, not a {type(value).__name__}")
     elif hint is ErrorCode:
         if not isinstance(value, ErrorCode):
             raise ValueError(f"must be one of the error codes, not {_shown(value)}")

@@ -361,7 +361,7 @@ def _listed(versions: tuple[int, ...]) -> str:
 
 def _printable(text: str) -> str:
     """Returns text from a client as it may stand in one line of a log."""
-    return text if text.isprintable() else ascii(text)[1:-1]
+    return (text if text.isprintable() else ascii(text)[1:-1])[:200]
 
 
 def _peer(writer: asyncio.StreamWriter) -> str:

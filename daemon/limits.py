@@ -114,18 +114,19 @@ def site(host: str) -> str:
 class Budget:
     """Bytes that all connections together may hold: frames that are coming in, and images without an answer.
 
-    A connection that wants more than there is waits, and is not read from meanwhile. It may hold no more than what is
-    then left for all the others: so there is always room for the small frame of one who holds nothing, whatever the
-    greedy ones do. Of those who wait, the first whose frame fits goes first. A frame larger than the limit goes when
-    nothing else is held.
+    Three quarters are divided evenly: a connection has its part whenever it wants it, whatever the others do. What it
+    holds beyond its part it borrows from the last quarter. When too little is left of that, it waits, and is not read
+    from meanwhile; of those who wait, the first whose frame fits goes first. A frame larger than that quarter goes when
+    nothing else is borrowed.
 
     Nobody waits for ever by another's waiting: what is held is a frame whose bytes the pace of its sender bounds, or an
     image that the executor answers in its time, and neither needs more from here to end.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.taken = 0
+    def __init__(self, most: int, connections: int) -> None:
+        self.part = most * 3 // 4 // connections
+        self.to_lend = most - self.part * connections
+        self.lent = 0
         self.waiting: list[_Claim] = []
 
     def serve(self) -> None:
@@ -148,6 +149,11 @@ class Share:
         self._most = most
         self.held = 0
 
+    @property
+    def borrowed(self) -> int:
+        """Bytes that it holds beyond its part."""
+        return max(0, self.held - self._budget.part)
+
     async def claim(self, size: int, patience: float) -> bool:
         """Returns whether `size` bytes are this connection's, at once or within `patience` seconds; `free` them later."""
         if self.take(size):
@@ -167,20 +173,23 @@ class Share:
 
     def take(self, size: int) -> bool:
         """Returns whether there is room for `size` bytes, and takes them if so."""
-        left = self._budget.most - self._budget.taken
-        wanted = self.held + size
-        fits = wanted <= left and (wanted <= self._most or not self.held)
-        if fits or not self._budget.taken:
-            self.held += size
-            self._budget.taken += size
-            return True
-        return False
+        if self.held and self.held + size > self._most:
+            return False
+        more = max(0, self.held + size - self._budget.part) - self.borrowed
+        if more and self._budget.lent and self._budget.lent + more > self._budget.to_lend:
+            return False
+        self._hold(size)
+        return True
 
     def free(self, size: int) -> None:
         """Gives back what was claimed."""
-        self.held -= size
-        self._budget.taken -= size
+        self._hold(-size)
         self._budget.serve()
+
+    def _hold(self, size: int) -> None:
+        before = self.borrowed
+        self.held += size
+        self._budget.lent += self.borrowed - before
 
 
 @dataclass(eq=False)
@@ -265,7 +274,7 @@ def give_memory_back() -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 1 << 20)
+        mallopt(_M_MMAP_THRESHOLD, 1 << 17)  # what it begins with
 
 
 def room_for_connections(wanted: int) -> int:

@@ -84,20 +84,24 @@ def test_an_address_is_what_one_machine_cannot_choose_anew(host: str, expected: 
 # bytes
 
 
-def test_a_connection_holds_no_more_than_is_left_for_all_others() -> None:
-    budget = Budget(100)
-    greedy, small = Share(budget, 1000), Share(budget, 1000)
-    assert greedy.take(50)
-    assert not greedy.take(1)
-    assert small.take(25)
-    assert not small.take(1)
-    assert Share(budget, 1000).take(12)
-    greedy.free(50)
-    assert greedy.take(31)
+def test_each_connection_has_its_part_whatever_the_others_hold() -> None:
+    budget = Budget(400, connections=3)  # a part is 100, and 100 are lent
+    greedy, other, third = (Share(budget, 1000) for _ in range(3))
+    assert greedy.take(200)
+    assert not other.take(101)
+    assert other.take(60)
+    assert other.take(40)
+    assert not other.take(1)
+    assert third.take(100)
+    assert not third.take(1)
+    greedy.free(200)
+    assert third.take(50)
+    assert not other.take(51)
+    assert other.take(50)
 
 
 def test_a_connection_holds_no_more_than_its_own_limit_but_for_one_frame_alone() -> None:
-    share = Share(Budget(1000), 100)
+    share = Share(Budget(1000, connections=1), 100)
     assert share.take(60)
     assert not share.take(41)
     assert share.take(40)
@@ -107,21 +111,22 @@ def test_a_connection_holds_no_more_than_its_own_limit_but_for_one_frame_alone()
     assert not share.take(1)
 
 
-def test_a_frame_above_the_limit_goes_when_nothing_else_is_held() -> None:
-    budget = Budget(100)
+def test_a_frame_larger_than_what_is_lent_goes_when_nothing_else_is() -> None:
+    budget = Budget(400, connections=3)
     one, other = Share(budget, 1000), Share(budget, 1000)
-    assert one.take(1)
+    assert one.take(101)
     assert not other.take(500)
-    one.free(1)
+    one.free(101)
     assert other.take(500)
-    assert not one.take(1)
+    assert not one.take(101)
+    assert one.take(100)
 
 
 def test_who_waits_gets_what_is_freed_in_the_order_they_came() -> None:
-    async def talk() -> list[str]:
-        budget = Budget(100)
+    async def talk() -> None:
+        budget = Budget(400, connections=3)
         holder = Share(budget, 1000)
-        assert holder.take(50)
+        assert holder.take(200)
         order: list[str] = []
 
         async def want(name: str, size: int) -> None:
@@ -129,11 +134,11 @@ def test_who_waits_gets_what_is_freed_in_the_order_they_came() -> None:
             order.append(name)
 
         tasks = [
-            asyncio.create_task(want(name, size)) for name, size in [("a", 60), ("b", 60), ("small", 10)]
+            asyncio.create_task(want(name, size)) for name, size in [("a", 160), ("b", 160), ("small", 10)]
         ]
         await asyncio.sleep(0.05)
         assert order == ["small"]
-        holder.free(50)
+        holder.free(200)
         await asyncio.sleep(0.05)
         assert order == ["small", "a"]
         assert len(budget.waiting) == 1
@@ -141,36 +146,37 @@ def test_who_waits_gets_what_is_freed_in_the_order_they_came() -> None:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert not budget.waiting
-        assert budget.taken == 70
-        return order
+        assert budget.lent == 60
 
     run(talk())
 
 
 def test_a_claim_is_given_up_after_its_time() -> None:
     async def talk() -> None:
-        budget = Budget(100)
-        assert Share(budget, 100).take(100)
+        share = Share(Budget(100, connections=1), 100)
+        assert share.take(100)
         began = time.monotonic()
-        assert not await Share(budget, 100).claim(10, 0.1)
+        assert not await share.claim(10, 0.1)
         assert time.monotonic() - began >= 0.09
-        assert (budget.taken, budget.waiting) == (100, [])
+        assert share.held == 100
+        share.free(100)  # nobody is left to have it
+        assert share.held == 0
 
     run(talk())
 
 
 def test_a_claim_that_is_granted_to_a_task_that_ends_is_freed() -> None:
     async def talk() -> None:
-        budget = Budget(100)
-        holder = Share(budget, 100)
-        holder.take(100)
-        waiting = asyncio.create_task(Share(budget, 100).claim(40, 30))
+        share = Share(Budget(100, connections=1), 100)
+        share.take(100)
+        waiting = asyncio.create_task(share.claim(40, 30))
         await asyncio.sleep(0)
-        holder.free(100)  # grants it
+        share.free(100)  # grants it
+        assert share.held == 40
         waiting.cancel()  # before it runs again
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        assert budget.taken == 0
+        assert share.held == 0
 
     run(talk())
 
@@ -183,7 +189,7 @@ def test_whatever_comes_and_goes_the_books_are_right_and_nobody_waits_for_ever(
     steps: list[tuple[int, int, bool]], own: int
 ) -> None:
     async def talk() -> None:
-        budget = Budget(100)
+        budget = Budget(100, connections=4)  # a part is 18, and 28 are lent
         shares = [Share(budget, own) for _ in range(4)]
         held: list[tuple[Share, int]] = []
         waiting: dict[asyncio.Task[bool], tuple[Share, int]] = {}
@@ -202,14 +208,19 @@ def test_whatever_comes_and_goes_the_books_are_right_and_nobody_waits_for_ever(
             elif not any(share is shares[number] for share, _ in waiting.values()):
                 waiting[asyncio.create_task(shares[number].claim(size, 60))] = (shares[number], size)
             await settle()
-            assert budget.taken == sum(amount for _, amount in held)
-            assert budget.taken <= max(100, *(amount for _, amount in held), 0)
+            for share in shares:
+                mine = [amount for owner, amount in held if owner is share]
+                assert share.held == sum(mine)
+                assert share.held <= own or len(mine) == 1
+            borrowed = [share.borrowed for share in shares]
+            assert budget.lent == sum(borrowed)
+            assert budget.lent <= 28 or sum(map(bool, borrowed)) == 1
         while held:
             share, amount = held.pop(0)
             share.free(amount)
             await settle()
         assert not waiting
-        assert budget.taken == 0
+        assert budget.lent == 0
 
     run(talk())
 
@@ -342,7 +353,7 @@ async def connect(server: DaemonProcess, host: str) -> Peer:
 def test_room_is_claimed_when_a_frame_begins_and_others_wait_unread(
     server: DaemonProcess, astronaut: np.ndarray
 ) -> None:
-    """Half of the room is claimed by a few bytes; another's large frame has none, a small one passes."""
+    """What can be lent is claimed by a few bytes; another's large frame has no room, a small one passes."""
     large = photograph(ROOM * 6 // 10, astronaut)
 
     async def talk() -> None:
@@ -353,7 +364,7 @@ def test_room_is_claimed_when_a_frame_begins_and_others_wait_unread(
         waiting = await connect(server, "127.0.0.3")
         waiting.send(Detect(1, large))
         answer = asyncio.create_task(waiting.next())
-        await served(server, photograph(100_000, astronaut))
+        await served(server, photograph(90_000, astronaut))
         assert not answer.done(), "it was read though there was no room"
         holder.writer.write(whole[100:])  # ends, is answered, and its room is free
         assert isinstance(await holder.next(), Found)

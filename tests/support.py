@@ -51,7 +51,7 @@ def parameters_xml(**changes: object) -> str:
             "max_connections": 64,
             "max_connections_per_address": 64,
             "max_bytes_in_flight": 536870912,
-            "max_bytes_per_connection": 268435456,
+            "max_bytes_per_connection": 134217728,
             "min_bytes_per_second": 16384,
             "credits": 4,
             "queue": 64,
@@ -202,19 +202,21 @@ class Peer:
         return cls(*await streams)
 
     @classmethod
-    async def welcomed(cls, port: int, *, local_addr: tuple[str, int] | None = None) -> tuple[Peer, Welcome]:
+    async def welcomed(
+        cls, port: int, *, local_addr: tuple[str, int] | None = None, client: str = "test"
+    ) -> tuple[Peer, Welcome]:
         """A client that has shown the key of the tests."""
         peer = await cls.connect(port, local_addr=local_addr)
-        challenge = await peer.challenged()
+        challenge = await peer.challenged(client)
         (key,) = keyfile.load()
         peer.send(Proof(peer.handshake(challenge).proof(key, Role.CLIENT)))
         welcome = await peer.next()
         assert isinstance(welcome, Welcome)
         return peer, welcome
 
-    async def challenged(self) -> Challenge:
+    async def challenged(self, client: str = "test") -> Challenge:
         """The server's answer to a hello."""
-        self.send(Hello(PROTOCOL_VERSIONS, "test", NONCE))
+        self.send(Hello(PROTOCOL_VERSIONS, client, NONCE))
         challenge = await self.next()
         assert isinstance(challenge, Challenge)
         return challenge

@@ -93,7 +93,9 @@ def large(folder: Path, count: int) -> None:
     Image.new("RGB", (32, 32)).save(folder / "large.png")
     image = (folder / "large.png").read_bytes()
     for number in range(count):
-        (folder / "large" / f"{number}.png").write_bytes(image + os.urandom(8) + bytes(100_000_000))
+        with (folder / "large" / f"{number}.png").open("wb") as file:
+            file.write(image + os.urandom(8))
+            file.truncate(100_000_000)
     with server(folder) as place:
         one = client("--servers", place, "--output", folder / "two.jsonl", folder / "large.png")
         all_ = client("--servers", place, "--output", folder / "large.jsonl", folder / "large")

@@ -63,8 +63,7 @@ class Journal:
     def __init__(self, path: str | None, *, overwrite: bool = False, retry_failed: bool = False) -> None:
         self.known = self.known_failed = self.repeated = 0
         self._name = path or "standard output"
-        # a link stays one when the file is written anew
-        self._path = os.path.realpath(path) if path is not None else ""
+        self._path = path or ""
         self._overwrite = overwrite
         self._retry_failed = retry_failed
         self._fingerprints: Container[str] = ()
@@ -262,13 +261,16 @@ class Journal:
                 self._write_anew()
 
     def _open(self) -> int:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        with contextlib.suppress(OSError):
-            if not stat.S_ISREG(os.stat(self._path).st_mode):  # a device, a pipe
-                flags = os.O_WRONLY | os.O_CLOEXEC
+        try:
+            regular = stat.S_ISREG(os.stat(self._path).st_mode)
+        except OSError:
+            regular = True  # it will be, or opening it says why not
+        if regular:
+            self._path = os.path.realpath(self._path)  # a link stays one when the file is written anew
+        flags = os.O_RDWR | os.O_CREAT if regular else os.O_WRONLY  # a device, a pipe
         while True:
             try:
-                file = os.open(self._path, flags, 0o666)
+                file = os.open(self._path, flags | os.O_CLOEXEC, 0o666)
             except OSError as error:
                 raise self._error(error) from error
             if self._locked(file):

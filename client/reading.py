@@ -124,21 +124,24 @@ class Reader:
 
     def _work(self) -> None:
         while (order := self._orders.get()) is not None:
-            if order.file.cancelled():
-                continue
-            file: File | None = None
-            error: BaseException | None = None
-            try:
-                file = self._read(order.path)
-                if order.skip is not None and order.skip(file):
-                    self.release(file)
-                    file = None
-            except BaseException as failure:  # noqa: BLE001  whoever ordered it hears of it
-                error = failure
-                if file is not None:
-                    self.release(file)
-            with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits any more
-                order.loop.call_soon_threadsafe(self._deliver, order, file, error)
+            if not order.file.cancelled():
+                self._carry_out(order)
+            del order  # or the file would be in memory until the next one is ordered
+
+    def _carry_out(self, order: _Order) -> None:
+        file: File | None = None
+        error: BaseException | None = None
+        try:
+            file = self._read(order.path)
+            if order.skip is not None and order.skip(file):
+                self.release(file)
+                file = None
+        except BaseException as failure:  # noqa: BLE001  whoever ordered it hears of it
+            error = failure
+            if file is not None:
+                self.release(file)
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits any more
+            order.loop.call_soon_threadsafe(self._deliver, order, file, error)
 
     def _deliver(self, order: _Order, file: File | None, error: BaseException | None) -> None:
         if order.file.done():  # cancelled meanwhile

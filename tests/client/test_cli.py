@@ -274,6 +274,12 @@ def test_a_full_disk_stops_the_run_with_one_line(folder: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_the_output_may_be_a_pipe(folder: Path) -> None:
+    done = pyraface("--servers", "local", "--output", "/dev/stdout", folder / "a.jpg")
+    assert done.returncode == 0, done.stderr
+    assert set(lines_of(done.stdout)) == {"a.jpg"}
+
+
 def test_a_reader_that_leaves_stops_the_run_quietly(folder: Path) -> None:
     command = f"{sys.executable} -m pyraface.client --servers local '{folder}' | head -c 10 >/dev/null"
     done = subprocess.run(

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -210,3 +211,25 @@ def test_whoever_waits_when_it_is_closed_is_told(tmp_path: Path, monkeypatch: py
             await files.read(str(path))
 
     run(talk(), timeout=30)
+
+
+def test_a_file_that_nobody_has_any_more_is_not_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(bytes(100))
+
+    async def talk() -> None:
+        files = reader()
+        for _ in range(2 * reading.THREADS):  # each thread has had one
+            file = await files.read(str(path))
+            assert file is not None
+            files.release(file)
+            kept = weakref.ref(file)
+            del file
+            for _ in range(1000):
+                if kept() is None:
+                    break
+                await asyncio.sleep(0.01)
+            assert kept() is None
+        files.close()
+
+    run(talk())

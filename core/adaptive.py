@@ -30,7 +30,7 @@ LARGEST_HINT = 1.25
 REACH = (4.0, 1.0)
 """How far round the centre of a hint the next level looks, in sides of the hint: level 1, and those below."""
 
-TILE_SIDE = 1024
+TILE_SIDE = 704
 """Pixels, zoomed, of the tiles that are laid round hints: smaller ones hold less that is of no use, but overlap more."""
 
 

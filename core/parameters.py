@@ -122,6 +122,25 @@ class FusionParameters(Section):
 
 
 @dataclass(frozen=True)
+class EncodingParameters(Section):
+    """How a face becomes an encoding. The defaults are face_recognition's."""
+
+    jitters: int = _whole(
+        "jitters",
+        1,
+        1,
+        100,
+        "pictures of a face, turned and moved a little, that its encoding is the mean of",
+    )
+    landmarks: int = _whole("landmarks", 5, 5, 68, "points by which a face is put upright, 5 or 68")
+
+    def problem(self) -> str | None:
+        if self.landmarks in (5, 68):
+            return None
+        return f"has landmarks {self.landmarks}; there are models for 5 and for 68"
+
+
+@dataclass(frozen=True)
 class ImageLimits(Section):
     """What an image may measure; checked in its header, before its pixels are decoded."""
 
@@ -249,6 +268,7 @@ class Parameters:
         metadata={_VALUE: _SectionOf("tiled_detect_params", DetectionParameters, True)}
     )
     fusion: FusionParameters = field(metadata={_VALUE: _SectionOf("fusion", FusionParameters)})
+    encoding: EncodingParameters = field(metadata={_VALUE: _SectionOf("encoding", EncodingParameters)})
     images: ImageLimits = field(metadata={_VALUE: _SectionOf("images", ImageLimits)})
     ports: Ports = field(metadata={_VALUE: _SectionOf("ports", Ports, True)})
     timeouts: Timeouts = field(metadata={_VALUE: _SectionOf("timeout", Timeouts, True)})

@@ -57,6 +57,8 @@ class Pipeline:
                 hints=adaptive.HINT if parameters.detection.adaptive else None,
                 screened=bool(parameters.detection.screening),
                 tile_pixels=parameters.detection.tile_pixels,
+                jitters=parameters.encoding.jitters,
+                landmarks=parameters.encoding.landmarks,
             )
         self.engine: Engine = engine
         self._zoomers = ThreadPoolExecutor(min(devices.cores(), ZOOMING_THREADS), "zoom")
@@ -64,7 +66,14 @@ class Pipeline:
     @property
     def fingerprint(self) -> str:
         """Tells whether two pipelines give the same faces: 16 hexadecimal digits of engine and parameters."""
-        what = (self.engine.name, self.engine.fingerprint, self.parameters.detection, self.parameters.fusion)
+        parameters = self.parameters
+        what = (
+            self.engine.name,
+            self.engine.fingerprint,
+            parameters.detection,
+            parameters.fusion,
+            parameters.encoding,
+        )
         return hashlib.sha256(repr(what).encode()).hexdigest()[:16]
 
     def detect(self, image: bytes, *, faces_from: int = 0) -> Faces:

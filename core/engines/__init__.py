@@ -87,6 +87,8 @@ def start(
     hints: float | None = None,
     screened: bool = True,
     tile_pixels: int = DEFAULT_TILE_PIXELS,
+    jitters: int = 1,
+    landmarks: int = 5,
 ) -> Engine:
     """Returns a ready engine, its models loaded.
 
@@ -98,6 +100,7 @@ def start(
         hints: the score that hints must exceed; None: there are none.
         screened: for the onnx engine on a CPU: float32 only where 8-bit integers leave room for a face.
         tile_pixels: the most that a tile will have; for the onnx engine on TensorRT.
+        jitters, landmarks: as in `EncodingParameters`.
 
     Raises:
         EngineError: the engine's library, its weights or its device are missing; the message says what to install.
@@ -107,11 +110,19 @@ def start(
     if name == "dlib":
         from .dlib import DlibEngine
 
-        return DlibEngine(threshold, hints=hints)
+        return DlibEngine(threshold, jitters=jitters, landmarks=landmarks, hints=hints)
     if name == "onnx":
         from .onnx import OnnxEngine
 
-        return OnnxEngine(threads, threshold, hints=hints, screened=screened, tile_pixels=tile_pixels)
+        return OnnxEngine(
+            threads,
+            threshold,
+            hints=hints,
+            screened=screened,
+            tile_pixels=tile_pixels,
+            jitters=jitters,
+            landmarks=landmarks,
+        )
     raise EngineError(f"no engine is named {name!r}: use auto, onnx or dlib")
 
 

@@ -32,6 +32,7 @@ class DlibEngine:
     Args:
         threshold: responses of this score or less are no faces; face_recognition's is 0.
         hints: responses above this score are hints; None: there are none.
+        jitters, landmarks: as in `EncodingParameters`.
 
     Raises:
         EngineError: dlib, face_recognition or what they need is missing, or the device cannot be used.
@@ -39,9 +40,12 @@ class DlibEngine:
 
     name = "dlib"
 
-    def __init__(self, threshold: float = 0.0, *, hints: float | None = None) -> None:
+    def __init__(
+        self, threshold: float = 0.0, *, hints: float | None = None, jitters: int = 1, landmarks: int = 5
+    ) -> None:
         self._threshold = threshold
         self._hints = hints
+        self._jitters, self._model = jitters, "small" if landmarks == 5 else "large"
         self._floor = threshold if hints is None else min(threshold, hints)
         digest = weights.digest()  # first, because it says which file is missing
         self._network = weights.load_detector()
@@ -85,7 +89,7 @@ class DlibEngine:
         locations = [(top, right, bottom, left) for left, top, right, bottom in inputs.whole(boxes)]
         try:
             encodings = self._api.face_encodings(
-                image, known_face_locations=locations, num_jitters=1, model="small"
+                image, known_face_locations=locations, num_jitters=self._jitters, model=self._model
             )
         except _FAILURES as error:
             raise EngineError(f"dlib failed to encode on {self.device}: {error}") from error

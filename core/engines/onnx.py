@@ -84,6 +84,7 @@ class OnnxEngine:
         screened: whether a CPU goes over a tile in 8-bit integers first, and in float32 only where a face can be (see
             `screening`).
         tile_pixels: the most that a tile will have: TensorRT plans for that.
+        jitters, landmarks: as in `EncodingParameters`.
 
     Raises:
         EngineError: weights are missing or damaged, or ONNX Runtime does not take the networks.
@@ -100,15 +101,19 @@ class OnnxEngine:
         hints: float | None = None,
         screened: bool = True,
         tile_pixels: int = DEFAULT_TILE_PIXELS,
+        jitters: int = 1,
+        landmarks: int = 5,
     ) -> None:
         if threads < 0:
             raise ValueError(f"threads must be 0 or more, not {threads}")
         self._threads = threads or devices.cores()
         self._threshold = threshold
         self._hints = hints
+        self._jitters = jitters
         self._network = weights.load_detector()
+        points = weights.LANDMARKS_FILE if landmarks == 5 else weights.MORE_LANDMARKS_FILE
         try:
-            self._landmarks = dlib.shape_predictor(str(weights.model_path(weights.LANDMARKS_FILE)))
+            self._landmarks = dlib.shape_predictor(str(weights.model_path(points)))
             self._normalize = self._session(graphs.normalization(self._network))
             self._shrink = self._session(graphs.shrinking())
             self._start_networks(graphs.encoder(weights.load_encoder()), tile_pixels)
@@ -182,12 +187,24 @@ class OnnxEngine:
     def encode(self, image: Pixels, boxes: Boxes) -> NDArray[np.float32]:
         image = inputs.checked_pixels(image)
         rectangles = [dlib.rectangle(*box) for box in inputs.whole(boxes)]
-        encodings = [
-            self._run(self._encoder, {"chips": np.stack(chips)}) for chips in self._chips(image, rectangles)
-        ]
+        encodings = [self._encoded(chips) for chips in self._chips(image, rectangles)]
         return inputs.checked_encodings(
             np.concatenate([np.zeros((0, 128), np.float32), *encodings]), len(boxes)
         )
+
+    def _encoded(self, chips: list[Pixels]) -> NDArray[np.float32]:
+        """The encodings of faces that were cut out, (n, 128); of each the mean over its jitters, if there are any."""
+        if self._jitters == 1:
+            return self._run(self._encoder, {"chips": np.stack(chips)})
+        means = []
+        for chip in chips:
+            jittered = dlib.jitter_image(chip, self._jitters)
+            parts = [
+                self._run(self._encoder, {"chips": np.stack(jittered[start : start + CHIPS_AT_ONCE])})
+                for start in range(0, len(jittered), CHIPS_AT_ONCE)
+            ]
+            means.append(np.concatenate(parts).mean(axis=0))
+        return np.stack(means)
 
     def _detect(self, tiles: list[Pixels], layout: Layout) -> Iterator[Detections]:
         overlap, covered = self._network.overlap, self._network.covered

@@ -20,6 +20,8 @@ from .serialized import ONE, Convolution, Reader, Tensor, scaled
 DETECTOR_FILE = "mmod_human_face_detector.dat"
 ENCODER_FILE = "dlib_face_recognition_resnet_model_v1.dat"
 LANDMARKS_FILE = "shape_predictor_5_face_landmarks.dat"
+MORE_LANDMARKS_FILE = "shape_predictor_68_face_landmarks.dat"
+"""Its licence excludes commercial use: it is read only when parameters.xml asks for 68 points."""
 
 # (filters, side, stride, padding) of each convolution that is normalized and rectified; one more makes the scores
 _DETECTOR_LAYERS = (

@@ -19,6 +19,7 @@ from pyraface.core.parameters import (
     BeaconParameters,
     DaemonParameters,
     DetectionParameters,
+    EncodingParameters,
     FusionParameters,
     ImageLimits,
     Parameters,
@@ -70,6 +71,7 @@ def test_the_packaged_file_holds_the_defaults_of_the_dataclasses() -> None:
         source="",
         detection=DetectionParameters(),
         fusion=FusionParameters(),
+        encoding=EncodingParameters(),
         images=ImageLimits(),
         ports=Ports(),
         timeouts=Timeouts(),
@@ -301,7 +303,7 @@ PORT = b"<server_port_ip_disc>6001</server_port_ip_disc>"
         ),
         (
             with_section(b"<" + b"n" * 9000 + b"/>"),
-            f"f.xml: params holds <{'n' * 37}...>, which is unknown; allowed are beacon, daemon, fusion, images, "
+            f"f.xml: params holds <{'n' * 37}...>, which is unknown; allowed are beacon, daemon, encoding, fusion, images, "
             "ports, security, tiled_detect_params, timeout",
         ),
         (

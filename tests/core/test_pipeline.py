@@ -171,3 +171,21 @@ def test_the_smallest_face_wanted_is_in_pixels_of_the_file_however_few_of_them_a
     assert picture.pixels.shape == (1024, 1001, 3)
     assert len(reducing.find(picture, faces_from=300)) == 1
     assert len(reducing.detect(data, faces_from=1000)) == 0
+
+
+def test_how_a_face_is_encoded_is_set_in_parameters_xml(astronaut_jpeg: bytes, pipeline: Pipeline) -> None:
+    xml = (ROOT / "parameters.xml").read_bytes()
+    for old, new in ((b"<landmarks>5<", b"<landmarks>68<"), (b"<jitters>1<", b"<jitters>4<")):
+        assert xml.count(old) == 1
+        other = parameters.parse(xml.replace(old, new))
+        set_so = Pipeline(replace(pipeline.parameters, encoding=other.encoding), "onnx")
+        assert set_so.fingerprint != pipeline.fingerprint
+        one, same = pipeline.detect(astronaut_jpeg), set_so.detect(astronaut_jpeg)
+        np.testing.assert_array_equal(one.boxes, same.boxes)
+        assert 0.03 < np.linalg.norm(one.encodings - same.encodings) < 0.4
+
+
+def test_there_is_no_model_for_other_numbers_of_landmarks() -> None:
+    xml = (ROOT / "parameters.xml").read_bytes().replace(b"<landmarks>5<", b"<landmarks>20<")
+    with pytest.raises(parameters.ParametersError, match=r"params/encoding has landmarks 20; .*5 and .*68"):
+        parameters.parse(xml)

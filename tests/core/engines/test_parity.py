@@ -147,3 +147,16 @@ def test_the_engines_agree_on_hints_and_asking_for_them_changes_no_face(
     assert np.abs(dlib.hints[order[0]] - onnx.hints[order[1]]).max() <= 1
     # whole numbers are rough where there is no face: but what is clearly there, they see
     assert geometry.iou(dlib.boxes, screened.hints).max() > 0.7
+
+
+@pytest.mark.parametrize(("jitters", "landmarks"), [(1, 68), (40, 5)])
+def test_the_engines_agree_on_other_ways_to_encode(
+    jitters: int, landmarks: int, astronaut: np.ndarray, onnx_engine: OnnxEngine
+) -> None:
+    face = np.array([[176, 71, 266, 161]], np.float32)
+    [plain] = onnx_engine.encode(astronaut, face)
+    [onnx] = OnnxEngine(jitters=jitters, landmarks=landmarks).encode(astronaut, face)
+    [dlib] = DlibEngine(jitters=jitters, landmarks=landmarks).encode(astronaut, face)
+    # jitters are random: the mean of 40 is steady to a few hundredths
+    assert np.linalg.norm(dlib - onnx) < (1e-5 if jitters == 1 else 0.06)
+    assert 0.08 < np.linalg.norm(plain - onnx) < 0.3

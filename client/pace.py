@@ -7,8 +7,11 @@ from collections.abc import Iterable, Iterator
 
 from .status import ServerStatus, State
 
-SPAN = 30.0
-"""Seconds that "lately" is."""
+LATELY = 30.0
+"""Seconds that the rate shown is of."""
+
+SPAN = 180.0
+"""Seconds that a server is judged by: one that takes half a minute for an image has done a few in them."""
 
 SLOW = 4.0
 """A server is slow when it did this many times as much before: images of one archive differ by less in what they cost."""
@@ -21,15 +24,16 @@ class Pace:
     """One server, watched from time to time.
 
     Attributes:
-        rate: images a second over the last SPAN, while the server had work; 0.0 if it did none.
-        best: the highest that the rate was, over a third of SPAN with work and FEWEST images at least.
-        slow: it has work, and does far less than it did before, or has done nothing so far.
+        rate: images a second LATELY, while the server had work; 0.0 if it did none.
+        steady: the same over SPAN, by which it is judged.
+        best: the highest that this was, with FEWEST images at least.
+        slow: it had work all the time, and did far less than it did before, or has done nothing so far.
         slow_seconds: for how long it was.
         losses: how often the connection ended.
     """
 
     def __init__(self) -> None:
-        self.rate = self.best = self.slow_seconds = 0.0
+        self.rate = self.steady = self.best = self.slow_seconds = 0.0
         self.slow = False
         self.losses = 0
         self.last: ServerStatus | None = None
@@ -49,13 +53,26 @@ class Pace:
         self._samples.append((now, status.done, worked))
         while len(self._samples) > 2 and self._samples[1][0] <= now - SPAN:
             self._samples.popleft()
-        first, done_first, worked_first = self._samples[0]
-        done, busy = status.done - done_first, worked - worked_first
-        self.rate = done / max(busy, 1.0) if done else 0.0
-        if busy >= SPAN / 3 and done >= FEWEST:
-            self.best = max(self.best, self.rate)
-        working = now - first >= SPAN and busy >= 0.8 * (now - first) and status.in_flight > 0
-        self.slow = working and (self.rate * SLOW < self.best or status.done == 0)
+        self.rate, _, _ = self._since(self._first_within(LATELY))
+        self.steady, done, busy = self._since(self._samples[0])
+        if done >= FEWEST and busy >= LATELY / 3:
+            self.best = max(self.best, self.steady)
+        working = now - self._samples[0][0] >= SPAN and busy >= 0.8 * SPAN and status.in_flight > 0
+        self.slow = working and (self.steady * SLOW < self.best or status.done == 0)
+
+    def _first_within(self, span: float) -> tuple[float, int, float]:
+        first = self._samples[-1]
+        for sample in reversed(self._samples):
+            if sample[0] < self._samples[-1][0] - span:
+                break
+            first = sample
+        return first
+
+    def _since(self, sample: tuple[float, int, float]) -> tuple[float, int, float]:
+        """Returns images a second with work, images, and seconds with work, since a sample."""
+        _, done, worked = self._samples[-1]
+        done, busy = done - sample[1], worked - sample[2]
+        return done / max(busy, 1.0), done, busy
 
     def trouble(self) -> str:
         """Returns what the summary should say of the server; "" if all was well."""
@@ -70,7 +87,7 @@ class Pace:
             found.append("never answered")
         elif self.slow_seconds:
             found.append(
-                f"slow for {self.slow_seconds:.0f} s: {self.rate:.2f} images/s at last, {self.best:.2f} before"
+                f"slow for {self.slow_seconds:.0f} s: {self.steady:.2f} images/s at last, {self.best:.2f} before"
             )
         return "; ".join(found)
 

@@ -141,7 +141,7 @@ class Tally:
         for pace in self._paces.observe(time.monotonic(), statuses()):
             assert pace.last is not None
             before = f", {pace.best:.2f} before" if pace.best else ""
-            self.say(f"server {pace.last.name} is slow: {pace.rate:.2f} images/s lately{before}")
+            self.say(f"server {pace.last.name} is slow: {pace.steady:.2f} images/s lately{before}")
 
     def _totals(self) -> str:
         """Returns the line of totals, the most important first."""

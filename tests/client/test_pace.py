@@ -46,6 +46,12 @@ def test_one_that_does_less_than_a_quarter_of_what_it_did_is_slow(rate: float, s
     assert ("images/s at last, 2.0" in pace.trouble()) == slow
 
 
+def test_a_server_that_takes_half_a_minute_for_an_image_is_judged_too() -> None:
+    watched = Watched()
+    assert not watched.run(4 * SPAN, 1 / 25).slow
+    assert watched.run(2 * SPAN, 1 / 400).slow
+
+
 def test_one_that_is_fast_again_is_not_slow_any_more_and_still_named_at_the_end() -> None:
     watched = Watched()
     watched.run(2 * SPAN, 2.0)
@@ -87,7 +93,7 @@ def test_one_that_has_never_answered_is_slow_and_named_as_such() -> None:
 
 def test_a_few_images_are_no_rate_to_compare_with() -> None:
     watched = Watched()
-    watched.run(SPAN / 3, 0.31)
+    watched.run(12, 0.31)
     assert not watched.run(2 * SPAN, 0.05).slow
 
 

@@ -172,9 +172,9 @@ def test_a_server_that_becomes_slow_is_named_at_once_and_in_the_summary(
         nonlocal clock, done
         with Tally() as tally:
             async with tally.following(lambda: [status(done)]):
-                for second in range(200):
+                for second in range(400):
                     clock += 1
-                    done += 3 if second < 100 else 0
+                    done += 3 if second < 200 else 0
                     for _ in range(5):
                         await asyncio.sleep(0)
             assert tally.troubles()[0].startswith("server attic (1.2.3.4:5000): slow for ")

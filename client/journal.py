@@ -163,7 +163,7 @@ class Journal:
         done, done_otherwise = self._index.count(State.DONE, fingerprints)
         failed, failed_otherwise = self._index.count(State.FAILED, fingerprints)
         _, unanswered = self._index.count(State.UNANSWERED, ())
-        words = [f"{done} images done"]
+        words = [f"{_images(done)} done"]
         if failed:
             hint = "tried again" if self._retry_failed else "--retry-failed tries them again"
             words.append(f"{failed} failed ({hint})")
@@ -171,7 +171,7 @@ class Journal:
             words.append(f"{unanswered} without an answer, tried again")
         lines = [f"going on with {self._name}: {', '.join(words)}"]
         if otherwise := done_otherwise + failed_otherwise:
-            lines.append(f"{otherwise} images of it are done again: parameters or engines were others then")
+            lines.append(f"{_images(otherwise)} to be done again: parameters or engines were others then")
         return lines
 
     def has(self, path: str) -> bool:
@@ -404,6 +404,10 @@ class Journal:
             f"{self._name}: line {number} is none of this program's ({reason}): choose another name, or replace the file "
             "with --overwrite"
         )
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
 
 
 def _may_be_cut(line: bytes) -> bool:

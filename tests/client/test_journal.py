@@ -223,7 +223,7 @@ def test_other_parameters_or_another_engine_do_all_again_and_that_is_said(archiv
     archive.run(lambda path: found(path, OTHER if path.name == "b.jpg" else OURS))
     first, second = archive.words()
     assert first.endswith("2 images done")
-    assert second == "1 images of it are done again: parameters or engines were others then"
+    assert second == "1 image to be done again: parameters or engines were others then"
     assert archive.run(fingerprints=(OURS, OTHER)) == []
     assert archive.run() == ["b.jpg"]
     assert {line["fingerprint"] for line in archive.lines().values()} == {OURS}
@@ -233,13 +233,13 @@ def test_failed_is_not_done_and_is_tried_again_only_when_that_is_wanted(archive:
     archive.photo("a.jpg")
     archive.photo("b.jpg")
     archive.run(lambda path: failed(path) if path.name == "a.jpg" else found(path, count=0))
-    assert archive.words()[0].endswith("1 images done, 1 failed (--retry-failed tries them again)")
+    assert archive.words()[0].endswith("1 image done, 1 failed (--retry-failed tries them again)")
     assert archive.run() == []
     (archive.folder / "a.jpg").rename(archive.folder / "c.jpg")
     assert archive.run() == []
     assert set(archive.lines()) == {"b.jpg", "c.jpg"}
     assert "error" in archive.lines()["c.jpg"]
-    assert archive.words(retry_failed=True)[0].endswith("1 images done, 1 failed (tried again)")
+    assert archive.words(retry_failed=True)[0].endswith("1 image done, 1 failed (tried again)")
     assert archive.run(retry_failed=True) == ["c.jpg"]
     assert len(archive.lines()["c.jpg"]["faces"]) == 1  # type: ignore[arg-type]
     assert archive.lines()["b.jpg"]["faces"] == []

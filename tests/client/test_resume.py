@@ -131,11 +131,11 @@ def test_servers_with_other_parameters_do_all_again(tmp_path: Path, album: Path)
     before = lines_of(output)
     with stub_daemon(tmp_path, seconds=0.0, upsample=1) as server:
         done = pyraface("--servers", f"127.0.0.1:{server.port}", album, "--output", output)
-        assert "60 images of it are done again: parameters or engines were others then" in done.stderr
+        assert "60 images to be done again: parameters or engines were others then" in done.stderr
         again = pyraface("--servers", f"127.0.0.1:{server.port}", album, "--output", output)
         one = ("--servers", f"127.0.0.1:{server.port}", album / "1" / "01.png", "--output", output)
         closer = pyraface(*one, "--faces-from", "40")
-        assert "60 images of it are done again" in closer.stderr
+        assert "60 images to be done again" in closer.stderr
         assert "1 done before" in pyraface(*one, "--faces-from", "40").stderr
     assert "60 done before; 1 of these failed" in again.stderr
     assert again.returncode == 1

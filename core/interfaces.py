@@ -35,7 +35,7 @@ def _broadcast(address: str, netmask: str | None, listed: str | None) -> str | N
     if address.startswith("127."):
         return LOOPBACK_BROADCAST
     # one that nobody set (`ip addr add` does not) is listed as the address itself; None: there is none, point to point
-    if listed not in (address, "0.0.0.0") or not netmask:
+    if listed not in (address, "0.0.0.0") or not netmask:  # nosec B104: compared with, not bound to
         return listed
     network = ipaddress.IPv4Network((address, netmask), strict=False)
     return str(network.broadcast_address) if network.prefixlen < 31 else None

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from importlib import resources
 from typing import TYPE_CHECKING, Any
-from xml.etree.ElementTree import ParseError
+from xml.etree.ElementTree import ParseError  # nosec B405: a class to catch; defusedxml parses
 
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
@@ -21,7 +21,7 @@ from .errors import ParametersError
 from .values import Choice, Interfaces, Number, Text, Value, Whole
 
 if TYPE_CHECKING:
-    from xml.etree.ElementTree import Element
+    from xml.etree.ElementTree import Element  # nosec B405: a name for the type checker; defusedxml parses
 
 FILE_NAME = "parameters.xml"
 ENVIRONMENT = "PYRAFACE_PARAMETERS"

@@ -31,7 +31,9 @@ def parser() -> argparse.ArgumentParser:
         "--parameters", metavar="FILE", help="parameters.xml to use instead of the usual places"
     )
     parser.add_argument(
-        "--host", default="0.0.0.0", help="address to listen on (default: every one, 0.0.0.0)"
+        "--host",
+        default="0.0.0.0",  # nosec B104: a server is for other machines; who connects has to prove the key
+        help="address to listen on (default: every one, 0.0.0.0)",
     )
     parser.add_argument(
         "--port", type=_port, help="TCP port; 0 takes a free one (default: from parameters.xml)"

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from pyraface.client.pace import SPAN, Pace, Paces
+from pyraface.client.pace import LATELY, SPAN, Pace, Paces
 from pyraface.client.status import ServerStatus, State
 
 STATUS = ServerStatus("attic (10.0.0.1:5000)", "10.0.0.1:5000", "onnx", "cpu", State.CONNECTED, 4, 4, 0, 0.0)
@@ -74,6 +74,12 @@ def test_one_that_has_just_got_work_again_is_not_slow() -> None:
     watched.run(2 * SPAN, 2.0)
     watched.run(2 * SPAN, 0.0, in_flight=0)
     assert not watched.run(2, 0.0).slow
+
+
+def test_the_rate_shown_is_that_of_the_last_half_minute() -> None:
+    watched = Watched()
+    watched.run(SPAN, 2.0)
+    assert watched.run(LATELY + 1, 0.5).rate == pytest.approx(0.5, abs=0.05)
 
 
 def test_idle_time_does_not_make_a_rate_smaller() -> None:

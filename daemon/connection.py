@@ -242,9 +242,7 @@ class Connection:
         pace = self._pace = self._pace or Pace(self._parameters)
         while True:
             began = now()
-            data: bytes | None = None
-            with contextlib.suppress(asyncio.TimeoutError):
-                data = await asyncio.wait_for(self._reader.read(CHUNK), pace.patience)
+            data = await read_within(self._reader, pace.patience)
             if data is not None and not data:
                 return data
             pace.waited(now() - began, len(data or b""))
@@ -265,8 +263,9 @@ class Connection:
                     f"nothing came for {limit:g} s, not even a ping (params/timeout/idle_timeout)",
                     ErrorCode.IDLE,
                 )
-            with contextlib.suppress(asyncio.TimeoutError):
-                return await asyncio.wait_for(self._reader.read(CHUNK), left)
+            data = await read_within(self._reader, left)
+            if data is not None:
+                return data
 
     async def _handle(self, message: Message) -> None:
         if isinstance(message, Detect):
@@ -353,6 +352,22 @@ class Connection:
             self._writer.write_eof()
             while await self._reader.read(CHUNK):
                 pass
+
+
+async def read_within(reader: asyncio.StreamReader, seconds: float) -> bytes | None:
+    """Returns what comes within some seconds, b"" at the end, None if nothing does.
+
+    Raises:
+        OSError: the connection failed. "Timed out" (ETIMEDOUT), which the system says of a peer that is cut off, is since
+            Python 3.11 the very exception that says that nothing came, and would be taken for it for ever.
+    """
+    try:
+        return await asyncio.wait_for(reader.read(CHUNK), seconds)
+    except asyncio.TimeoutError:
+        failure = reader.exception()
+        if failure is not None:
+            raise failure from None
+        return None
 
 
 def _listed(versions: tuple[int, ...]) -> str:

@@ -342,6 +342,7 @@ def test_a_server_forgets_clients_that_are_cut_off(
         with lab.unplugged("south"):
             running.process.kill()
             until(lambda: clients(daemon) == 0)
+    until(lambda: _idle(psutil.Process(daemon.process.pid)))
     servers.stop("south")
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 from pyraface.client.results import Result
 from pyraface.core import announcement
 from pyraface.core.errors import ErrorCode
+from pyraface.core.pairing import Exchange, Secret
 from tests.support import ROOT, parameters_xml
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
@@ -134,6 +135,13 @@ def outputs() -> list[bytes]:
     return [*lines, whole, whole[:-9], whole + bytes(9) + b"\n", whole + b"[]\n", b'{"path":', b"\n", b"{}\n"]
 
 
+def pairs() -> list[bytes]:
+    """The share of either side and one of nobody's, and a key as it is sealed, and not."""
+    shares = [Exchange("1234-5678", asks=asks).share for asks in (True, False)]
+    sealed = Secret(bytes(32)).seal(bytes(32))
+    return [shares[0] + sealed, shares[1], b"A" + bytes(32) + sealed[:-1], Secret(bytes(32)).confirmation]
+
+
 def main() -> None:
     """Replaces the corpus."""
     shutil.rmtree(CORPUS, ignore_errors=True)
@@ -145,6 +153,7 @@ def main() -> None:
         "xml": files(),
         "image": pictures(),
         "journal": outputs(),
+        "pairing": pairs(),
     }
     for target, inputs in seeds.items():
         folder = CORPUS / target

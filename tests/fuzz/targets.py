@@ -10,8 +10,9 @@ from pathlib import Path
 
 from pyraface.client.journal import Journal, OutputError
 from pyraface.core import announcement, images, parameters, wire
-from pyraface.core.errors import ImageError, ParametersError, RemoteProtocolError
+from pyraface.core.errors import ErrorCode, ImageError, ParametersError, RemoteProtocolError
 from pyraface.core.messages import Message
+from pyraface.core.pairing import SHARE_BYTES, Exchange, Secret
 from pyraface.core.parameters import ImageLimits
 
 FRAME_LIMIT = 1 << 16
@@ -114,6 +115,21 @@ def journal(data: bytes) -> None:
     assert left == data[: data.rfind(b"\n") + 1]
 
 
+def pairing(data: bytes) -> None:
+    """The other side's share, and behind it a sealed key: a secret and a key, or RemoteProtocolError."""
+    share, sealed = data[:SHARE_BYTES], data[SHARE_BYTES:]
+    try:
+        assert len(Exchange("1234-5678", asks=False).finish(share).value) == 32
+    except RemoteProtocolError as error:
+        assert error.code is ErrorCode.BAD_FIELD
+    secret = Secret(bytes(32))
+    assert not secret.confirms(data) or data == secret.confirmation
+    try:
+        assert secret.seal(secret.open(sealed)) == sealed
+    except RemoteProtocolError as error:
+        assert error.code is ErrorCode.WRONG_KEY
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (codec, payload, datagram, xml, image, journal)
+    target.__name__: target for target in (codec, payload, datagram, xml, image, journal, pairing)
 }

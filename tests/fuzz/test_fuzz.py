@@ -23,6 +23,7 @@ RUNS = {
     "xml": 5_000,
     "image": 3_000,
     "journal": 10_000,
+    "pairing": 1_000,
 }
 
 

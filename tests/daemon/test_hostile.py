@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import re
 import socket
 import sys
@@ -30,7 +31,9 @@ import numpy as np
 import psutil
 import pytest
 
-from pyraface.core import wire
+from pyraface.client.discovery import Discovery
+from pyraface.core import announcement, keyfile, wire
+from pyraface.core.announcement import Announcement, Goodbye, Probe
 from pyraface.core.errors import ErrorCode
 from pyraface.core.faces import Faces
 from pyraface.core.messages import (
@@ -45,10 +48,14 @@ from pyraface.core.messages import (
     Message,
     Ping,
     Pong,
+    Proof,
+    Welcome,
 )
+from pyraface.core.parameters import parse
+from pyraface.core.security import Role
 from tests import bombs
 from tests.conftest import photos_folder
-from tests.support import NONCE, DaemonProcess, Peer, daemon, run
+from tests.support import NONCE, DaemonProcess, Peer, daemon, free_udp_port, parameters_xml, run
 
 FRAME = 8 << 20
 PIXELS = 10_000_000
@@ -64,6 +71,8 @@ class Victim:
 
     process: DaemonProcess
     photograph: bytes
+    discovery: int
+    """The UDP port at which it is found."""
     worker: psutil.Process = field(init=False)
     expected: Faces = field(init=False)
     descriptors: int = field(init=False)
@@ -159,9 +168,12 @@ MARK = "cafeD00Dcafe"
 
 @pytest.fixture(scope="module")
 def victim(tmp_path_factory: pytest.TempPathFactory, astronaut_jpeg: bytes) -> Iterator[Victim]:
+    discovery = free_udp_port()
     with daemon(
         tmp_path_factory.mktemp("hostile"),
         *("--engine", "onnx"),
+        beacon=True,
+        server_port_ip_disc=discovery,
         max_frame_bytes=FRAME,
         max_pixels=PIXELS,
         max_connections=64,
@@ -175,7 +187,7 @@ def victim(tmp_path_factory: pytest.TempPathFactory, astronaut_jpeg: bytes) -> I
         slow_timeout=1,
         idle_timeout=2,
     ) as process:
-        found = Victim(process, bombs.with_segment(astronaut_jpeg, 0xFE, MARK.encode()))
+        found = Victim(process, bombs.with_segment(astronaut_jpeg, 0xFE, MARK.encode()), discovery)
         found.worker = process.worker
 
         async def warm_up() -> None:
@@ -608,7 +620,85 @@ async def thousands_of_errors(victim: Victim) -> None:
     assert len(victim.said()) - before < 100_000
 
 
+async def is_refused(peer: Peer, proof: bytes) -> None:
+    peer.send(Proof(proof))
+    assert (await last_words(peer)).code is ErrorCode.WRONG_KEY
+
+
+async def proofs_with_a_wrong_key(victim: Victim) -> None:
+    """Neither that of another machine, nor the server's own proof, which it has just given away."""
+    for key in (bytes(32), b"\xff" * 32, keyfile.load()[0][::-1]):
+        peer = await victim.connect()
+        handshake = peer.handshake(await peer.challenged())
+        await is_refused(peer, handshake.proof(key, Role.CLIENT))
+    peer = await victim.connect()
+    await is_refused(peer, (await peer.challenged()).proof)
+
+
+async def a_handshake_that_is_replayed(victim: Victim) -> None:
+    """What a good client said holds for its own connection alone."""
+    good = await victim.connect()
+    proof = good.handshake(await good.challenged()).proof(keyfile.load()[0], Role.CLIENT)
+    good.send(Proof(proof))
+    assert isinstance(await good.next(), Welcome)
+    for _ in range(3):
+        peer = await victim.connect()
+        await peer.challenged()  # by the same nonce as the good client's
+        await is_refused(peer, proof)
+    await good.close()
+
+
+async def versions_that_are_taken_away_on_the_way(victim: Victim) -> None:
+    """A client that offered more than arrived proves what it offered."""
+    for offered in ((1, 2), (2, 1), ()):
+        peer = await victim.connect()
+        told = peer.handshake(await peer.challenged())
+        meant = dataclasses.replace(told, versions=offered)
+        await is_refused(peer, meant.proof(keyfile.load()[0], Role.CLIENT))
+
+
+async def announcements_and_goodbyes_that_are_forged(victim: Victim) -> None:
+    """Whatever is said in its name, the daemon is found, and nobody else is."""
+    parameters = parse(parameters_xml(server_port_ip_disc=victim.discovery).encode())
+    impostor = Announcement(1, "impostor", "impostor", 6666, "f")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("", victim.discovery))  # whoever asks, asks this one too
+        sock.setblocking(False)
+        asked = 0
+
+        def answer() -> None:
+            nonlocal asked
+            data, client = sock.recvfrom(2000)
+            received = announcement.decode(data)
+            if received is None or not isinstance(received.words, Probe):
+                return
+            asked += 1
+            forged = dataclasses.replace(impostor, nonce=received.words.nonce)
+            own = keyfile.load()[0]
+            for words, key in ((forged, None), (forged, bytes(32)), (impostor, own), (Goodbye("x"), own)):
+                sock.sendto(announcement.encode(words, key), client)
+
+        asyncio.get_running_loop().add_reader(sock, answer)
+        try:
+            async with Discovery(parameters, keyfile.load()) as discovery:
+                found = await discovery.first()
+        finally:
+            asyncio.get_running_loop().remove_reader(sock)
+        for key in (None, bytes(32), keyfile.load()[0]):
+            sock.sendto(announcement.encode(Goodbye("x"), key), ("127.255.255.255", victim.discovery))
+    assert asked
+    assert [place.port for place in found] == [victim.process.port]
+    assert [place.port for place in discovery.strangers] == [6666]
+    assert discovery.ignored >= 4
+
+
 ACTS: list[Attack] = [
+    proofs_with_a_wrong_key,
+    a_handshake_that_is_replayed,
+    versions_that_are_taken_away_on_the_way,
+    announcements_and_goodbyes_that_are_forged,
     names_with_tricks,
     half_a_frame_and_the_end,
     a_hello_byte_by_byte,

@@ -34,6 +34,7 @@ from ..core.messages import (
 )
 from ..core.parameters import Parameters
 from ..core.security import NONCE_BYTES, Handshake, Role, certificate_digest
+from .outbox import Outbox
 
 Answer = Found | Failed
 
@@ -93,8 +94,9 @@ class ServerConnection:
         self._ids = itertools.count(1)
         self._answers: dict[int, asyncio.Future[Answer]] = {}
         self._inquiries: dict[int, asyncio.Future[Status]] = {}
-        self._tasks = [asyncio.create_task(self._receive()), asyncio.create_task(self._ping())]
-        self._heard = asyncio.get_running_loop().time()
+        self._outbox = Outbox(writer, self._alive)
+        self._tasks = [asyncio.create_task(work()) for work in (self._receive, self._ping, self._outbox.run)]
+        self._alive()
 
     async def request(self, image: bytes, cancelled: asyncio.Future[Any], *, faces_from: int = 0) -> Answer:
         """Returns the server's answer for the bytes of an image file; faces_from: as in `messages.Detect`.
@@ -120,8 +122,7 @@ class ServerConnection:
             return Failed.because(id, ErrorCode.FRAME_TOO_LARGE, text)
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._answers[id] = answer
-        for part in frame:  # not writelines(), which would join them
-            self._writer.write(part)
+        self._outbox.put(*frame)
 
         def cancel(_: object) -> None:
             self._send(Cancel(id))
@@ -174,7 +175,7 @@ class ServerConnection:
         try:
             while True:
                 message = await next_message(self._reader, self._codec)
-                self._heard = asyncio.get_running_loop().time()
+                self._alive()
                 if isinstance(message, (Found, Failed)):
                     answer = self._answers.get(message.id)
                     if answer is None or answer.done():
@@ -209,23 +210,23 @@ class ServerConnection:
         self._end(reason, silent=silent)
 
     async def _ping(self) -> None:
-        """A server answers pings however busy it is: one that is silent for too long is gone."""
-        loop = asyncio.get_running_loop()
-        unsent = 0
+        """A server answers pings however busy it is: one that is silent for too long is gone.
+
+        A ping waits behind the images on a slow network: as long as bytes are taken, somebody is there.
+        """
         for id in itertools.count():
             await asyncio.sleep(min(self._silence / 4, LONGEST_PAUSE))
-            # a ping waits behind the images on a slow network: as long as bytes are taken, somebody is there
-            before, unsent = unsent, self._writer.transport.get_write_buffer_size()
-            if unsent < before:
-                self._heard = loop.time()
-            if loop.time() - self._heard > self._silence:
+            if asyncio.get_running_loop().time() - self._heard > self._silence:
                 self._end(f"silent for {self._silence:g} s (params/timeout/read_timeout)", silent=True)
                 return
             self._send(Ping(id))
 
+    def _alive(self) -> None:
+        """Takes note that the server has just shown that it is there."""
+        self._heard = asyncio.get_running_loop().time()
+
     def _send(self, message: Message) -> None:
-        if not self._writer.is_closing():
-            self._writer.write(wire.encode(message))
+        self._outbox.put(wire.encode(message))
 
 
 async def connect(

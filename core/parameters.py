@@ -1,7 +1,7 @@
 """parameters.xml: what it may hold, and the frozen values it becomes.
 
 Each idea stands in one place: a field below says its element's name, what it may hold and what it means; one
-reader reads them all. `parse` is pure; `load` is core's one file read.
+reader reads them all. `parse` is pure; `load` reads a file, as nothing else in core does but `keyfile`.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from pyraface.core.errors import ImageError, ParametersError
 from pyraface.core.images import Picture as Pixels
 
 from . import truth as truths
-from .common import PACKAGES, machine, photos_folder, timed, today, versions
+from .common import PACKAGES, machine, timed, today, versions
 from .detectors import Absent, Detector, Offer, Ours, Outside, offers
 from .metrics import SIZES, SMALLEST_FACE, Found, Summary, summarize
 from .truth import Picture, TruthError
@@ -219,14 +219,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.accuracy", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument(
-        "truth",
-        nargs="?",
-        type=Path,
-        default=photos_folder() / "wider_face_val_subset",
-        help="file or folder",
-    )
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="take every Nth picture only")
+    truths.add_arguments(parser)
     parser.add_argument("--peers", help="which, with commas between them (default: all)")
     parser.add_argument(
         "--parameters", type=Path, action="append", default=[], help="pyraface with this parameters.xml, too"
@@ -244,8 +237,6 @@ def main() -> None:
         "--plot", type=Path, metavar="FILE.png", help="where to draw the curves (needs matplotlib)"
     )
     options = parser.parse_args()
-    if options.every < 1:
-        parser.error(f"--every takes a number from 1 on, not {options.every}")
     if unclear := [text for text in options.python if "=" not in text]:
         parser.error(f"--python takes PACKAGE=PYTHON, not {unclear[0]}")
 
@@ -257,7 +248,7 @@ def main() -> None:
         parser.error(f"no such peers: {', '.join(sorted(unknown))}; there are {known}")
     chosen = [offer for offer in offered if offer.key in wanted]
     try:
-        pictures = truths.read(options.truth)[:: options.every]
+        pictures = truths.chosen(options)
         for file in options.parameters:
             set_as = parameters.load(file)
             name = f"pyraface, {file.stem}"

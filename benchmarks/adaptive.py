@@ -26,7 +26,7 @@ from pyraface.core.parameters import DetectionParameters
 from pyraface.core.pipeline import Pipeline
 
 from . import truth as truths
-from .common import PACKAGES, machine, packaged_parameters, photos_folder, timed, today, versions
+from .common import PACKAGES, machine, packaged_parameters, timed, today, versions
 from .metrics import Found, summarize
 from .truth import Picture
 
@@ -133,14 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.adaptive", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument(
-        "truth",
-        nargs="?",
-        type=Path,
-        default=photos_folder() / "wider_face_val_subset",
-        help="file or folder",
-    )
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="take every Nth picture only")
+    truths.add_arguments(parser)
     parser.add_argument(
         "--rows", default="whole,default,adaptive,deep-adaptive", help=f"of {', '.join(ROWS)}"
     )
@@ -151,7 +144,7 @@ def main() -> None:
     if unknown := set(wanted) - set(ROWS):
         parser.error(f"no such rows: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
     try:
-        pictures = truths.read(options.truth)[:: options.every]
+        pictures = truths.chosen(options)
     except truths.TruthError as error:
         parser.error(str(error))
     rows = {}

@@ -209,20 +209,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.fusion", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument(
-        "truth",
-        nargs="?",
-        type=Path,
-        default=photos_folder() / "wider_face_val_subset",
-        help="file or folder",
-    )
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="take every Nth picture only")
+    truths.add_arguments(parser)
     parser.add_argument("--thresholds", default="0,-0.6", help="of the detector (default: 0,-0.6)")
     parser.add_argument("--couples", type=int, default=600, help="pairs of people to compose")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="where to write the tables, too")
     options = parser.parse_args()
     try:
-        pictures = truths.read(options.truth)[:: options.every]
+        pictures = truths.chosen(options)
         thresholds = [float(text) for text in options.thresholds.split(",")]
     except (truths.TruthError, ValueError) as error:
         parser.error(str(error))

@@ -6,6 +6,7 @@ else wider_face*_bbx_gt.txt, else *.xml. Pictures are looked up beside that file
 
 from __future__ import annotations
 
+import argparse
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy as np
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import parse as parse_xml
 
+from .common import photos_folder
 from .metrics import Truth
 
 Row = tuple[float, float, float, float, bool]
@@ -34,6 +36,28 @@ class Picture:
     name: str
     path: Path
     truth: Truth
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Has a command take the pictures it works on: TRUTH and --every, for `chosen`."""
+    default = photos_folder() / "wider_face_val_subset"
+    parser.add_argument("truth", nargs="?", type=Path, default=default, help="file or folder")
+    parser.add_argument("--every", type=_count, default=1, metavar="N", help="take every Nth picture only")
+
+
+def chosen(options: argparse.Namespace) -> list[Picture]:
+    """Returns the pictures that the arguments name.
+
+    Raises:
+        TruthError: as `read`.
+    """
+    return read(options.truth)[:: options.every]
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
 
 
 def read(place: Path) -> list[Picture]:

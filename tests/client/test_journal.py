@@ -7,6 +7,7 @@ import os
 import resource
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -481,37 +482,35 @@ def test_a_file_that_cannot_be_written_anew_stays_as_it_was(
     assert set(superseded.lines()) == {"a.jpg", "b.jpg"}
 
 
-@pytest.fixture
-def small_disk() -> Iterator[Callable[[int], None]]:
-    """No file of this process can grow beyond a size."""
+@contextmanager
+def small_disk(size: int) -> Iterator[None]:
+    """No file of this process can grow beyond a size; not for longer than needed, since pytest's own output may be one."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_line_that_has_no_room_is_not_written_half(
-    archive: Archive, small_disk: Callable[[int], None]
-) -> None:
+def test_a_line_that_has_no_room_is_not_written_half(archive: Archive) -> None:
     for number in range(20):
         archive.photo(f"{number:02}.jpg")
-    small_disk(12_000)
-    with pytest.raises(OutputError, match=r"faces.jsonl cannot be written: File too large"):
+    full = pytest.raises(OutputError, match=r"faces.jsonl cannot be written: File too large")
+    with full, small_disk(12_000):
         archive.run()
     done = set(archive.lines())
     assert 0 < len(done) < 20
-    small_disk(1 << 30)
     assert {*archive.run(), *done} == {f"{number:02}.jpg" for number in range(20)}
     assert len(archive.lines()) == 20
 
 
-def test_a_full_disk_is_told_before_anything_is_done(
-    archive: Archive, small_disk: Callable[[int], None]
-) -> None:
+def test_a_full_disk_is_told_before_anything_is_done(archive: Archive) -> None:
     archive.photo("a.jpg")
     archive.run()
     before = archive.output.read_bytes()
-    small_disk(len(before) + 100)
-    with pytest.raises(OutputError, match="cannot be written"), Journal(str(archive.output)) as journal:
+    full = pytest.raises(OutputError, match="cannot be written")
+    with full, small_disk(len(before) + 100), Journal(str(archive.output)) as journal:
         journal.load()
     assert archive.output.read_bytes() == before
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import random
 import re
 import signal
 import socket
@@ -71,11 +72,25 @@ def parameters_xml(**changes: object) -> str:
 
 
 def free_udp_port() -> int:
-    """Returns a UDP port that nobody uses, so that servers of other people and tests are not heard."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """Returns a UDP port that nobody uses, so that servers of other people and tests are not heard.
+
+    TCP has it free, too, for what listens on both; and it is none that the system gives to outgoing connections, one of
+    which might have it by then.
+    """
+    outgoing = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    low = int(outgoing.read_text().split()[0]) if outgoing.is_file() else 32768
+    while True:
+        port = random.SystemRandom().randrange(10_000, max(low, 20_000))
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
+        ):
+            try:
+                udp.bind(("", port))
+                tcp.bind(("", port))
+            except OSError:
+                continue
+            return port
 
 
 class DaemonProcess:

@@ -83,7 +83,7 @@ def servers_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pyraface servers",
         description="Lists the servers on the network: what they are, how busy, and how fast over the last minute.",
-        epilog="Exit status: 0 all that are listed answered; 1 some did not; 2 none did, or there is none. "
+        epilog="Exit status: 0 all that are listed say how they are; 1 some do not; 2 none does, or there is none. "
         "A directory of photographs with this name is ./servers.",
     )
     parser.add_argument(

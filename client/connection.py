@@ -72,6 +72,14 @@ class WrongKey(ServerError):
         super().__init__(f"{place}: {ANOTHER_KEY} {host}")
 
 
+class Refused(ServerError):
+    """A server that will not have us as a client; `code` and the message say why."""
+
+    def __init__(self, place: str, words: Closing) -> None:
+        super().__init__(f"{place}: {words.code.value}: {words.message}")
+        self.code = words.code
+
+
 class ServerConnection:
     """A server that said welcome. Made by `connect`; ended by `close`, by the server, or by its silence."""
 
@@ -342,7 +350,7 @@ async def _greet(
     elif keys is not None and isinstance(answer, Welcome):
         raise ServerError(f"{place}: proves no key, so it gets no image; is it a pyraface server of yours?")
     if isinstance(answer, Closing):
-        raise ServerError(f"{place}: {answer.code.value}: {answer.message}")
+        raise Refused(place, answer)
     if not isinstance(answer, Welcome) or answer.version not in PROTOCOL_VERSIONS or not answer.credits:
         raise ServerError(f"{place}: no welcome from a pyraface server, but {answer.type}")
     return answer

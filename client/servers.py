@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from ..core import keyfile
 from ..core import parameters as parameters_file
-from ..core.errors import PyrafaceError, ServerError
+from ..core.errors import ErrorCode, PyrafaceError, ServerError
 from ..core.keyfile import Keys
 from ..core.messages import Status, Welcome
 from ..core.parameters import Parameters
-from .connection import connect
+from .connection import Refused, WrongKey, connect
 from .discovery import Discovery, Location, locations
 from .terminal import Column, duration, printable, table
 
@@ -37,7 +37,7 @@ COLUMNS = (
 
 
 class NoServers(PyrafaceError):
-    """Nobody answered."""
+    """Nobody says how it is."""
 
 
 @dataclass(frozen=True)
@@ -47,24 +47,27 @@ class Seen:
     Attributes:
         place: where it was asked.
         name: as it announced itself, or said in its welcome; "" if it did neither.
-        answers: what it said, and whether it is stopping; None if it did not answer in time, or not as a server does.
-        problem: why there are no answers.
+        state: "ready", "stopping", or why there are no answers: "no key" of its is ours, "key refused" it says to ours,
+            "refused" it says for another reason; "no answer" in time, or not as a server does.
+        answers: what it said; None if it said nothing of itself.
+        problem: why, in a line.
     """
 
     place: Location
     name: str
-    answers: tuple[Welcome, Status, bool] | None
+    state: str
+    answers: tuple[Welcome, Status] | None
     problem: str = ""
 
     def row(self) -> list[str]:
         """Returns the cells of its line, as COLUMNS says."""
         if self.answers is None:
-            return [self.name or "?", str(self.place), "no answer", *[""] * (len(COLUMNS) - 3)]
-        welcome, status, draining = self.answers
+            return [self.name or "?", str(self.place), self.state, *[""] * (len(COLUMNS) - 3)]
+        welcome, status = self.answers
         return [
             welcome.name,
             str(self.place),
-            "stopping" if draining else "ready",
+            self.state,
             welcome.engine,
             welcome.device,
             status.software,
@@ -78,18 +81,19 @@ class Seen:
 
     def as_json(self) -> dict[str, object]:
         """Returns its line for programs: always the same keys, null for what is not known."""
-        welcome, status, draining = self.answers or (None, None, None)
+        welcome, status = self.answers or (None, None)
         return {
             "name": self.name or None,
             "host": self.place.host,
             "port": self.place.port,
+            "state": self.state,
             "error": self.problem or None,
             "instance": welcome and welcome.instance,
             "engine": welcome and welcome.engine,
             "device": welcome and welcome.device,
             "fingerprint": welcome and welcome.fingerprint,
             "version": status and status.software,
-            "draining": draining,
+            "draining": self.state == "stopping" if welcome else None,
             "working": status and status.working,
             "waiting": status and status.waiting,
             "clients": status and status.connections - 1,
@@ -100,12 +104,12 @@ class Seen:
 
 
 async def run(options: argparse.Namespace) -> bool:
-    """Lists the servers, on standard output, and on standard error why some have no answer.
+    """Lists the servers, on standard output, and on standard error why some do not say how they are.
 
-    Returns whether all that are listed answered.
+    Returns whether all that are listed do.
 
     Raises:
-        NoServers: there is none, or none answered.
+        NoServers: there is none, or none does.
         ServerError: `--servers` names no place.
         ParametersError: parameters.xml is wrong.
         KeyFileError: this user's key file is wrong.
@@ -128,7 +132,7 @@ async def run(options: argparse.Namespace) -> bool:
             "start pyraface-daemon on one, or name it: --servers HOST"
         )
     if len(silent) == len(seen):
-        raise NoServers("no server listed answers")
+        raise NoServers("none of these servers says how it is")
     return not silent
 
 
@@ -145,7 +149,7 @@ async def look(wanted: str, parameters: Parameters, keys: Keys) -> list[Seen]:
     if wanted == "auto":
         async with Discovery(parameters, keys) as discovery:
             places = await discovery.first()
-        # a stranger is listed too, and does not answer: it has another key
+        # a stranger is listed too: it has another key
         places += [place for place in discovery.strangers if place not in places]
         names = discovery.strangers | discovery.names
     else:
@@ -159,10 +163,20 @@ async def _ask(place: Location, name: str, parameters: Parameters, keys: Keys) -
     try:
         welcome, status, draining = await asyncio.wait_for(_answers(place, parameters, keys), limit)
     except asyncio.TimeoutError:
-        return Seen(place, name, None, f"no answer within {limit:g} s (params/timeout/connect_timeout)")
+        problem = f"no answer within {limit:g} s (params/timeout/connect_timeout)"
+        return Seen(place, name, "no answer", None, problem)
     except ServerError as error:
-        return Seen(place, name, None, str(error).removeprefix(f"{place.host}:{place.port}: "))
-    return Seen(place, welcome.name, (welcome, status, draining))
+        return Seen(place, name, _state(error), None, str(error).removeprefix(f"{place.host}:{place.port}: "))
+    return Seen(place, welcome.name, "stopping" if draining else "ready", (welcome, status))
+
+
+def _state(error: ServerError) -> str:
+    """Returns in two words at most why a server does not say how it is."""
+    if isinstance(error, WrongKey):
+        return "no key"
+    if isinstance(error, Refused):
+        return "key refused" if error.code is ErrorCode.WRONG_KEY else "refused"
+    return "no answer"
 
 
 async def _answers(place: Location, parameters: Parameters, keys: Keys) -> tuple[Welcome, Status, bool]:

@@ -26,13 +26,25 @@ from pyraface.core.messages import Closing, Hello, Inquire, Status, Welcome
 from tests.support import ROOT, daemon, environment, free_udp_port, parameters_xml
 
 KEYS = [
-    *("name", "host", "port", "error", "instance", "engine", "device", "fingerprint", "version", "draining"),
+    *(
+        "name",
+        "host",
+        "port",
+        "state",
+        "error",
+        "instance",
+        "engine",
+        "device",
+        "fingerprint",
+        "version",
+        "draining",
+    ),
     *("working", "waiting", "clients", "rate", "answered", "uptime"),
 ]
 
 
 def servers(
-    folder: Path, *arguments: object, port: int = 5001, authentication: str = "key"
+    folder: Path, *arguments: object, port: int = 5001, authentication: str = "key", **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Runs `pyraface servers` with parameters that keep it on loopback."""
     file = folder / "client.xml"
@@ -42,7 +54,7 @@ def servers(
     return subprocess.run(
         [sys.executable, "-m", "pyraface.client", "servers", *map(str, arguments), "--parameters", str(file)],
         cwd=ROOT,
-        env=environment(),
+        env=environment(**variables),
         capture_output=True,
         text=True,
         timeout=60,
@@ -51,7 +63,9 @@ def servers(
 
 
 @contextmanager
-def stranger(name: str, *, answers: bool, announced_at: int = 0, refuses: bool = False) -> Iterator[int]:
+def stranger(
+    name: str, *, answers: bool, announced_at: int = 0, refuses: ErrorCode | None = None
+) -> Iterator[int]:
     """Something at a TCP port that calls itself `name`; it may announce itself, and say nothing more, or that it refuses."""
     ending = threading.Event()
 
@@ -80,8 +94,8 @@ def stranger(name: str, *, answers: bool, announced_at: int = 0, refuses: bool =
                     codec.receive_data(data)
                     while (message := codec.next_message()) is not None:
                         words: Welcome | Status | Closing
-                        if refuses:
-                            words = Closing(ErrorCode.TOO_MANY_CONNECTIONS, name)
+                        if refuses is not None:
+                            words = Closing(refuses, name)
                         elif isinstance(message, Hello):
                             words = Welcome(1, name, "s", name, name, "f", 1000, 1000, 4)
                         else:
@@ -131,6 +145,7 @@ def test_every_server_on_the_network_is_a_line_with_what_it_is_and_how_busy(tmp_
     for line, process in zip(lines, (one, two), strict=True):
         assert list(line) == KEYS
         assert (line["host"], line["port"], line["error"]) == ("127.0.0.1", process.port, None)
+        assert line["state"] == "ready"
         assert line["draining"] is False
         assert line["uptime"] > 0
         assert line["clients"] == 0
@@ -156,7 +171,8 @@ def test_the_servers_that_are_named_are_the_only_ones_and_one_that_stands_still_
     assert answering.startswith("one ")
     (line,) = [line for line in map(json.loads, as_json.stdout.splitlines()) if line["error"]]
     assert list(line) == KEYS
-    assert {key for key in KEYS if line[key] is not None} == {"host", "port", "error"}
+    assert {key for key in KEYS if line[key] is not None} == {"host", "port", "state", "error"}
+    assert line["state"] == "no answer"
 
 
 def test_a_server_that_announces_itself_and_says_no_more_is_listed_by_its_name(tmp_path: Path) -> None:
@@ -166,7 +182,54 @@ def test_a_server_that_announces_itself_and_says_no_more_is_listed_by_its_name(t
     assert done.returncode == 2
     assert f"attic  127.0.0.1:{tcp}  no answer" in done.stdout
     assert f"127.0.0.1:{tcp}: no " in done.stderr
-    assert done.stderr.splitlines()[-1] == "pyraface: no server listed answers"
+    assert done.stderr.splitlines()[-1] == "pyraface: none of these servers says how it is"
+
+
+def test_a_server_whose_key_this_user_does_not_have_is_listed_as_that(tmp_path: Path) -> None:
+    port = free_udp_port()
+    theirs = {"XDG_CONFIG_HOME": str(tmp_path / "theirs")}
+    with (
+        daemon(tmp_path, beacon=True, server_port_ip_disc=port, name="cellar", environment=theirs) as cellar,
+        daemon(tmp_path, beacon=True, server_port_ip_disc=port, name="attic") as attic,
+    ):
+        done = servers(tmp_path, port=port)
+        as_json = servers(tmp_path, "--json", port=port)
+        named = servers(tmp_path, "--servers", f"127.0.0.1:{cellar.port}")
+    assert done.returncode == as_json.returncode == 1
+    _, ready, strange = done.stdout.splitlines()
+    assert re.split("  +", ready)[:3] == ["attic", f"127.0.0.1:{attic.port}", "ready"]
+    assert re.split("  +", strange) == ["cellar", f"127.0.0.1:{cellar.port}", "no key"]
+    reason = f"pyraface: 127.0.0.1:{cellar.port}: has a key that this user does not have"
+    assert done.stderr.startswith(reason)
+    assert done.stderr.endswith("here pyraface pair 127.0.0.1\n")
+    line = json.loads(as_json.stdout.splitlines()[1])
+    assert list(line) == KEYS
+    assert {key for key in KEYS if line[key] is not None} == {"name", "host", "port", "state", "error"}
+    assert (line["name"], line["state"]) == ("cellar", "no key")
+    assert named.returncode == 2
+    assert re.split("  +", named.stdout.splitlines()[1]) == ["?", f"127.0.0.1:{cellar.port}", "no key"]
+
+
+@pytest.mark.parametrize(
+    ("code", "state"),
+    [
+        (ErrorCode.WRONG_KEY, "key refused"),
+        (ErrorCode.TOO_MANY_CONNECTIONS, "refused"),
+        (ErrorCode.WRONG_VERSION, "refused"),
+    ],
+)
+def test_a_server_that_will_not_have_this_user_is_listed_as_that(
+    tmp_path: Path, code: ErrorCode, state: str
+) -> None:
+    for arguments in ([], ["--json"]):
+        with stranger("not you", answers=True, refuses=code) as port:
+            done = servers(tmp_path, *arguments, "--servers", f"127.0.0.1:{port}", authentication="none")
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"pyraface: 127.0.0.1:{port}: {code.value}: not you\n")
+        if arguments:
+            assert json.loads(done.stdout)["state"] == state
+        else:
+            assert re.split("  +", done.stdout.splitlines()[1]) == ["?", f"127.0.0.1:{port}", state]
 
 
 def test_no_server_at_all_is_one_clear_line(tmp_path: Path) -> None:
@@ -199,12 +262,12 @@ def test_a_name_commands_no_terminal_and_means_nothing_but_itself(tmp_path: Path
 
 
 def test_a_reason_of_a_stranger_commands_no_terminal_either(tmp_path: Path) -> None:
-    with stranger("\x1b[2Jfull\n", answers=True, refuses=True) as port:
+    with stranger("\x1b[2Jfull\n", answers=True, refuses=ErrorCode.TOO_MANY_CONNECTIONS) as port:
         done = servers(tmp_path, "--servers", f"127.0.0.1:{port}", authentication="none")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         f"pyraface: 127.0.0.1:{port}: too-many-connections: \\x1b[2Jfull\\n",
-        "pyraface: no server listed answers",
+        "pyraface: none of these servers says how it is",
     ]
 
 

@@ -414,7 +414,7 @@ async def a_hello_byte_by_byte(victim: Victim) -> None:
     peer = await victim.connect()
     ended = asyncio.create_task(last_words(peer))
     for at in range(200):
-        if ended.done():
+        if peer.writer.is_closing():  # the last words have come
             break
         peer.writer.write(hello(client="x" * 500)[at : at + 1])
         await asyncio.sleep(0.05)
@@ -429,7 +429,7 @@ async def images_byte_by_byte(victim: Victim) -> None:
         peer = await victim.welcomed(f"127.0.0.{2 + number // 15}")
         ended = asyncio.create_task(last_words(peer))
         for at in range(400):
-            if ended.done():
+            if peer.writer.is_closing():  # the last words have come
                 break
             peer.writer.write(data[at : at + 1])
             await asyncio.sleep(0.05)

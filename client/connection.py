@@ -222,9 +222,15 @@ class ServerConnection:
 
         A ping waits behind the images on a slow network: as long as bytes are taken, somebody is there.
         """
+        loop = asyncio.get_running_loop()
+        pause = min(self._silence / 4, LONGEST_PAUSE)
         for id in itertools.count():
-            await asyncio.sleep(min(self._silence / 4, LONGEST_PAUSE))
-            if asyncio.get_running_loop().time() - self._heard > self._silence:
+            asleep = loop.time()
+            await asyncio.sleep(pause)
+            if loop.time() - asleep > 2 * pause:
+                # it was this process that stood still (Ctrl-Z, say): what the server said meanwhile is still to be read
+                self._alive()
+            if loop.time() - self._heard > self._silence:
                 self._end(f"silent for {self._silence:g} s (params/timeout/read_timeout)", silent=True)
                 return
             self._send(Ping(id))

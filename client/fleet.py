@@ -250,11 +250,27 @@ class Fleet:
     async def _start_local(self) -> None:
         local = LocalServer(self._parameters)
         self._exit.push_async_callback(local.stop)
-        connection = await local.start()
+        self._keep(self._use_local(local, self._join_local(await local.start())))
+
+    def _join_local(self, connection: ServerConnection) -> _Server:
         self._connections.add(connection)
         server = self._join("local", connection)
-        assert server is not None  # it was started just now
-        self._keep(self._until_lost(server))
+        assert server is not None  # it is at no other address
+        return server
+
+    async def _use_local(self, local: LocalServer, server: _Server) -> None:
+        """Uses the child daemon as long as it lives: it ends the connection of a client that stood still for long."""
+        while True:
+            await self._until_lost(server)
+            await asyncio.sleep(FIRST_BACK_OFF)
+            try:
+                connection = await local.connect()
+            except ServerError as error:
+                log.debug("%s", error)
+                break
+            self._join_local(connection)
+        if self._wanted == "local":
+            self._give_up_all()  # nobody tries to bring it back
 
     async def _look_for_more(self, discovery: Discovery) -> None:
         async for place in discovery.more():
@@ -424,8 +440,7 @@ class Fleet:
                 self._alone.cancel()
                 self._alone = None
         elif self._alone is None:
-            # nobody tries to bring a child daemon back
-            limit = self._parameters.timeouts.read if self._locations or self._wanted == "auto" else 0.0
+            limit = self._parameters.timeouts.read
             self._alone = asyncio.get_running_loop().call_later(limit, self._give_up_all)
 
     def _give_up_all(self) -> None:

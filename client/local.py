@@ -34,6 +34,7 @@ class LocalServer:
         self.key = secrets.token_bytes(KEY_BYTES)
         self._process: asyncio.subprocess.Process | None = None
         self._log: IO[bytes] | None = None
+        self._port = 0
 
     async def start(self) -> ServerConnection:
         """Returns the connection to the daemon, once it is ready.
@@ -41,8 +42,24 @@ class LocalServer:
         Raises:
             ServerError: it did not become ready; the message has its last words.
         """
+        try:
+            return await self._start()
+        except OSError as error:
+            raise ServerError(
+                f"no server could be started on this machine: {error.strerror or error}"
+            ) from error
+
+    async def connect(self) -> ServerConnection:
+        """Returns one connection more to the daemon, once it is ready.
+
+        Raises:
+            ServerError: it is gone.
+        """
+        return await connect("127.0.0.1", self._port, self._parameters, (self.key,), patience=START_TIMEOUT)
+
+    async def _start(self) -> ServerConnection:
         with socket.create_server(("127.0.0.1", 0)) as listener, tempfile.NamedTemporaryFile("wb") as file:
-            port: int = listener.getsockname()[1]
+            self._port = listener.getsockname()[1]
             # the daemon reads the very parameters this process has, whatever becomes of the file
             file.write(self._parameters.xml)
             file.flush()
@@ -66,9 +83,7 @@ class LocalServer:
                 )
             finally:
                 os.close(key_end)
-            connecting = asyncio.ensure_future(
-                connect("127.0.0.1", port, self._parameters, (self.key,), patience=START_TIMEOUT)
-            )
+            connecting = asyncio.ensure_future(self.connect())
             ending = asyncio.ensure_future(self._process.wait())
             try:
                 await asyncio.wait({connecting, ending}, return_when=asyncio.FIRST_COMPLETED)

@@ -8,6 +8,7 @@ import io
 import os
 import signal
 import socket
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -213,6 +214,41 @@ def test_a_stopped_server_is_given_up_and_its_images_done_elsewhere(tmp_path: Pa
     assert all(len(result.faces) == 1 for result in results)
 
 
+def test_a_child_daemon_that_ended_the_connection_of_an_idle_client_is_used_again(folder: Path) -> None:
+    told: list[str] = []
+
+    async def talk() -> list[Result]:
+        results = []
+        async with Client("local", parameters=settings(idle_timeout=1), on_event=told.append) as client:
+            async for result in client.map(paths_in(folder)):
+                results.append(result)
+                if len(results) == 6:
+                    # what the server has is answered meanwhile, and then it hears nothing
+                    time.sleep(3)  # noqa: ASYNC251  to stand still is the point
+        return results
+
+    results = run(talk())
+    assert all(len(result.faces) == 1 for result in results)
+    assert "idle" in next(line for line in told if "lost" in line)
+
+
+def test_when_the_child_daemon_is_gone_the_images_that_are_left_have_failed_at_once(folder: Path) -> None:
+    async def talk() -> list[Result]:
+        results = []
+        async with Client("local", parameters=settings()) as client:
+            (child,) = psutil.Process().children()
+            async for result in client.map(paths_in(folder)):
+                results.append(result)
+                if len(results) == 3:
+                    child.kill()
+        return results
+
+    results = run(talk(), timeout=50)  # less than the minute in which another server might still come
+    assert len(results) == len(paths_in(folder))
+    codes = {result.error[0] for result in results if result.error is not None}
+    assert codes == {ErrorCode.SERVER_LOST}
+
+
 def test_a_client_that_is_closed_at_once_leaves_no_connection(tmp_path: Path) -> None:
     with daemon(tmp_path) as server:
 
@@ -415,6 +451,17 @@ def test_a_child_daemon_that_cannot_start_says_why(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     with pytest.raises(ServerError, match="face_recognition_models"):
         detect_faces(astronaut_jpeg, servers="local", parameters=settings())
+
+
+def test_a_child_daemon_for_which_there_is_no_room_is_one_clear_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none(*_: object, **__: object) -> None:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", none)
+    with pytest.raises(ServerError, match="could be started on this machine: No usable temporary directory"):
+        detect_faces(b"", servers="local", parameters=settings())
 
 
 def test_files_that_are_skipped_go_to_no_server(tmp_path: Path, folder: Path) -> None:

@@ -319,6 +319,48 @@ def test_an_interrupt_keeps_what_is_done_and_leaves_no_process(
     assert 0 < len(lines_of(output.read_text())) < 300
 
 
+def test_a_server_is_not_blamed_for_the_time_in_which_the_client_itself_was_stopped(
+    tmp_path: Path, astronaut_jpeg: bytes
+) -> None:
+    parameters, output = tmp_path / "impatient.xml", tmp_path / "faces.jsonl"
+    parameters.write_text(parameters_xml(read_timeout=2))
+    album = tmp_path / "album"
+    album.mkdir()
+    for index in range(60):
+        (album / f"{index}.jpg").write_bytes(astronaut_jpeg)
+    with daemon(tmp_path) as server:
+        words = [
+            "--servers",
+            f"127.0.0.1:{server.port}",
+            "--parameters",
+            str(parameters),
+            "--output",
+            str(output),
+        ]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pyraface.client", *words, str(album)],
+            cwd=ROOT,
+            env=environment(),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            while not output.exists() or not output.stat().st_size:
+                assert process.poll() is None
+                time.sleep(0.02)
+            process.send_signal(signal.SIGSTOP)  # Ctrl-Z
+            left = 60 - output.read_bytes().count(b"\n")
+            time.sleep(5)
+            process.send_signal(signal.SIGCONT)
+            said = process.communicate(timeout=120)[1]
+        finally:
+            process.kill()
+            process.wait()
+    assert left
+    assert "lost" not in said
+    assert (process.returncode, len(output.read_text().splitlines())) == (0, 60)
+
+
 def test_a_killed_client_takes_its_daemon_with_it(tmp_path: Path, astronaut_jpeg: bytes) -> None:
     folder = tmp_path / "many"
     folder.mkdir()

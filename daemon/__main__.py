@@ -80,7 +80,10 @@ def main(arguments: list[str] | None = None) -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         level=logging.DEBUG if options.verbose else logging.INFO,
     )
-    logging.getLogger("pyraface.connection").addFilter(LineLimit())
+    for name in ("connection", "worker"):  # what a stranger, or a stranger's image, has a part in
+        logging.getLogger(f"pyraface.{name}").addFilter(LineLimit())
+    # the code is to stay on the screen
+    logging.getLogger("pyraface.pairing").addFilter(LineLimit(lines=5, seconds=30))
     give_memory_back()
     try:
         uvloop.run(_run(options))

@@ -113,7 +113,8 @@ class _Desk:
             writer.close()
             return
         self._exchanges.add(task)
-        peer = writer.get_extra_info("peername")[0]
+        # one that was gone before it was served has no name
+        peer = (writer.get_extra_info("peername") or ["a client"])[0]
         try:
             await asyncio.wait_for(self._exchange(reader, writer, peer), EXCHANGE_TIME)
         except RemoteProtocolError as error:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
+import socket
+import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -227,12 +231,34 @@ def test_silent_strangers_keep_nobody_away_for_long(desk: Desk, tmp_path: Path) 
     assert desk.process.wait(10) == 0
 
 
+def test_connections_that_are_reset_before_they_are_served_leave_no_trace(desk: Desk, tmp_path: Path) -> None:
+    code = desk.code()
+    desk.process.send_signal(signal.SIGSTOP)  # so that they are gone when it looks
+    for _ in range(50):
+        with socket.socket() as stranger:
+            stranger.connect(("127.0.0.1", desk.port))
+            stranger.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    desk.process.send_signal(signal.SIGCONT)
+    done = pair(desk, tmp_path / "there", code, f"127.0.0.1:{desk.port}")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in desk.said
+
+
+def test_strangers_do_not_scroll_the_code_away(desk: Desk) -> None:
+    desk.code()
+    for _ in range(300):
+        with socket.create_connection(("127.0.0.1", desk.port)) as stranger:
+            stranger.sendall(b"\xff" * 8)
+            stranger.settimeout(20)
+            while stranger.recv(1000):
+                pass
+    assert "the limit is 8192" in desk.said
+    assert len(desk.said.splitlines()) < 16
+
+
 @contextmanager
 def recorded(desk: Desk) -> Iterator[tuple[int, bytearray]]:
     """A port that leads to the desk, and what is said over it."""
-    import socket
-    import threading
-
     heard = bytearray()
 
     def pump(one: socket.socket, two: socket.socket) -> None:

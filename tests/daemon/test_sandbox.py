@@ -282,14 +282,11 @@ def test_the_worker_of_a_daemon_is_confined_in_every_thread_and_says_so(
             )
 
 
-def test_what_the_worker_says_is_logged_in_plain_characters_and_not_without_end(tmp_path: Path) -> None:
+def said_by_a_daemon_whose_worker_says(folder: Path, words: str) -> list[bytes]:
+    """The log until it is ready; `words` is Python that makes the bytes."""
     # a library of the worker's that says what it likes, as C libraries do
-    (tmp_path / "pyseccomp.py").write_text(
-        "import os\n"
-        "os.write(2, b'\\x1b[2Jodd \\xff\\n' + b'y' * 100_000 + b'\\n')\n"
-        "raise RuntimeError('not here')\n"
-    )
-    file = tmp_path / "parameters.xml"
+    (folder / "pyseccomp.py").write_text(f"import os\nos.write(2, {words})\nraise RuntimeError('not here')\n")
+    file = folder / "parameters.xml"
     file.write_text(parameters_xml())
     process = subprocess.Popen(
         [
@@ -297,7 +294,7 @@ def test_what_the_worker_says_is_logged_in_plain_characters_and_not_without_end(
             *("--host", "127.0.0.1", "--port", "0", "--no-beacon"),
         ],
         cwd=ROOT,
-        env=environment(PYTHONPATH=f"{tmp_path}:{ROOT}"),
+        env=environment(PYTHONPATH=f"{folder}:{ROOT}"),
         stderr=subprocess.PIPE,
     )
     assert process.stderr is not None
@@ -310,6 +307,16 @@ def test_what_the_worker_says_is_logged_in_plain_characters_and_not_without_end(
         process.terminate()
         process.wait(30)
         process.stderr.close()
+    return said
+
+
+def test_what_the_worker_says_is_logged_in_plain_characters_and_not_without_end(tmp_path: Path) -> None:
+    said = said_by_a_daemon_whose_worker_says(tmp_path, r"b'\x1b[2Jodd \xff\n' + b'y' * 100_000 + b'\n'")
     assert any(b"WARNING pyraface.worker: ?[2Jodd \\xff" in line for line in said)
     assert any(b"seccomp is off: not here" in line for line in said)
     assert max(map(len, said)) < 700
+
+
+def test_however_many_lines_the_worker_says_they_do_not_fill_the_disk(tmp_path: Path) -> None:
+    said = said_by_a_daemon_whose_worker_says(tmp_path, r"b'odd\n' * 5000")
+    assert len([line for line in said if line.endswith(b"WARNING pyraface.worker: odd\n")]) == 100

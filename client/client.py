@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
 def _pixels(text: str) -> int:
     """Returns the pixels that --faces-from names."""
     # 5 is a detector's window at 16 times its size, the most there is; 1000 is what the protocol holds
-    if not text.isascii() or not text.isdigit() or not 5 <= int(text) <= 1000:
+    if not (text.isascii() and text.isdigit()) or len(text) > 4 or not 5 <= int(text) <= 1000:
         raise argparse.ArgumentTypeError(f"takes 5 to 1000 pixels, not {text!r}")
     return int(text)
 
@@ -136,7 +136,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _run(options)
     except PyrafaceError as error:
-        print(f"pyraface: {error}", file=sys.stderr)
+        from .terminal import say
+
+        say(f"pyraface: {error}")
         return EXIT_USAGE
     except KeyboardInterrupt:  # before anything had begun, or while everything ended
         return EXIT_INTERRUPTED

@@ -68,7 +68,7 @@ def locations(servers: str, parameters: Parameters) -> list[Location]:
             host, _, port = host.partition(":")
         if not host or any(character.isspace() for character in host):
             raise ServerError(f"--servers: {entry!r} is no HOST[:PORT]; use auto, local, or HOST[:PORT],...")
-        if not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
+        if not (port.isascii() and port.isdigit()) or len(port) > 5 or not 1 <= int(port) <= 65535:
             raise ServerError(f"--servers: {port!r} in {entry.strip()!r} is no port from 1 to 65535")
         found.append(Location(host, int(port)))
     return list(dict.fromkeys(found))

@@ -58,13 +58,13 @@ class Journal:
         known: images of this run that have their line from an earlier one.
         known_failed: those of them that failed.
         repeated: images of this run whose line is that of another file with the same bytes.
+        replaces: whether what the file holds is still to be forgotten.
     """
 
     def __init__(self, path: str | None, *, overwrite: bool = False, retry_failed: bool = False) -> None:
         self.known = self.known_failed = self.repeated = 0
         self._name = path or "standard output"
         self._path = path or ""
-        self._overwrite = overwrite
         self._retry_failed = retry_failed
         self._fingerprints: Container[str] = ()
         self._index = Index()
@@ -81,6 +81,7 @@ class Journal:
         self._regular = stat.S_ISREG(status.st_mode)
         self._keeps = self._regular and path is not None
         """Whether the file is ours to read, cut and write anew."""
+        self.replaces = overwrite and self._keeps
         self._new = self._keeps and status.st_size == 0
         """Whether no line stands in it."""
 
@@ -115,7 +116,7 @@ class Journal:
         """
         with self._lock:
             if self._keeps:
-                if not self._overwrite:
+                if not self.replaces:
                     self._read()
                 self._check_room()
             self._index.sort()
@@ -154,10 +155,6 @@ class Journal:
             fingerprints: those of the servers of this run, now and later: what has another is done again.
         """
         self._fingerprints = fingerprints
-        if self._overwrite and self._keeps:
-            os.ftruncate(self._file, 0)
-            os.lseek(self._file, 0, os.SEEK_SET)
-            self._new = True
         if not len(self._index):
             return []
         done, done_otherwise = self._index.count(State.DONE, fingerprints)
@@ -204,7 +201,10 @@ class Journal:
             )
             if same is None:
                 return False
-            content = json.loads(self._line(same.start))
+            try:
+                content = json.loads(self._line(same.start))
+            except (ValueError, RecursionError):  # only its beginning was read until now
+                return False
             if content["digest"] != file.digest:
                 return False
             content.update(path=file.path, size=file.size, modified=file.modified)
@@ -323,6 +323,10 @@ class Journal:
         # ascii: a file name that is no valid UTF-8 is kept as \udcXX, and read back as the very same name
         line = json.dumps(content, separators=(",", ":")).encode("ascii") + b"\n"
         before = self._index.at(path)
+        if self.replaces:
+            os.ftruncate(self._file, 0)
+            os.lseek(self._file, 0, os.SEEK_SET)
+            self.replaces, self._new = False, True
         self._write(line)
         self._new = False
         if before is not None:

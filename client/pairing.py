@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import dataclasses
+import os
 import socket
-import sys
+import threading
 
 from ..core import keyfile, wire
 from ..core import parameters as parameters_file
@@ -16,9 +18,11 @@ from ..core.pairing import Exchange, normal_code
 from ..core.parameters import Parameters, SecurityParameters
 from .connection import next_message
 from .discovery import Discovery, Location, locations
-from .terminal import printable
+from .terminal import say
 
 MAX_FRAME_BYTES = 8192
+
+MAX_LINE_BYTES = 1024
 
 
 class NotPaired(PyrafaceError):
@@ -36,14 +40,38 @@ async def run(options: argparse.Namespace) -> bool:
     parameters = _for_pairing(parameters_file.load(options.parameters))
     keyfile.load()  # what is wrong with it should be said before a code is used up
     place = await _place(options.host, parameters)
-    print(f"code shown at {place}: ", end="", file=sys.stderr, flush=True)
-    code = normal_code(await asyncio.to_thread(sys.stdin.readline) if sys.stdin is not None else "")
+    say(f"code shown at {place}: ", end="")
+    code = normal_code(await _typed_line())
     if code is None:
         raise NotPaired("a code is eight digits, as pyraface-daemon pair shows them; nothing was sent")
     key, name = await _take(place, code, parameters.timeouts.connect)
     known = "; this user had its key already" if not keyfile.add(key) else ""
-    print(f"paired with {printable(name)} ({place}){known}", file=sys.stderr)
+    say(f"paired with {name} ({place}){known}")
     return True
+
+
+async def _typed_line() -> str:
+    """Returns a line of standard input; "" where there is none."""
+    loop = asyncio.get_running_loop()
+    line: asyncio.Future[str] = loop.create_future()
+
+    def answer(text: str) -> None:
+        if not line.done():
+            line.set_result(text)
+
+    def read() -> None:
+        typed = b""
+        with contextlib.suppress(OSError):
+            while len(typed) < MAX_LINE_BYTES and (piece := os.read(0, MAX_LINE_BYTES)):
+                typed += piece
+                if b"\n" in piece:
+                    break
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits any more
+            loop.call_soon_threadsafe(answer, typed.decode(errors="replace"))
+
+    # a daemon, and no buffer of Python's: who is asked may end the program instead of answering
+    threading.Thread(target=read, name="code", daemon=True).start()
+    return await line
 
 
 def _for_pairing(parameters: Parameters) -> Parameters:
@@ -67,7 +95,7 @@ async def _place(wanted: str | None, parameters: Parameters) -> Location:
         raise NotPaired(
             "no machine on the network shows a code: run pyraface-daemon pair on it, or name it: pyraface pair HOST"
         )
-    several = ", ".join(f"{printable(discovery.names[place])} ({place})" for place in found)
+    several = ", ".join(f"{discovery.names[place]} ({place})" for place in found)
     raise NotPaired(f"several machines show a code: {several}; name one: pyraface pair HOST")
 
 
@@ -83,7 +111,7 @@ async def _take(place: Location, code: str, limit: float) -> tuple[bytes, str]:
         raise NotPaired(f"{place}: no answer in time (params/timeout/connect_timeout)") from None
     except RemoteProtocolError as error:
         again = "; try again with the code that is shown now" if error.code is ErrorCode.WRONG_KEY else ""
-        raise NotPaired(f"{place}: {printable(str(error))}{again}") from error
+        raise NotPaired(f"{place}: {error}{again}") from error
     except (OSError, EOFError, ValueError) as error:
         text = f"{error.strerror or error}" if isinstance(error, OSError) else str(error)
         raise NotPaired(f"{place}: {text}; does pyraface-daemon pair run there?") from error

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
+import os
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
+from typing import TextIO, cast
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -17,7 +21,7 @@ from . import display
 from .pace import Paces
 from .results import Result
 from .status import ServerStatus
-from .terminal import duration, printable
+from .terminal import duration, printable, silence
 
 TICK = 0.5
 """Seconds between two looks at the servers."""
@@ -44,7 +48,7 @@ class Tally:
         self._started = time.monotonic()
         self._throughput = Throughput(self._started)
         # emoji: a file's name may well be ":smile:.jpg"
-        self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        self._console = Console(file=_standard_error(), highlight=False, markup=False, emoji=False)
         self._quiet = quiet
         self._found: int | None = None
         self._left_out = 0
@@ -158,6 +162,42 @@ class Tally:
         lines = display.servers(self._paces, width=self._console.width, height=self._console.height)
         totals = self._totals() if lines else "finding servers"
         return display.view(lines, totals, done=self.images, total=self._total)
+
+
+class _Forgiving(io.TextIOBase):
+    """A standard stream; once it cannot be written, nothing: the photographs are done even if nobody can be told."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            silence(self._stream)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            silence(self._stream)
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+
+def _standard_error() -> TextIO:
+    if sys.stderr is None:  # it was closed
+        return open(os.devnull, "w")
+    return cast("TextIO", _Forgiving(sys.stderr))
 
 
 def _plural(count: int, thing: str) -> str:

@@ -56,13 +56,17 @@ async def run(options: argparse.Namespace) -> bool:
             )
             skipped = await _work(options, client, interrupt)
         except asyncio.CancelledError:
-            for line in (*tally.troubles(), f"interrupted: {tally.summary()}", _how_to_go_on(options)):
+            for line in (
+                *tally.troubles(),
+                f"interrupted: {tally.summary()}",
+                _how_to_go_on(options, journal),
+            ):
                 tally.say(line)
             raise
         except OutputError as error:
             if not tally.images or options.output is None:
                 raise
-            raise OutputError(f"{error}; when that is remedied, {_how_to_go_on(options)}") from error
+            raise OutputError(f"{error}; when that is remedied, {_how_to_go_on(options, journal)}") from error
     if not (tally.images or journal.known or journal.repeated):
         raise NoImages(f"no image in {', '.join(options.paths)}")
     counts = [
@@ -156,10 +160,10 @@ class _Interrupt:
                 self._loop.remove_signal_handler(number)
 
 
-def _how_to_go_on(options: argparse.Namespace) -> str:
+def _how_to_go_on(options: argparse.Namespace, journal: Journal) -> str:
     if options.output is None:
         return "with --output FILE.jsonl the same command would go on from here"
-    words = [word for word in options.words if word != "--overwrite"]
+    words = [word for word in options.words if word != "--overwrite" or journal.replaces]
     return f"go on with: {shlex.join(['pyraface', *words])}"
 
 

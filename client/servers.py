@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import shutil
 import sys
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from ..core.messages import Status, Welcome
 from ..core.parameters import Parameters
 from .connection import Refused, WrongKey, connect
 from .discovery import Discovery, Location, locations
-from .terminal import Column, duration, printable, table
+from .terminal import Column, duration, say, silence, table
 
 COLUMNS = (
     Column("name", 0, least=8),
@@ -125,7 +124,7 @@ async def run(options: argparse.Namespace) -> bool:
     _print(lines)
     silent = [server for server in seen if server.answers is None]
     for server in silent:
-        print(f"pyraface: {printable(f'{server.place}: {server.problem}')}", file=sys.stderr)
+        say(f"pyraface: {server.place}: {server.problem}")
     if not seen:
         raise NoServers(
             f"no server answered on the network (UDP port {parameters.ports.discovery}); "
@@ -196,8 +195,5 @@ def _print(lines: list[str]) -> None:
             print(line)
         sys.stdout.flush()
     except OSError as error:
-        # what is buffered cannot be written; nothing may try again at exit and fail there
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
+        silence(sys.stdout)
         raise PyrafaceError(f"standard output cannot be written: {error.strerror}") from error

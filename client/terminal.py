@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TextIO
 
 from rich.cells import cell_len, set_cell_size
 
@@ -17,6 +20,22 @@ NARROWEST = 8
 def printable(text: str) -> str:
     """Returns text as one line that commands no terminal: a name may hold anything, broken UTF-8 too."""
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
+def say(text: str, *, end: str = "\n") -> None:
+    """Prints text on standard error as one line, if that can be written; if not, nothing is said from here on."""
+    if sys.stderr is not None:
+        try:
+            print(printable(text), end=end, file=sys.stderr, flush=True)
+        except OSError:
+            silence(sys.stderr)
+
+
+def silence(stream: TextIO) -> None:
+    """Has a standard stream lead nowhere, so that what waits in its buffer does not fail once more at exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
 
 
 @dataclass(frozen=True)

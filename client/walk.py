@@ -36,8 +36,8 @@ class Walk:
     """
 
     def __init__(self, paths: Iterable[str], *, read: Callable[[str], None] = lambda _: None) -> None:
-        # in the order in which they were named, whatever way: `a`, `./a`
-        self._named = {os.path.normpath(path): path for path in reversed(list(paths))}
+        # in the order in which they were named, whatever way: `a`, `./a`, `/home/me/a`
+        self._named = {os.path.abspath(path): path for path in reversed(list(paths))}
         self._names = {os.path.basename(path) for path in self._named}
         self._read = read
         self._stopped = False
@@ -61,7 +61,7 @@ class Walk:
             entry = next(open_directories[-1], None)
             if entry is None:
                 open_directories.pop()
-            elif entry.name in self._names and os.path.normpath(entry.path) in self._named:
+            elif entry.name in self._names and os.path.abspath(entry.path) in self._named:
                 continue  # it has its own turn
             elif entry.name.startswith("."):
                 self.skipped += 1

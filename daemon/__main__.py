@@ -140,7 +140,7 @@ def _inherited(number: int) -> socket.socket:
 
 
 def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+    if not (text.isascii() and text.isdigit()) or len(text) > 5 or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port: a whole number from 0 to 65535")
     return int(text)
 

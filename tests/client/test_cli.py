@@ -205,6 +205,44 @@ def test_an_output_without_a_line_does_not_stand_in_the_way_of_the_next_attempt(
     assert set(lines_of(output.read_text())) == {"a.jpg"}
 
 
+def test_an_output_that_is_to_be_replaced_stays_where_nothing_is_found(tmp_path: Path) -> None:
+    output = tmp_path / "faces.jsonl"
+    output.write_text("a night's work\n")
+    done = pyraface("--servers", "local", "--overwrite", "--output", output, "boot")
+    assert (done.returncode, output.read_text()) == (2, "a night's work\n")
+
+
+@pytest.mark.parametrize("where", ["2>/dev/full", "2> >(true)", "2>&-"])
+def test_images_are_done_even_if_nobody_can_be_told(folder: Path, where: str) -> None:
+    words = f"'{sys.executable}' -m pyraface.client --servers local"
+    for path, status in (("a.jpg", 0), ("text.jpg", 1)):
+        done = subprocess.run(
+            ["bash", "-c", f"sleep 0.3; {words} '{folder}/{path}' {where}"],
+            cwd=ROOT,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == status
+        assert set(lines_of(done.stdout)) == {path}
+
+
+@pytest.mark.parametrize("where", ["2>/dev/full", "2> >(true)", "2>&-"])
+def test_an_error_that_nobody_can_be_told_is_not_among_the_results(where: str) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"'{sys.executable}' -m pyraface.client --servers :: x.jpg {where}"],
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+
+
 def test_a_closed_standard_output_is_one_line(folder: Path) -> None:
     command = f"'{sys.executable}' -m pyraface.client --servers local '{folder}' <&- >&-"
     done = subprocess.run(
@@ -253,6 +291,8 @@ def test_an_interrupt_does_not_wait_until_a_large_archive_is_counted(
     [
         (["--servers", "127.0.0.1:1", "x.jpg"], "refused"),
         (["--servers", "::nonsense::x", "x.jpg"], "nonsense"),
+        (["--servers", f"attic:{'5' * 5000}", "x.jpg"], "no port from 1 to 65535"),
+        (["--output", "/no/\x1b[2J\n", "x.jpg"], "/no/\\x1b[2J\\n cannot be written"),
         (["--parameters", "/no/such.xml", "x.jpg"], "/no/such.xml"),
         (["--output", "/no/such/place.jsonl", "x.jpg"], "/no/such/place.jsonl"),
         (["--servers", "local", "boot"], "no image in boot"),
@@ -397,7 +437,7 @@ def test_the_smallest_face_wanted_reaches_the_server_and_its_cost_is_said(
     )
 
 
-@pytest.mark.parametrize("pixels", ["4", "1001", "-20", "20.5", "many", "\u0662\u0660"])
+@pytest.mark.parametrize("pixels", ["4", "1001", "-20", "20.5", "many", "5" * 5000, "\u0662\u0660"])
 def test_a_smallest_face_that_cannot_be_is_refused(pixels: str) -> None:
     done = pyraface(f"--faces-from={pixels}", ".")
     assert done.returncode == 2

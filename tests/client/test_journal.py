@@ -377,6 +377,14 @@ def test_lines_that_another_program_has_arranged_anew_are_understood(archive: Ar
     assert set(archive.lines()) == {"a.jpg", "b.jpg"}
 
 
+def test_a_line_whose_faces_were_damaged_is_not_repeated_for_a_copy(archive: Archive) -> None:
+    archive.photo("a.jpg", "the same")
+    archive.run()
+    archive.output.write_bytes(archive.output.read_bytes().replace(b'"encoding":[', b'"encoding":[x'))
+    archive.photo("b.jpg", "the same")
+    assert archive.run() == ["b.jpg"]
+
+
 def test_a_path_may_look_like_the_rest_of_a_line(archive: Archive) -> None:
     names = ['a,"faces":[.jpg', '","faces":[],"x":".jpg', "\udcff.jpg", "ü.jpg"]
     for name in names:
@@ -513,6 +521,22 @@ def test_a_full_disk_is_told_before_anything_is_done(archive: Archive) -> None:
     with full, small_disk(len(before) + 100), Journal(str(archive.output)) as journal:
         journal.load()
     assert archive.output.read_bytes() == before
+
+
+def test_what_is_to_be_replaced_stays_until_there_is_a_first_line_instead(archive: Archive) -> None:
+    a = archive.photo("a.jpg")
+    archive.photo("b.jpg")
+    archive.run()
+    before = archive.output.read_bytes()
+    for line in (None, found(a)):
+        with Journal(str(archive.output), overwrite=True) as journal:
+            journal.load()
+            assert journal.begin({OURS}) == []
+            if line is not None:
+                journal.write(line)
+            journal.finish()
+        assert (archive.output.read_bytes() == before) == (line is None)
+    assert set(archive.lines()) == {"a.jpg"}
 
 
 def test_an_output_that_no_line_was_written_to_is_not_left_behind(archive: Archive) -> None:

@@ -43,6 +43,10 @@ def test_a_directory_comes_sorted_by_name_and_what_is_no_image_is_counted(tree: 
 @pytest.mark.usefixtures("tree")
 def test_a_file_comes_once_however_often_it_was_named() -> None:
     assert list(Walk(["b", "./b", "b/2.jpg", "b/../b/1.PNG"])) == ["b/deep/3.tif", "b/2.jpg", "b/../b/1.PNG"]
+    assert list(Walk(["b/2.jpg", os.path.abspath("b")])) == [
+        "b/2.jpg",
+        *map(os.path.abspath, ["b/1.PNG", "b/deep/3.tif"]),
+    ]
     assert list(Walk(["b/deep", "b"])) == ["b/deep/3.tif", "b/1.PNG", "b/2.jpg"]
     assert list(Walk(["c.txt", "c.txt", ".hidden.jpg"])) == ["c.txt", ".hidden.jpg"]
 

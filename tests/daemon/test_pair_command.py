@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import socket
@@ -311,6 +312,30 @@ def test_an_impostor_without_the_code_gives_no_key(desk: Desk, tmp_path: Path) -
     assert done.returncode == 2
     assert "by somebody without the code" in done.stderr
     assert not (tmp_path / "there" / "pyraface" / "key").exists()
+
+
+def test_who_is_asked_for_the_code_may_end_it_instead(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pyraface.client", "pair", "127.0.0.1:1"],
+        cwd=ROOT,
+        env=environment(XDG_CONFIG_HOME=str(tmp_path)),
+        stdin=theirs,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    os.close(theirs)
+    try:
+        assert process.stderr is not None
+        assert b"code shown at" in os.read(process.stderr.fileno(), 1000)
+        time.sleep(0.5)  # until it reads
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=30)[1]
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    assert (process.returncode, said) == (130, b"")
 
 
 def test_what_is_no_code_is_not_sent_and_where_nobody_is_the_error_says_what_to_do(

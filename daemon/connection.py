@@ -93,6 +93,7 @@ class Connection:
             await self._greet()
             while True:
                 await self._handle(await self._next())
+                await asyncio.sleep(0)  # what came in one piece may be thousands: the others have their turn
         except RemoteProtocolError as error:
             log.warning("%s: %s: %s", self.peer, error.code.value, error)
             await self._close_because(error)
@@ -113,8 +114,9 @@ class Connection:
         self._writer.close()
 
     def drain(self) -> None:
-        """Tells the client to send nothing more; what it sent is still answered."""
-        self._send(Draining())
+        """Tells the client to send nothing more; what it sent is still answered. Before the welcome is no time to say so."""
+        if self._greeted:
+            self._send(Draining())
 
     async def answered(self) -> None:
         """Returns when every request so far has its answer on the way, or the client is gone."""

@@ -178,6 +178,8 @@ class Executor:
 
     def cancel(self, job: Job) -> None:
         """The answer is no longer wanted: saves the work if it has not begun. One still comes, here or from the child."""
+        if job.cancelled:  # the child hears of it once, however often a client says so
+            return
         job.cancelled = True
         if job in self._queue:
             self._queue.remove(job)

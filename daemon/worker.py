@@ -106,6 +106,9 @@ class Worker:
         self._codec = wire.Codec(max_frame_bytes=parameters.daemon.max_frame_bytes + 64)
         self._decoders = ThreadPoolExecutor(parameters.daemon.decoding_threads, "decode")
         self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        # both guarded by it; a cancel that comes after the answer is not kept
+        self._held: set[int] = set()
         self._cancelled: set[int] = set()
         self._room = _Room(PIXELS_AHEAD)
         self._turns = itertools.count()
@@ -117,7 +120,9 @@ class Worker:
         while True:
             request = self._requests.get()
             answer = self._answer(request)
-            self._cancelled.discard(request.id)
+            with self._lock:
+                self._held.discard(request.id)
+                self._cancelled.discard(request.id)
             _send(self._channel, answer)
 
     def _welcome(self) -> Welcome:
@@ -140,10 +145,13 @@ class Worker:
                 self._codec.receive_data(data)
                 while (message := self._codec.next_message()) is not None:
                     if isinstance(message, Detect):
+                        with self._lock:
+                            self._held.add(message.id)
                         picture = self._decoders.submit(self._decode, message, next(self._turns))
                         self._requests.put(_Request(message.id, message.faces_from, picture))
                     elif isinstance(message, Cancel):
-                        self._cancelled.add(message.id)
+                        with self._lock:
+                            self._cancelled |= self._held & {message.id}
                 if self._codec.error is not None:
                     log.error("the daemon sent what it must not: %s", self._codec.error)
                     break

@@ -19,7 +19,18 @@ from pyraface.client import Client
 from pyraface.client.connection import WrongKey, connect
 from pyraface.core import keyfile, parameters, wire
 from pyraface.core.errors import ErrorCode, ServerError
-from pyraface.core.messages import Challenge, Closing, Detect, Found, Hello, Ping, Proof, Welcome
+from pyraface.core.messages import (
+    Challenge,
+    Closing,
+    Detect,
+    Draining,
+    Found,
+    Hello,
+    Ping,
+    Pong,
+    Proof,
+    Welcome,
+)
 from pyraface.core.security import Handshake, Role
 from pyraface.daemon.credentials import Credentials
 from tests.stub_daemon import stub_daemon
@@ -183,6 +194,31 @@ def test_the_log_says_who_failed_and_holds_no_key(server: DaemonProcess, jpeg: b
     (key,) = keyfile.load()
     for secret in (key, key.hex().encode(), KEY, NONCE, jpeg[:20], repr(jpeg[:20]).encode()[2:-1]):
         assert secret not in said
+
+
+def test_a_client_that_is_just_greeted_when_the_server_stops_is_welcomed_first(
+    tmp_path: Path, jpeg: bytes
+) -> None:
+    with stub_daemon(tmp_path, seconds=3.0) as stopping:
+
+        async def talk() -> None:
+            working, _ = await Peer.welcomed(stopping.port)
+            late = await Peer.connect(stopping.port)
+            proof = late.handshake(await late.challenged()).proof(keyfile.load()[0], Role.CLIENT)
+            working.send(Detect(1, jpeg))
+            working.send(Ping(2))
+            assert isinstance(await working.next(), Pong)
+            stopping.process.terminate()
+            assert isinstance(await working.next(), Draining)
+            late.send(Proof(proof))
+            assert [type(await late.next()) for _ in range(2)] == [Welcome, Draining]
+            assert isinstance(await working.next(), Found)
+            assert await late.next() is None
+            for peer in (working, late):
+                await peer.close()
+
+        run(talk())
+        assert stopping.ended() == 0
 
 
 # what the client refuses

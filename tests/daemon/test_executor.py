@@ -10,7 +10,7 @@ from PIL import Image
 
 from pyraface.core import parameters
 from pyraface.core.errors import ErrorCode
-from pyraface.core.messages import Failed
+from pyraface.core.messages import Cancel, Failed, Message
 from pyraface.daemon.executor import Executor
 from pyraface.daemon.worker import PIXELS_AHEAD
 from tests.support import parameters_xml, run
@@ -64,5 +64,33 @@ def test_images_of_a_child_that_is_just_ending_are_answered(astronaut_jpeg: byte
             await executor.close()
         code = ErrorCode.DRAINING if closed else ErrorCode.CANCELLED
         assert [answer.code for answer in answers if isinstance(answer, Failed)] == [code] * 3
+
+    run(talk())
+
+
+def test_the_child_hears_once_that_an_image_is_cancelled(astronaut_jpeg: bytes) -> None:
+    """What waits to be sent to a child that is busy is bounded, however often a client says so."""
+
+    async def talk() -> None:
+        executor = Executor(parameters.parse(parameters_xml().encode()), "onnx")
+        await executor.start()
+        try:
+            child = executor._child
+            assert child is not None
+            sent: list[Message] = []
+            send = child.send
+
+            def noted(message: Message) -> None:
+                sent.append(message)
+                send(message)
+
+            child.send = noted  # type: ignore[method-assign]
+            job = executor.submit(astronaut_jpeg)
+            for _ in range(1000):
+                executor.cancel(job)
+            await asyncio.wait_for(job.answer, 60)
+            assert sum(isinstance(message, Cancel) for message in sent) == 1
+        finally:
+            await executor.close()
 
     run(talk())

@@ -553,6 +553,23 @@ async def cancels_of_what_was_never_asked(victim: Victim) -> None:
     await peer.close()
 
 
+async def small_messages_without_end(victim: Victim) -> None:
+    """Thousands come in one piece; others have their turn after each of them, not after all."""
+    flood = b"".join(wire.encode(Cancel(id)) for id in range(50_000))
+    good, bad = await victim.welcomed("127.0.0.2"), await victim.welcomed("127.0.0.3")
+    bad.writer.write(flood + wire.encode(Ping(1)))
+    over = asyncio.create_task(bad.next())
+    turns = 0
+    while not over.done():
+        good.send(Ping(turns))
+        assert isinstance(await good.next(), Pong)
+        turns += 1
+    assert isinstance(await over, Pong)
+    assert turns > 200
+    for peer in (good, bad):
+        await peer.close()
+
+
 async def requests_beyond_the_credits(victim: Victim) -> None:
     peer = await victim.welcomed()
     for id in range(100):
@@ -712,6 +729,7 @@ ACTS: list[Attack] = [
     resets_in_mid_frame,
     images_that_nobody_waits_for,
     cancels_of_what_was_never_asked,
+    small_messages_without_end,
     requests_beyond_the_credits,
     answers_that_are_not_taken,
     thousands_of_errors,

@@ -39,11 +39,13 @@ class Tally:
 
     Attributes:
         images, faces, failed: so far.
+        poor: faces so far that are too small or too blurred for their encodings to be compared.
     """
 
     def __init__(self, *, quiet: bool = False, terminal_taken: bool = False) -> None:
         self.images = 0
         self.faces = 0
+        self.poor = 0
         self.failed = 0
         self._started = time.monotonic()
         self._throughput = Throughput(self._started)
@@ -114,14 +116,17 @@ class Tally:
             code, message = result.error
             self.say(f"{result.path}: {code.value}: {message}")
         else:
-            self.faces += len(result.faces)
+            faces = result.faces
+            self.faces += len(faces)
+            self.poor += int((faces.measured & ~faces.comparable).sum())
 
     def summary(self) -> str:
         """Returns the line for the end."""
         seconds = time.monotonic() - self._started
         took = duration(seconds) if seconds >= 60 else f"{seconds:.1f} s"
+        poor = f" ({self.poor} too small or blurred to compare)" if self.poor else ""
         return (
-            f"{_plural(self.images, 'image')}, {_plural(self.faces, 'face')}, {self.failed} failed, "
+            f"{_plural(self.images, 'image')}, {_plural(self.faces, 'face')}{poor}, {self.failed} failed, "
             f"in {took} ({self.images / max(seconds, 1e-3):.2f} images/s)"
         )
 

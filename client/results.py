@@ -94,12 +94,14 @@ class Result:
                     "box": dict(zip(("left", "top", "right", "bottom"), box, strict=True)),
                     "confidence": _short(confidence),
                     "level": level,
+                    "quality": quality,
                     "encoding": [_short(number) for number in encoding],
                 }
-                for box, confidence, level, encoding in zip(
+                for box, confidence, level, quality, encoding in zip(
                     [[round(edge, 2) for edge in box] for box in faces.boxes.tolist()],
                     faces.confidences.tolist(),
                     faces.levels.tolist(),
+                    _qualities(faces),
                     faces.encodings.tolist(),
                     strict=True,
                 )
@@ -107,6 +109,24 @@ class Result:
             "server": self.server,
             "seconds": round(self.seconds, 4),
         }
+
+
+def _qualities(faces: Faces) -> list[dict[str, object]]:
+    """Returns what JSON says of each face's quality: null where it was not measured."""
+    return [
+        {
+            "size": round(size, 2),
+            "sharpness": _short(sharpness) if measured else None,
+            "comparable": comparable if measured else None,
+        }
+        for size, sharpness, comparable, measured in zip(
+            faces.sizes.tolist(),
+            faces.sharpness.tolist(),
+            faces.comparable.tolist(),
+            faces.measured.tolist(),
+            strict=True,
+        )
+    ]
 
 
 def _short(number: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ class Faces:
         levels: (n,) int32: the pyramid level the box comes from; 0 is the whole image, 1 its quadrants, and so on.
         encodings: (n, 128) float32: two faces of one person are usually closer than 0.6 (Euclidean distance);
             a row of NaN stands for an encoding that was not computed.
+        sharpness: (n,) float32: 0 to 1, how much detail a face shows (`quality`); NaN where it was not measured.
+        comparable: (n,) bool: whether a face is large and sharp enough for its encoding to be compared with others; False
+            where that was not measured.
 
     Raises:
         ValueError: shapes that do not belong together, naming the expected and the actual one.
@@ -32,6 +35,8 @@ class Faces:
     confidences: NDArray[np.float32]
     levels: NDArray[np.int32]
     encodings: NDArray[np.float32]
+    sharpness: NDArray[np.float32]
+    comparable: NDArray[np.bool_]
 
     def __post_init__(self) -> None:
         n = len(self.boxes)
@@ -40,6 +45,8 @@ class Faces:
             "confidences": ((n,), np.float32),
             "levels": ((n,), np.int32),
             "encodings": ((n, ENCODING_LENGTH), np.float32),
+            "sharpness": ((n,), np.float32),
+            "comparable": ((n,), np.bool_),
         }
         for name, (shape, dtype) in expected.items():
             array = getattr(self, name)
@@ -57,7 +64,7 @@ class Faces:
     def detected(cls, boxes: Boxes, confidences: NDArray[np.float32], *, level: int) -> Faces:
         """Returns faces of one level whose encodings are not computed yet."""
         n = len(boxes)
-        return cls(
+        return cls.unmeasured(
             boxes,
             confidences,
             np.full(n, level, np.int32),
@@ -65,29 +72,56 @@ class Faces:
         )
 
     @classmethod
+    def unmeasured(
+        cls,
+        boxes: Boxes,
+        confidences: NDArray[np.float32],
+        levels: NDArray[np.int32],
+        encodings: NDArray[np.float32],
+    ) -> Faces:
+        """Returns faces whose quality nobody has measured."""
+        n = len(boxes)
+        return cls(
+            boxes, confidences, levels, encodings, np.full(n, np.nan, np.float32), np.zeros(n, np.bool_)
+        )
+
+    @classmethod
     def concatenate(cls, parts: list[Faces]) -> Faces:
         """Returns the faces of all parts, in their order."""
         if not parts:
             return cls.empty()
-        return cls(
-            np.concatenate([part.boxes for part in parts]),
-            np.concatenate([part.confidences for part in parts]),
-            np.concatenate([part.levels for part in parts]),
-            np.concatenate([part.encodings for part in parts]),
-        )
+        return cls(*(np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(cls)))
 
     def __len__(self) -> int:
         return len(self.boxes)
 
     def __getitem__(self, index: NDArray[np.bool_] | NDArray[np.intp] | slice) -> Faces:
         """Returns the faces that a mask, an array of indices or a slice picks, in that order."""
-        return Faces(self.boxes[index], self.confidences[index], self.levels[index], self.encodings[index])
+        return Faces(*(getattr(self, one.name)[index] for one in fields(self)))
 
     @property
     def encoded(self) -> NDArray[np.bool_]:
         """(n,) bool: which faces have an encoding."""
         return ~np.isnan(self.encodings[:, 0]) if len(self) else np.zeros(0, np.bool_)
 
+    @property
+    def sizes(self) -> NDArray[np.float32]:
+        """(n,) float32: the shorter side of each box, in pixels of the upright image.
+
+        Of a face that the edge of the photograph cuts off, it is what is left that counts.
+        """
+        sides = self.boxes[:, 2:] - self.boxes[:, :2]
+        return np.asarray(sides.min(axis=1), np.float32)
+
+    @property
+    def measured(self) -> NDArray[np.bool_]:
+        """(n,) bool: which faces' quality was measured."""
+        return ~np.isnan(self.sharpness)
+
     def with_encodings(self, encodings: NDArray[np.float32]) -> Faces:
         """Returns the same faces with other encodings, (n, 128) float32."""
-        return Faces(self.boxes, self.confidences, self.levels, encodings)
+        return replace(self, encodings=encodings)
+
+    def with_quality(self, sharpness: NDArray[np.float32], comparable: NDArray[np.bool_]) -> Faces:
+        """Returns the same faces with other measures of quality, (n,) float32 and (n,) bool."""
+        return replace(self, sharpness=sharpness, comparable=comparable)

@@ -114,7 +114,7 @@ class Found:
     """The faces of request `id`.
 
     Attributes:
-        faces: all of them encoded; every number finite.
+        faces: all of them encoded; every number finite. All measured, or none: an older server does not.
         width, height: of the upright image, in pixels; boxes are in this frame.
         orientation: the EXIF orientation (1 to 8) that was applied to make it upright.
         seconds: time in the executor, waiting not counted; at least 0.

@@ -123,7 +123,10 @@ class FusionParameters(Section):
 
 @dataclass(frozen=True)
 class EncodingParameters(Section):
-    """How a face becomes an encoding. The defaults are face_recognition's."""
+    """How a face becomes an encoding, and from which quality on that is worth comparing.
+
+    jitters and landmarks are face_recognition's; docs/accuracy.md has the figures that chose the others.
+    """
 
     jitters: int = _whole(
         "jitters",
@@ -133,6 +136,12 @@ class EncodingParameters(Section):
         "pictures of a face, turned and moved a little, that its encoding is the mean of",
     )
     landmarks: int = _whole("landmarks", 5, 5, 68, "points by which a face is put upright, 5 or 68")
+    least_size: int = _whole(
+        "least_size", 25, 0, 1000, "pixels of a face from which on its encoding is worth comparing"
+    )
+    least_sharpness: float = _number(
+        "least_sharpness", 0.35, 0, 1, "sharpness of a face from which on its encoding is worth comparing"
+    )
 
     def problem(self) -> str | None:
         if self.landmarks in (5, 68):

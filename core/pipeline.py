@@ -1,4 +1,4 @@
-"""One image through all of it: decode, pyramid, detection, fusion, encoding."""
+"""One image through all of it: decode, pyramid, detection, fusion, encoding, quality."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from . import adaptive, boxes, engines, fusion, images, pyramid, scaling
+from . import adaptive, boxes, engines, fusion, images, pyramid, quality, scaling
 from .boxes import Boxes
 from .engines import Engine, EngineName, devices
 from .faces import Faces
@@ -113,7 +113,7 @@ class Pipeline:
         return max((factor for factor in REDUCTIONS if finest * factor <= 1), default=1)
 
     def find(self, picture: Picture, *, faces_from: int = 0) -> Faces:
-        """Returns the faces of a decoded picture, each once, all encoded.
+        """Returns the faces of a decoded picture, each once, all encoded and measured.
 
         Args:
             faces_from: the smallest face wanted, in pixels of the upright image; 0: as the parameters say.
@@ -126,11 +126,12 @@ class Pipeline:
         candidates = self._encoded(picture, candidates, doubtful)
         faces = fusion.fuse(candidates, self.parameters.fusion)
         faces = self._encoded(picture, faces, ~faces.encoded)
+        sharpness = quality.sharpness(picture.pixels, faces.boxes)
         height, width, _ = picture.pixels.shape
-        if (width, height) == (picture.width, picture.height):
-            return faces
-        full = boxes.to_image(faces.boxes, (width / picture.width, height / picture.height), (0.0, 0.0))
-        return replace(faces, boxes=boxes.clip(full, picture.width, picture.height))
+        if (width, height) != (picture.width, picture.height):
+            full = boxes.to_image(faces.boxes, (width / picture.width, height / picture.height), (0.0, 0.0))
+            faces = replace(faces, boxes=boxes.clip(full, picture.width, picture.height))
+        return quality.measured(faces, sharpness, self.parameters.encoding)
 
     def candidates(self, picture: Picture, *, faces_from: int = 0) -> Faces:
         """What every tile of every level shows, in the frame of the picture."""

@@ -43,13 +43,20 @@ OWN_PART = 1 << 16
 From there on msgpack's header of bytes is always "bin 32"."""
 
 MAX_CONTAINERS = 64
-"""Maps and lists in a frame. The largest message (Found) has 10; without a limit, a frame of one-byte empty lists would
+"""Maps and lists in a frame. The largest message (Found) has 14; without a limit, a frame of one-byte empty lists would
 take 60 times its length in memory before anything could object to it."""
 
 MAX_ITEMS = 32
 """Entries of one map or list; Welcome, the widest, has 10."""
 
-_ARRAYS = {"boxes": np.float32, "confidences": np.float32, "levels": np.int32, "encodings": np.float32}
+_ARRAYS: dict[str, type[Any]] = {
+    "boxes": np.float32,
+    "confidences": np.float32,
+    "levels": np.int32,
+    "encodings": np.float32,
+}
+_QUALITY: dict[str, type[Any]] = {"sharpness": np.float32, "comparable": np.bool_}
+"""Arrays that stand there both or not at all: a peer from before there were any measures none."""
 
 _WHOLE = range(2**63)
 """What a plain int may be: what every language's signed 64-bit integer holds."""
@@ -336,6 +343,11 @@ def _check_faces(faces: Faces) -> None:
             raise ValueError(f"{name} must be finite")
     if (faces.levels < 0).any():
         raise ValueError("levels must not be negative")
+    if not faces.measured.any():
+        if faces.comparable.any():
+            raise ValueError("comparable must be false where sharpness was not measured")
+    elif not ((faces.sharpness >= 0) & (faces.sharpness <= 1)).all():  # false for NaN
+        raise ValueError("sharpness must be 0 to 1")
 
 
 def _unpack_value(hint: object, value: object) -> object:
@@ -353,7 +365,8 @@ def _unpack_value(hint: object, value: object) -> object:
 
 
 def _pack_faces(faces: Faces) -> dict[str, object]:
-    return {name: _pack_array(getattr(faces, name), dtype) for name, dtype in _ARRAYS.items()}
+    arrays = _ARRAYS | _QUALITY if faces.measured.all() else _ARRAYS
+    return {name: _pack_array(getattr(faces, name), dtype) for name, dtype in arrays.items()}
 
 
 def _pack_array(array: NDArray[Any], dtype: type[Any]) -> dict[str, object]:
@@ -362,15 +375,23 @@ def _pack_array(array: NDArray[Any], dtype: type[Any]) -> dict[str, object]:
 
 
 def _unpack_faces(value: object) -> Faces:
-    if not isinstance(value, dict) or value.keys() != _ARRAYS.keys():
-        raise ValueError(f"must be a map of {', '.join(_ARRAYS)}")
+    kinds = _ARRAYS | _QUALITY
+    if not isinstance(value, dict) or value.keys() not in (_ARRAYS.keys(), kinds.keys()):
+        raise ValueError(
+            f"must be a map of {', '.join(_ARRAYS)}, and of both or neither of {', '.join(_QUALITY)}"
+        )
     arrays = {}
-    for name, dtype in _ARRAYS.items():
+    for name, array in value.items():
         try:
-            arrays[name] = _unpack_array(value[name], dtype)
+            arrays[name] = _unpack_array(array, kinds[name])
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
-    return Faces(**arrays)
+    if "sharpness" not in arrays:
+        return Faces.unmeasured(**arrays)
+    faces = Faces(**arrays)
+    if not faces.measured.all():  # left out is one thing, no number another
+        raise ValueError("sharpness must be 0 to 1")
+    return faces
 
 
 def _unpack_array(value: object, dtype: type[Any]) -> NDArray[Any]:
@@ -386,6 +407,8 @@ def _unpack_array(value: object, dtype: type[Any]) -> NDArray[Any]:
         _check(int, length)
     if not isinstance(data, bytes) or len(data) != math.prod(shape) * little.itemsize:
         raise ValueError(f"data must be {math.prod(shape) * little.itemsize} bytes, as shape and dtype say")
+    if dtype is np.bool_ and np.frombuffer(data, np.uint8).max(initial=0) > 1:
+        raise ValueError("data must be bytes of 0 and 1")
     # a copy in this machine's byte order, which the caller may keep and write to
     return np.frombuffer(data, little).reshape(shape).astype(dtype)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from tests.support import ROOT, daemon, environment, parameters_xml
 
@@ -72,10 +72,39 @@ def test_a_directory_gives_one_line_an_image_and_the_exit_status_says_that_some_
     assert set(face) == told | {"server", "seconds"}
     assert str(face["digest"]).startswith("sha256:")
     (found,) = face["faces"]  # type: ignore[misc]
-    assert set(found) == {"box", "confidence", "level", "encoding"}
+    assert set(found) == {"box", "confidence", "level", "quality", "encoding"}
+    assert set(found["quality"]) == {"size", "sharpness", "comparable"}
     assert list(found["box"]) == ["left", "top", "right", "bottom"]
     assert len(found["encoding"]) == 128
     assert "Traceback" not in done.stderr
+
+
+def test_faces_too_small_or_too_blurred_to_compare_are_marked_and_counted(
+    tmp_path: Path, astronaut: np.ndarray
+) -> None:
+    portrait = Image.fromarray(astronaut)
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    portrait.save(folder / "sharp.png")
+    portrait.filter(ImageFilter.GaussianBlur(3.5)).save(folder / "blurred.png")
+    portrait.resize((128, 128)).save(folder / "small.png")
+    with daemon(tmp_path) as server:
+        done = pyraface("--servers", f"127.0.0.1:{server.port}", "--faces-from", "20", folder)
+    assert done.returncode == 0, done.stderr
+    assert "3 images, 3 faces (2 too small or blurred to compare), 0 failed" in done.stderr
+    faces = {name: line["faces"][0] for name, line in lines_of(done.stdout).items()}  # type: ignore[index]
+    assert {name: face["quality"]["comparable"] for name, face in faces.items()} == {
+        "sharp.png": True,
+        "blurred.png": False,
+        "small.png": False,
+    }
+    for face in faces.values():
+        box = face["box"]
+        side = min(box["right"] - box["left"], box["bottom"] - box["top"])
+        assert face["quality"]["size"] == pytest.approx(side, abs=0.011)
+    assert faces["small.png"]["quality"]["size"] < 25
+    assert faces["blurred.png"]["quality"]["size"] > 80
+    assert faces["blurred.png"]["quality"]["sharpness"] < 0.35 < faces["sharp.png"]["quality"]["sharpness"]
 
 
 def test_everything_done_is_exit_status_0_and_the_output_is_gone_on_with_unless_it_is_to_be_replaced(

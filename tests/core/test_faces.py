@@ -7,7 +7,7 @@ import pytest
 
 from pyraface.core.faces import ENCODING_LENGTH, Faces
 
-ARRAYS = ("boxes", "confidences", "levels", "encodings")
+ARRAYS = ("boxes", "confidences", "levels", "encodings", "sharpness", "comparable")
 
 
 def faces(n: int, start: int = 0) -> Faces:
@@ -18,6 +18,8 @@ def faces(n: int, start: int = 0) -> Faces:
         number,
         number.astype(np.int32),
         np.repeat(number, ENCODING_LENGTH).reshape(n, ENCODING_LENGTH),
+        number / 10,
+        number % 2 == 1,
     )
 
 
@@ -29,9 +31,9 @@ def assert_same(found: Faces, expected: Faces) -> None:
 @pytest.mark.parametrize("empty", [Faces.empty(), Faces.concatenate([]), faces(3)[np.zeros(3, np.bool_)]])
 def test_no_faces_have_arrays_of_length_0(empty: Faces) -> None:
     assert len(empty) == 0
-    assert [getattr(empty, name).shape for name in ARRAYS] == [(0, 4), (0,), (0,), (0, 128)]
-    assert empty.encoded.shape == (0,)
-    assert empty.encoded.dtype == np.bool_
+    assert [getattr(empty, name).shape for name in ARRAYS] == [(0, 4), (0,), (0,), (0, 128), (0,), (0,)]
+    assert empty.encoded.shape == empty.measured.shape == empty.sizes.shape == (0,)
+    assert empty.encoded.dtype == empty.measured.dtype == np.bool_
 
 
 WRONG: dict[str, tuple[str, Any, str]] = {
@@ -51,6 +53,9 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "confidences in a column": ("confidences", np.zeros((2, 1), np.float32), r"shape \(2,\), not .*\(2, 1\)"),
     "levels of int64": ("levels", np.zeros(2, np.int64), "int32 .*not int64"),
     "no levels": ("levels", np.zeros(0, np.int32), r"shape \(2,\), not .*\(0,\)"),
+    "sharpness of float64": ("sharpness", np.zeros(2), "float32 .*not float64"),
+    "too few sharpnesses": ("sharpness", np.zeros(1, np.float32), r"shape \(2,\), not .*\(1,\)"),
+    "comparable as numbers": ("comparable", np.zeros(2, np.uint8), "bool .*not uint8"),
     "short encodings": ("encodings", np.zeros((2, 127), np.float32), r"shape \(2, 128\), not .*\(2, 127\)"),
 }
 
@@ -103,3 +108,22 @@ def test_encodings_are_added_to_a_copy() -> None:
     assert found.encoded.tolist() == [False, False]
     with pytest.raises(ValueError, match="encodings"):
         found.with_encodings(encodings[:1])
+
+
+def test_quality_is_added_to_a_copy_and_stays_with_its_face() -> None:
+    found = Faces.detected(faces(3).boxes, faces(3).confidences, level=0)
+    assert found.measured.tolist() == found.comparable.tolist() == [False, False, False]
+    measured = found.with_quality(np.array([0.5, 0.25, 0], np.float32), np.array([True, False, True]))
+    assert not found.measured.any()
+    assert measured.measured.all()
+    picked = measured[np.array([2, 1])]
+    assert picked.sharpness.tolist() == [0, 0.25]
+    assert picked.comparable.tolist() == [True, False]
+    assert Faces.concatenate([found, picked]).measured.tolist() == [False, False, False, True, True]
+    with pytest.raises(ValueError, match="comparable"):
+        found.with_quality(measured.sharpness, measured.comparable[:1])
+
+
+def test_the_size_of_a_face_is_the_shorter_side_of_its_box() -> None:
+    boxes = np.array([[10, 20, 40, 60], [0, 0, 7, 90], [5, 5, 5, 5]], np.float32)
+    assert Faces.detected(boxes, np.ones(3, np.float32), level=0).sizes.tolist() == [30, 7, 0]

@@ -26,7 +26,7 @@ def candidates(*rows: tuple[Any, ...]) -> Faces:
     encodings[:, 0] = [row[2] for row in rows]
     boxes = np.array([row[0] for row in rows], np.float32).reshape(n, 4)
     levels = np.array([row[3] if len(row) > 3 else 0 for row in rows], np.int32)
-    return Faces(boxes, np.array([row[1] for row in rows], np.float32), levels, encodings)
+    return Faces.unmeasured(boxes, np.array([row[1] for row in rows], np.float32), levels, encodings)
 
 
 FACE = (100, 100, 200, 200)

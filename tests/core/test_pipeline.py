@@ -59,6 +59,9 @@ def test_a_jpeg_is_decoded_no_larger_than_its_levels_need(
     assert np.abs(whole.boxes - reduced.boxes).max() < 8
     assert whole.boxes[0, 2] - whole.boxes[0, 0] > 300
     assert np.linalg.norm(whole.encodings - reduced.encodings) < 0.2
+    np.testing.assert_allclose(whole.sizes, reduced.sizes, atol=8)
+    assert whole.comparable.all()
+    assert reduced.comparable.all()
 
 
 class Batches:

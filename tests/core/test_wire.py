@@ -88,6 +88,8 @@ def packed_found(**changed: Any) -> bytes:
         "confidences": array("<f4", [0]),
         "levels": array("<i4", [0]),
         "encodings": array("<f4", [0, 128]),
+        "sharpness": array("<f4", [0]),
+        "comparable": array("|b1", [0]),
     } | changed
     return packed(type="found", id=1, faces=faces, width=1, height=1, orientation=1, seconds=0.5)
 
@@ -98,6 +100,8 @@ def some_faces(n: int = 1) -> Faces:
         np.ones(n, np.float32),
         np.zeros(n, np.int32),
         np.zeros((n, 128), np.float32),
+        np.full(n, 0.5, np.float32),
+        np.ones(n, np.bool_),
     )
 
 
@@ -528,6 +532,7 @@ BAD_ARRAYS = {
     "another number of faces": {"confidences": array("<f4", [1], bytes(4))},
     "a key too many": {"boxes": array("<f4", [0, 4]) | {"order": "C"}},
     "a key too few": {"boxes": {"dtype": "<f4", "shape": [0, 4]}},
+    "truth of another dtype": {"comparable": array("|u1", [0])},
     "an array too many": {"ages": array("<f4", [0])},
 }
 
@@ -550,12 +555,16 @@ NO_FACES = {
     "a negative level": ("levels", [-1]),
     "an encoding of NaN": ("encodings", [[np.nan] * 128]),
     "an encoding with one infinite number": ("encodings", [[0.0] * 127 + [np.inf]]),
+    "a sharpness of NaN": ("sharpness", [np.nan]),
+    "a sharpness above 1": ("sharpness", [1.01]),
+    "a sharpness below 0": ("sharpness", [-0.01]),
+    "an infinite sharpness": ("sharpness", [np.inf]),
 }
 
 
 @pytest.mark.parametrize(("field", "values"), NO_FACES.values(), ids=NO_FACES)
 def test_numbers_that_no_face_has_are_neither_sent_nor_taken(field: str, values: list[Any]) -> None:
-    arrays = {one: getattr(some_faces(), one) for one in ("boxes", "confidences", "levels", "encodings")}
+    arrays = {one.name: getattr(some_faces(), one.name) for one in dataclasses.fields(Faces)}
     arrays[field] = np.array(values, arrays[field].dtype)
     with pytest.raises(LocalProtocolError, match=r"^found\.faces: "):
         wire.encode(found_with(Faces(**arrays)))
@@ -568,15 +577,68 @@ def test_numbers_that_no_face_has_are_neither_sent_nor_taken(field: str, values:
 def test_arrays_arrive_in_the_order_of_this_machine_and_may_be_written_to() -> None:
     (message,) = codec_fed(wire.encode(found_with(some_faces(3))))[1]
     assert isinstance(message, Found)
-    for one in (
-        message.faces.boxes,
-        message.faces.confidences,
-        message.faces.levels,
-        message.faces.encodings,
-    ):
+    for one in (getattr(message.faces, field.name) for field in dataclasses.fields(Faces)):
         assert one.dtype.isnative
         assert one.flags.writeable
         assert one.flags.c_contiguous
+
+
+def without(frame: bytes, *names: str) -> bytes:
+    """The frame of a found, as it is from a server that does not send these arrays."""
+    content = msgpack.unpackb(frame[4:])
+    for name in names:
+        del content["faces"][name]
+    return framed(msgpack.packb(content))
+
+
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_faces_of_a_server_that_does_not_measure_them_are_understood(n: int) -> None:
+    frame = without(wire.encode(found_with(some_faces(n))), "sharpness", "comparable")
+    codec, (message,) = codec_fed(frame)
+    assert isinstance(message, Found)
+    assert codec.error is None
+    assert len(message.faces) == n
+    assert message.faces.encoded.all()
+    assert message.faces.measured.tolist() == message.faces.comparable.tolist() == [False] * n
+    # and go on as they came, but that no faces have been measured as well as any
+    assert wire.encode(message) == (frame if n else wire.encode(found_with(some_faces(0))))
+
+
+@pytest.mark.parametrize("name", ["sharpness", "comparable"])
+def test_one_measure_without_the_other_is_refused(name: str) -> None:
+    codec, found = codec_fed(without(wire.encode(found_with(some_faces())), name))
+    assert (found, code_of(codec)) == ([], ErrorCode.BAD_FIELD)
+    assert "both or neither of sharpness, comparable" in str(codec.error)
+
+
+@pytest.mark.parametrize(
+    ("sharpness", "comparable", "problem"),
+    [
+        (np.nan, b"\0", "sharpness must be 0 to 1"),  # not measured: then it is left out
+        (0.5, b"\2", "comparable: data must be bytes of 0 and 1"),
+        (0.5, b"\xff", "comparable: data must be bytes of 0 and 1"),
+    ],
+)
+def test_measures_that_are_none_are_refused(sharpness: float, comparable: bytes, problem: str) -> None:
+    content = msgpack.unpackb(wire.encode(found_with(some_faces()))[4:])
+    content["faces"]["sharpness"]["data"] = np.array([sharpness], "<f4").tobytes()
+    content["faces"]["comparable"]["data"] = comparable
+    codec, found = codec_fed(framed(msgpack.packb(content)))
+    assert (found, code_of(codec)) == ([], ErrorCode.BAD_FIELD)
+    assert str(codec.error) == f"found.faces: {problem}"
+
+
+def test_only_faces_that_were_all_measured_or_none_can_be_sent() -> None:
+    some = some_faces(2)
+    halves = np.array([0.5, np.nan], np.float32)
+    none = np.full(2, np.nan, np.float32)
+    for sharpness, comparable, problem in (
+        (halves, some.comparable, "sharpness must be 0 to 1"),
+        (none, some.comparable, "comparable must be false where sharpness was not measured"),
+    ):
+        with pytest.raises(LocalProtocolError, match=problem):
+            wire.encode(found_with(some.with_quality(sharpness, comparable)))
+    assert wire.encode(found_with(some.with_quality(none, ~some.comparable)))
 
 
 def test_arrays_that_are_views_arrive_whole() -> None:
@@ -701,6 +763,8 @@ def faces(draw: st.DrawFn) -> Faces:
         np.array(draw(st.lists(floats, min_size=n, max_size=n)), np.float32),
         np.array(draw(st.lists(st.integers(0, 2**31 - 1), min_size=n, max_size=n)), np.int32),
         np.repeat(np.array(encoding, np.float32), 128).reshape(n, 128) + np.arange(128, dtype=np.float32),
+        np.array(draw(st.lists(st.floats(0, 1, width=32), min_size=n, max_size=n)), np.float32),
+        np.array(draw(st.lists(st.booleans(), min_size=n, max_size=n)), np.bool_),
     )
 
 

@@ -113,6 +113,8 @@ def _value(name: str, value: Any) -> Any:
             np.array(value["confidences"], np.float32),
             np.array(value["levels"], np.int32),
             np.array(value["encodings"], np.float32).reshape(-1, 128),
+            np.array(value["sharpness"], np.float32),
+            np.array(value["comparable"], np.bool_),
         )
     if name == "code":
         return ErrorCode(value)

@@ -133,6 +133,8 @@ def test_the_faces_are_those_the_pipeline_finds(server: DaemonProcess, astronaut
     assert len(expected) == 1
     np.testing.assert_array_equal(answer.faces.boxes, expected.boxes)
     np.testing.assert_allclose(answer.faces.encodings, expected.encodings, atol=1e-5)
+    np.testing.assert_array_equal(answer.faces.sharpness, expected.sharpness)
+    assert answer.faces.comparable.tolist() == expected.comparable.tolist() == [True]
     left, top, right, bottom = answer.faces.boxes[0]
     assert left < 225 < right  # her nose is at (225, 125)
     assert top < 125 < bottom

@@ -17,8 +17,10 @@ import pillow_heif
 from PIL import Image
 
 from pyraface.client.results import Result
-from pyraface.core import announcement
+from pyraface.core import announcement, wire
 from pyraface.core.errors import ErrorCode
+from pyraface.core.faces import Faces
+from pyraface.core.messages import Found
 from pyraface.core.pairing import Exchange, Secret
 from tests.support import ROOT, parameters_xml
 
@@ -29,9 +31,13 @@ import vectors  # noqa: E402  the examples of docs/protocol.md
 
 
 def frames() -> list[bytes]:
-    """Each example of the protocol, a conversation, and the invalid frames."""
+    """Each example of the protocol, a conversation, the invalid frames, and faces that nobody has measured."""
     examples = [data for _, data in vectors.examples("frame")]
-    return [*examples, b"".join(examples[:6]), *(frame for _, frame, _ in vectors.invalid_frames())]
+    boxes = np.array([[1, 2, 3, 4]], np.float32)
+    faces = Faces.detected(boxes, np.ones(1, np.float32), level=0)
+    unmeasured = Found(1, faces.with_encodings(np.zeros((1, 128), np.float32)), 8, 8, 1, 0.5)
+    invalid = [frame for _, frame, _ in vectors.invalid_frames()]
+    return [*examples, b"".join(examples[:6]), *invalid, wire.encode(unmeasured)]
 
 
 def datagrams() -> list[bytes]:

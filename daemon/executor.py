@@ -42,6 +42,10 @@ FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.2, 30.0
 MOST_FAILED_STARTS = 5
 """After so many children in a row that never became ready, the machine has a problem that another will not cure."""
 
+MAX_ANSWER_BYTES = 1 << 28
+"""Of one answer of the child's: half a million faces. What a hostile image may have made of the child must not be able to
+fill the daemon's memory."""
+
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 MAX_LINE = 500
@@ -141,10 +145,10 @@ class Executor:
         Raises:
             EngineError: it did not become ready; the message says why.
         """
-        child, welcome = await self._spawn()
+        child, self._welcome = await self._spawn()
         self._child = child
         self._supervisor = asyncio.create_task(self._supervise(child), name="executor")
-        return welcome
+        return self._welcome
 
     @property
     def waiting(self) -> int:
@@ -229,8 +233,7 @@ class Executor:
             theirs.close()
         ours.setblocking(False)
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_CHUNK)
-        # the child is this very program: what it sends is bounded by what a picture can hold, not by a peer's limit
-        child = _Child(process, reader, writer, wire.Codec(max_frame_bytes=2**31 - 1))
+        child = _Child(process, reader, writer, wire.Codec(max_frame_bytes=MAX_ANSWER_BYTES))
         try:
             welcome = await asyncio.wait_for(self._greet(child), START_TIMEOUT)
         except asyncio.TimeoutError:
@@ -241,7 +244,22 @@ class Executor:
         except BaseException:
             await child.end()
             raise
-        return child, welcome
+        return child, dataclasses.replace(welcome, instance="")
+
+    async def _spawn_again(self) -> _Child:
+        """Returns a child that is what the first one was: what clients were told in the welcome goes on to be true.
+
+        A GPU may be gone, and the engine on a CPU may find other faces.
+        """
+        child, welcome = await self._spawn()
+        if welcome == self._welcome:
+            return child
+        await child.end()
+        now, before = (f"{one.engine} on {one.device}" for one in (welcome, self._welcome))
+        raise EngineError(
+            f"the process that finds faces is {now} now ({welcome.fingerprint}), and was {before} "
+            f"({self._welcome.fingerprint}): the server has to start anew"
+        )
 
     async def _greet(self, child: _Child) -> Welcome:
         assert child.process.stdin is not None
@@ -277,7 +295,7 @@ class Executor:
             await asyncio.sleep(self._back_off)
             self._back_off = min(2 * self._back_off, LONGEST_BACK_OFF)
             try:
-                child, _ = await self._spawn()
+                child = await self._spawn_again()
             except EngineError as error:
                 log.error("%s", error)
                 if failed == MOST_FAILED_STARTS:

@@ -8,9 +8,10 @@ import io
 import pytest
 from PIL import Image
 
-from pyraface.core import parameters
-from pyraface.core.errors import ErrorCode
-from pyraface.core.messages import Cancel, Failed, Message
+from pyraface.core import parameters, wire
+from pyraface.core.errors import EngineError, ErrorCode
+from pyraface.core.messages import Cancel, Failed, Found, Message
+from pyraface.daemon import executor as executor_module
 from pyraface.daemon.executor import Executor
 from pyraface.daemon.worker import PIXELS_AHEAD
 from tests.support import parameters_xml, run
@@ -90,6 +91,49 @@ def test_the_child_hears_once_that_an_image_is_cancelled(astronaut_jpeg: bytes) 
                 executor.cancel(job)
             await asyncio.wait_for(job.answer, 60)
             assert sum(isinstance(message, Cancel) for message in sent) == 1
+        finally:
+            await executor.close()
+
+    run(talk())
+
+
+def test_a_child_that_comes_back_as_something_else_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients were told an engine and a fingerprint, which say what faces they get."""
+    monkeypatch.setattr(executor_module, "MOST_FAILED_STARTS", 2)
+
+    async def talk() -> None:
+        executor = Executor(parameters.parse(parameters_xml().encode()), "onnx")
+        welcome = await executor.start()
+        try:
+            child = executor._child
+            assert child is not None
+            executor._engine = "dlib"  # as where a GPU is gone, and another engine is the best that is left
+            child.process.kill()
+            with pytest.raises(
+                EngineError, match=r"is dlib on .*, and was onnx on .*: the server has to start anew"
+            ) as lost:
+                await asyncio.wait_for(executor.lost, 60)
+            assert welcome.fingerprint in str(lost.value)
+            assert executor.working == 0
+        finally:
+            await executor.close()
+
+    run(talk())
+
+
+def test_a_child_that_announces_more_than_an_answer_can_be_is_replaced(astronaut_jpeg: bytes) -> None:
+    """What an image may have made of it cannot fill the daemon's memory."""
+
+    async def talk() -> None:
+        executor = Executor(parameters.parse(parameters_xml().encode()), "onnx")
+        await executor.start()
+        try:
+            child = executor._child
+            assert child is not None
+            child.reader.feed_data(wire.PREFIX.pack(1 << 30))  # as if it had sent it
+            job = executor.submit(astronaut_jpeg)
+            assert isinstance(await asyncio.wait_for(job.answer, 60), Found)
+            assert executor._child is not child
         finally:
             await executor.close()
 

@@ -1,8 +1,12 @@
-"""What the structure of a JPEG says, before a decoder is at work."""
+"""JPEG: what its structure says before a decoder is at work, and the decoder that is at work on most."""
 
 from __future__ import annotations
 
 import re
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
 
 MAX_SCANS = 100
 """Programs write up to about 20 into a progressive JPEG. A decoder goes over the whole picture for each, even where a scan
@@ -38,3 +42,20 @@ def scans(data: bytes) -> int:
                 break
         at += max(2, int.from_bytes(body[:2], "big"))
     return found
+
+
+def decoded(data: bytes, width: int, height: int) -> NDArray[np.uint8] | None:
+    """Returns the pixels of a JPEG in colour, (height, width, 3) uint8, RGB, as Pillow would, in half the time.
+
+    Both have libjpeg-turbo at work, but here it writes the pixels where they are wanted, in 3 bytes each. None where
+    anything about the file is odd, if only for a warning: what Pillow makes of it is then what counts.
+    """
+    try:
+        rows, columns, colours, _ = simplejpeg.decode_jpeg_header(data)
+        if (rows, columns) != (height, width) or colours not in ("YCbCr", "RGB"):
+            return None
+        pixels = np.empty((height, width, 3), np.uint8)
+        simplejpeg.decode_jpeg(data, "RGB", buffer=pixels)
+    except ValueError:
+        return None
+    return pixels

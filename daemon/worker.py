@@ -39,8 +39,8 @@ log = logging.getLogger("pyraface.worker")
 _CHUNK = 1 << 18
 
 PIXELS_AHEAD = 40_000_000
-"""Pixels that are decoded, or being decoded, while the engine has another picture: at 7 bytes each the most memory that
-an executor takes beside the engine's own. One picture of a good camera; a larger one goes alone."""
+"""Pixels that are decoded, or being decoded, while the engine has another picture: at 3 to 16 bytes each the most memory
+that an executor takes beside the engine's own. One picture of a good camera; a larger one goes alone."""
 
 
 class _Room:

@@ -127,9 +127,15 @@ def test_strips_are_seamless(
     whole = scaling.resample(astronaut, box, size)
     # what Pillow itself makes of it; it may round in between where we do not, and the other way round
     shrinks = size[0] < box[2] - box[0] and size[1] < box[3] - box[1]
-    sampling = Image.Resampling.HAMMING if shrinks else Image.Resampling.BICUBIC
-    expected = np.asarray(Image.fromarray(astronaut).resize(size, sampling, box=box))
-    assert np.abs(whole.astype(int) - expected).max() <= 4
+    if shrinks:
+        expected = np.asarray(Image.fromarray(astronaut).crop(box).resize(size, Image.Resampling.BILINEAR))
+        # at the edges libvips repeats the last pixel, and to a quarter it shrinks in two steps
+        off = np.abs(whole.astype(int) - expected)
+        assert off.mean() < 0.6
+        assert off[1:-1, 1:-1].max() <= (1 if size[0] > 100 else 8)
+    else:
+        expected = np.asarray(Image.fromarray(astronaut).resize(size, Image.Resampling.BICUBIC, box=box))
+        assert np.abs(whole.astype(int) - expected).max() <= 4
     monkeypatch.setattr(scaling, "STRIP_PIXELS", 5000)
     in_strips = scaling.resample(astronaut, box, size)
     # a strip's edge is a float32 in Pillow

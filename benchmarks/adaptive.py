@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from pyraface.core import adaptive
 from pyraface.core.boxes import Boxes
-from pyraface.core.engines import Detections, Engine, Pixels, start
+from pyraface.core.engines import Detections, Engine, Pixels, Tile, start
 from pyraface.core.parameters import DetectionParameters
 from pyraface.core.pipeline import Pipeline
 
@@ -57,7 +57,10 @@ class Counted:
     def batch(self, height: int, width: int) -> int:
         return self._engine.batch(height, width)
 
-    def detect(self, tiles: Sequence[Pixels]) -> list[Detections]:
+    def prepare(self, tile: Pixels) -> Tile:
+        return self._engine.prepare(tile)
+
+    def detect(self, tiles: Sequence[Tile]) -> list[Detections]:
         self.pixels += sum(tile.shape[0] * tile.shape[1] for tile in tiles)
         return self._engine.detect(tiles)
 

@@ -54,11 +54,12 @@ class Measures:
         engine = self.engine
         layout = packed_pyramid.layout(*pixels.shape[:2])
         size = onnx_engine._cells(layout.height), onnx_engine._cells(layout.width)
-        pictures = list(engine._pictures(pixels, layout))
-        self._add_ranges(layout, pictures)
+        tile = engine.prepare(pixels)
+        assert isinstance(tile, packed_pyramid.Pyramid)  # of a photograph
+        self._add_ranges(tile)
 
         def through(trunk: Any, head: Any, corners: Corners, size: tuple[int, int]) -> Scores:
-            return engine._through(trunk, head, layout, [pictures] * len(corners), corners, size)
+            return engine._through(trunk, head, [tile] * len(corners), corners, size)
 
         float32 = partial(through, engine._trunk, engine._head)
         screen = partial(through, engine._screen_trunk, engine._screen_head, [(0, 0)], size)
@@ -80,9 +81,10 @@ class Measures:
         self.again.append(again / scores.size)
         self.seconds.append((whole, screened + rescoring))
 
-    def _add_ranges(self, layout: packed_pyramid.Layout, pictures: list[NDArray[np.float32]]) -> None:
+    def _add_ranges(self, tile: packed_pyramid.Pyramid) -> None:
+        layout = tile.layout
         packed = np.empty((1, 3, layout.height, layout.width), np.float32)
-        layout.fill(packed[0], 0, 0, pictures)
+        layout.fill(packed[0], 0, 0, tile.pictures)
         features, *trunk = self.trunk.run(None, {"image": packed})
         _, *head = self.head.run(None, {"features": features})
         layers = [*trunk[: len(screening.TRUNK_RANGES) - 1], features, *head]

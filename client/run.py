@@ -109,7 +109,8 @@ async def _work(options: argparse.Namespace, new_client: Client, interrupt: _Int
             results = client.map(upcoming, skip=skip)
             async with tally.following(client.status), contextlib.aclosing(results):
                 async for result in results:
-                    await _add(result, journal, tally)
+                    journal.write(result)
+                    tally.add(result)
         finally:
             walk.stop()
             upcoming.stop()
@@ -117,17 +118,10 @@ async def _work(options: argparse.Namespace, new_client: Client, interrupt: _Int
         raise asyncio.CancelledError
     for path, reason in walk.unreadable:
         lost = Result(path, error=(ErrorCode.UNREADABLE, f"the directory cannot be read: {reason}"))
-        await _add(lost, journal, tally)
+        journal.write(lost)
+        tally.add(lost)
     await asyncio.to_thread(journal.finish)
     return walk.skipped
-
-
-async def _add(result: Result, journal: Journal, tally: Tally) -> None:
-    if journal.waits:  # meanwhile signals are heard, and servers are told that somebody is there
-        await asyncio.to_thread(journal.write, result)
-    else:
-        journal.write(result)
-    tally.add(result)
 
 
 class _Interrupt:

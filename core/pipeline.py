@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from . import adaptive, boxes, engines, fusion, images, pyramid, quality, scaling
 from .boxes import Boxes
-from .engines import Engine, EngineName, devices
+from .engines import Engine, EngineName, Tile, devices
 from .faces import Faces
 from .images import Picture
 from .parameters import Parameters
@@ -26,8 +26,8 @@ REDUCTIONS = (2, 4, 8)
 """What a JPEG decoder can do: it leaves out the finer frequencies of each block of 8 x 8 pixels."""
 
 
-ZOOMED_AHEAD = 2
-"""Tiles that are zoomed before the engine asks for them, or as many as it asks for at once."""
+TILES_AHEAD = 1
+"""Tiles that are zoomed and prepared before the engine asks for them, or as many as it asks for at once."""
 
 ZOOMING_THREADS = 4
 """At most; Pillow zooms without the interpreter's lock. The first tile is there the sooner, and nothing else runs then."""
@@ -164,7 +164,9 @@ class Pipeline:
         candidates: list[Faces] = []
         hints: list[Boxes] = [np.zeros((0, 4), np.float32)]
         for level, tiles, pixels in self._batches(picture, levels):
-            for tile, found in zip(tiles, self.engine.detect(pixels), strict=True):
+            detected = self.engine.detect(pixels)
+            pixels.clear()  # they take some 200 MB, and the next are being made
+            for tile, found in zip(tiles, detected, strict=True):
                 origin = float(tile[0]), float(tile[1])
                 # a face that goes on beyond its tile has its whole box; only the picture's own edge cuts it off
                 in_image = boxes.clip(boxes.to_image(found.voted, level.zoom, origin), width, height)
@@ -174,11 +176,13 @@ class Pipeline:
 
     def _batches(
         self, picture: Picture, levels: list[Level]
-    ) -> Iterator[tuple[Level, list[NDArray[np.int64]], list[NDArray[np.uint8]]]]:
-        """The zoomed tiles, as many of one level at a time as the engine wants."""
+    ) -> Iterator[tuple[Level, list[NDArray[np.int64]], list[Tile]]]:
+        """The tiles, zoomed and prepared, as many of one level at a time as the engine wants."""
         for level, tiles in groupby(self._tiles(picture, levels), key=itemgetter(0)):
             while some := list(islice(tiles, self._batch(level))):
-                yield level, [tile for _, tile, _ in some], [pixels for _, _, pixels in some]
+                _, places, prepared = map(list, zip(*some, strict=True))
+                some.clear()  # nothing here holds on to a tile that the engine is done with
+                yield level, places, prepared
 
     def _batch(self, level: Level) -> int:
         width, height = level.size
@@ -186,37 +190,40 @@ class Pipeline:
 
     def _tiles(
         self, picture: Picture, levels: list[Level]
-    ) -> Iterator[tuple[Level, NDArray[np.int64], NDArray[np.uint8]]]:
-        """Every tile of every level, zoomed; the next batch is being zoomed while the engine has the last one.
+    ) -> Iterator[tuple[Level, NDArray[np.int64], Tile]]:
+        """Every tile of every level, zoomed and prepared; that happens to the next batch while the engine has the last one.
 
         No more of them: the deepest levels have dozens of tiles, and to hold them all would take what a tile takes, dozens
         of times.
         """
-        ahead = max(ZOOMED_AHEAD, *map(self._batch, levels))
+        ahead = max(TILES_AHEAD, *map(self._batch, levels))
         upcoming = ((level, tile) for level in levels for tile in level.tiles)
-        zooming: deque[tuple[Level, NDArray[np.int64], NDArray[np.uint8], list[Future[None]]]] = deque()
+        preparing: deque[tuple[Level, NDArray[np.int64], Future[Tile]]] = deque()
         while True:
-            for level, tile in islice(upcoming, ahead - len(zooming)):
-                zooming.append((level, tile, *self._zoom(picture, tile, level.size)))
-            if not zooming:
+            # the one that is asked for, and those ahead of it
+            for level, tile in islice(upcoming, 1 + ahead - len(preparing)):
+                preparing.append((level, tile, self._prepare(picture, tile, level.size)))
+            if not preparing:
                 return
-            level, tile, pixels, strips = zooming.popleft()
-            for strip in strips:
-                strip.result()
-            yield level, tile, pixels
+            yield _ready(*preparing.popleft())
 
-    def _zoom(
-        self, picture: Picture, tile: NDArray[np.int64], size: tuple[int, int]
-    ) -> tuple[NDArray[np.uint8], list[Future[None]]]:
-        """A tile's zoomed pixels, (h, w, 3), and the strips of it that threads have still to zoom."""
+    def _prepare(self, picture: Picture, tile: NDArray[np.int64], size: tuple[int, int]) -> Future[Tile]:
+        """A tile, as threads have zoomed it, strip by strip, and the engine has prepared it."""
         left, top, right, bottom = tile.tolist()
         box = left, top, right, bottom
         zoomed = np.empty((size[1], size[0], 3), np.uint8)
         submit = self._zoomers.submit
-        return zoomed, [
+        strips = [
             submit(scaling.resample_rows, picture.pixels, box, zoomed, rows)
             for rows in scaling.strips(box, size)
         ]
+
+        def prepared() -> Tile:
+            for strip in strips:  # they came into the threads' queue before this: none waits for this thread
+                strip.result()
+            return self.engine.prepare(zoomed)
+
+        return submit(prepared)
 
     def _encoded(self, picture: Picture, faces: Faces, wanted: NDArray[np.bool_]) -> Faces:
         """The same faces, those wanted with their encodings, cut out of the picture at its full resolution."""
@@ -225,3 +232,9 @@ class Pipeline:
         encodings = faces.encodings.copy()
         encodings[wanted] = self.engine.encode(picture.pixels, faces.boxes[wanted])
         return faces.with_encodings(encodings)
+
+
+def _ready(
+    level: Level, tile: NDArray[np.int64], prepared: Future[Tile]
+) -> tuple[Level, NDArray[np.int64], Tile]:
+    return level, tile, prepared.result()

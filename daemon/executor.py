@@ -252,8 +252,7 @@ class Executor:
         A GPU may be gone, and the engine on a CPU may find other faces.
         """
         child, welcome = await self._spawn()
-        # but for the device's words, which may hold why a GPU failed
-        if dataclasses.replace(welcome, device=self._welcome.device) == self._welcome:
+        if welcome == self._welcome:
             return child
         await child.end()
         now, before = (f"{one.engine} on {one.device}" for one in (welcome, self._welcome))

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from pyraface.core import engines
 from pyraface.core.boxes import Boxes
-from pyraface.core.engines import Detections, Pixels
+from pyraface.core.engines import Detections, Pixels, Tile
 from pyraface.core.errors import EngineError
 from pyraface.daemon import __main__ as daemon_main
 from pyraface.daemon import executor, worker
@@ -50,7 +50,10 @@ class StubEngine:
         del height, width
         return 1
 
-    def detect(self, tiles: Sequence[Pixels]) -> list[Detections]:
+    def prepare(self, tile: Pixels) -> Pixels:
+        return tile
+
+    def detect(self, tiles: Sequence[Tile]) -> list[Detections]:
         if self._warm and math.isinf(self._seconds):
             raise EngineError("a stub that fails at everything")
         if self._warm:

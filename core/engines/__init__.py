@@ -1,21 +1,26 @@
 """What finds and encodes faces in pixels: the same two networks behind one Protocol.
 
-`start("auto")` is the way in. An engine is not thread-safe: one thread uses it (the executor's child has just one).
+`start("auto")` is the way in. An engine is not thread-safe but for `prepare`: one thread uses it (the executor's child has
+just one).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..boxes import Boxes
 from ..errors import EngineError
+from .packed_pyramid import Pyramid
 
 Pixels = NDArray[np.uint8]
 """(height, width, 3) uint8, RGB, C-contiguous."""
+
+Tile = Union[Pixels, Pyramid]  # noqa: UP007  Python 3.10 knows no | between these
+"""A tile, or what `Engine.prepare` made of it."""
 
 EngineName = Literal["auto", "onnx", "dlib"]
 
@@ -55,8 +60,19 @@ class Engine(Protocol):
         """Returns how many tiles of this size, in pixels, `detect` is best given at once: 1 on a CPU."""
         ...
 
-    def detect(self, tiles: Sequence[Pixels]) -> list[Detections]:
-        """Returns the faces in each tile; the tiles all have one shape.
+    def prepare(self, tile: Pixels) -> Tile:
+        """Does what can be done to a tile before `detect` is given it, in any thread, while `detect` is at work.
+
+        It may take twelve times the tile's own memory.
+
+        Raises:
+            ValueError: the tile is not (h, w, 3) uint8.
+            EngineError: it failed.
+        """
+        ...
+
+    def detect(self, tiles: Sequence[Tile]) -> list[Detections]:
+        """Returns the faces in each tile, prepared or not; the tiles all have one shape.
 
         More of them than `batch` are worked on batch by batch, in the memory of one.
 

@@ -14,7 +14,7 @@ from PIL import ImageFile
 
 from ..boxes import Boxes
 from ..errors import EngineError
-from . import Detections, Pixels, devices, inputs, packed_pyramid, suppression, weights
+from . import Detections, Pixels, Tile, devices, inputs, packed_pyramid, suppression, weights
 
 _FAILURES = (RuntimeError, MemoryError)
 
@@ -71,7 +71,10 @@ class DlibEngine:
     def batch(self, height: int, width: int) -> int:
         return devices.batch(height, width) if self._cuda else 1
 
-    def detect(self, tiles: Sequence[Pixels]) -> list[Detections]:
+    def prepare(self, tile: Pixels) -> Pixels:
+        return inputs.checked_pixels(tile)
+
+    def detect(self, tiles: Sequence[Tile]) -> list[Detections]:
         if not tiles:
             return []
         tiles, height, width = inputs.checked_tiles(tiles)

@@ -5,11 +5,14 @@ up to a multiple of 16 with zeros (its fastest convolution works in blocks of 16
 a single output, becomes 9x1 with nine outputs and then 1x9, which adds each up where it belongs: a third of its time.
 
 Two do not: the detector in 8-bit integers, for `screening`.
+
+What the detector's pixels are divided by, a power of two, is in its first weights, which changes no bit of a result.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,9 @@ from .weights import STAGES, Detector, Encoder
 
 BLOCK = 16
 OPSET, IR_VERSION = 17, 8  # what onnxruntime 1.17, the oldest we accept, reads
+
+DIVISOR = 256
+"""Of pixels, once the means are subtracted (dlib 20.0: dnn/input.h)."""
 
 LARGEST_WEIGHT = 64
 """Of an integer: 255 * 64 * 2 is the most that fits in 16 bits."""
@@ -117,20 +123,6 @@ class _Graph:
             graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
         )
         return bytes(model.SerializeToString())
-
-    def normalized(self, pixels: str, means: tuple[float, float, float]) -> str:
-        """(n, h, w, 3) uint8 to (n, 3, h, w) float32: less the means, by 256."""
-        planes = self.add("Transpose", pixels, perm=[0, 3, 1, 2])
-        values = self.add("Cast", planes, to=TensorProto.FLOAT)
-        centred = self.add("Sub", values, self.constant(np.array(means, np.float32).reshape(1, 3, 1, 1)))
-        return self.add("Mul", centred, self.constant(np.array(1 / 256, np.float32)))
-
-
-def normalization(detector: Detector) -> bytes:
-    """Returns the model from pixels (1, h, w, 3) uint8 to (1, 3, h, w) float32, as the detector wants them."""
-    graph = _Graph("normalization")
-    output = graph.normalized("pixels", detector.means)
-    return graph.model({"pixels": (TensorProto.UINT8, [1, "h", "w", 3])}, output, [1, 3, "h", "w"])
 
 
 def shrinking() -> bytes:
@@ -233,7 +225,12 @@ def encoder(network: Encoder) -> bytes:
             padding=(convolution.padding, convolution.padding),
         )
 
-    at = graph.normalized("chips", network.means)
+    planes = graph.add("Transpose", "chips", perm=[0, 3, 1, 2])
+    values = graph.add("Cast", planes, to=TensorProto.FLOAT)
+    centred = graph.add(
+        "Sub", values, graph.constant(np.array(network.means, np.float32).reshape(1, 3, 1, 1))
+    )
+    at = graph.add("Mul", centred, graph.constant(np.array(1 / DIVISOR, np.float32)))
     at = graph.add("Relu", convolved(at))
     at = graph.add("MaxPool", at, kernel_shape=[3, 3], strides=[2, 2])
     side, channels = 35, 32
@@ -272,7 +269,9 @@ def _scores(
 
 
 def _trunk(detector: Detector) -> list[Convolution]:
-    return [convolution for convolution in detector.convolutions if convolution.stride == 2]
+    """The convolutions that halve; the first one divides the pixels."""
+    first, *others = [convolution for convolution in detector.convolutions if convolution.stride == 2]
+    return [replace(first, weights=first.weights / np.float32(DIVISOR)), *others]
 
 
 def _extended(graph: _Graph, source: str, pixels: int, channels: int) -> str:

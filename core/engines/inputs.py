@@ -10,16 +10,17 @@ from numpy.typing import ArrayLike, NDArray
 from ..boxes import Boxes
 from ..errors import EngineError
 from ..faces import ENCODING_LENGTH
-from . import Detections, Pixels
+from . import Detections, Pixels, Tile
+from .packed_pyramid import Pyramid
 
 
-def checked_tiles(tiles: Sequence[Pixels]) -> tuple[list[Pixels], int, int]:
+def checked_tiles(tiles: Sequence[Tile]) -> tuple[list[Tile], int, int]:
     """Returns the tiles, C-contiguous, with the height and the width that all have; there must be at least one.
 
     Raises:
         ValueError: a tile is not (h, w, 3) uint8 with h and w above 0, or they differ in shape.
     """
-    checked = [checked_pixels(tile) for tile in tiles]
+    checked = [tile if isinstance(tile, Pyramid) else checked_pixels(tile) for tile in tiles]
     for tile in checked:
         if tile.shape != checked[0].shape:
             raise ValueError(f"tiles must have one shape, not {checked[0].shape} and {tile.shape}")

@@ -5,6 +5,7 @@ Landmarks and the cutting out of chips stay with dlib; they are a fraction of th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from typing import Any
@@ -18,6 +19,7 @@ from . import (
     DEFAULT_TILE_PIXELS,
     Detections,
     Pixels,
+    Tile,
     devices,
     inputs,
     packed_pyramid,
@@ -25,7 +27,7 @@ from . import (
     suppression,
     weights,
 )
-from .packed_pyramid import Layout
+from .packed_pyramid import Layout, Pyramid
 
 try:
     import dlib
@@ -55,8 +57,8 @@ STRIDE, CENTER, FIELD = 8, 14, 29
 """Pixels of the packed image: from one cell of the score map to the next, to the centre of the first cell's window, and
 what a cell of the first layers' output sees (three 5x5 convolutions with stride 2, without padding)."""
 
-Pictures = list[NDArray[np.float32]]
-"""A tile at every size of its layout, (3, h, w), normalized."""
+MEAN_ROWS = 64
+"""Rows of a tile from which the means are subtracted at once: they stay in the processor's cache."""
 
 _FAILURES = (
     RuntimeError,
@@ -114,9 +116,9 @@ class OnnxEngine:
         points = weights.LANDMARKS_FILE if landmarks == 5 else weights.MORE_LANDMARKS_FILE
         try:
             self._landmarks = dlib.shape_predictor(str(weights.model_path(points)))
-            self._normalize = self._session(graphs.normalization(self._network))
-            self._shrink = self._session(graphs.shrinking())
             self._start_networks(graphs.encoder(weights.load_encoder()), tile_pixels)
+            # a thread a plane where the processor has nothing else to do; on a CPU it runs beside the networks
+            self._shrink = self._session(graphs.shrinking(), threads=3 if self._provider.gpu else 1)
             self._screen_trunk = self._screen_head = None
             if screened and not self._provider.gpu:
                 self._screen_trunk = self._session(graphs.screen_trunk(self._network, screening.TRUNK_RANGES))
@@ -170,18 +172,23 @@ class OnnxEngine:
         # On a CPU one tile keeps every core busy; what TensorRT plans for is one.
         return devices.batch(height, width) if self._provider == providers.CUDA else 1
 
-    def detect(self, tiles: Sequence[Pixels]) -> list[Detections]:
+    def prepare(self, tile: Pixels) -> Tile:
+        tile = inputs.checked_pixels(tile)
+        height, width, _ = tile.shape
+        if height < packed_pyramid.SMALLEST_TILE[0] or width < packed_pyramid.SMALLEST_TILE[1]:
+            return tile
+        layout = packed_pyramid.layout(height, width)
+        return Pyramid(layout, list(self._pictures(tile, layout)))
+
+    def detect(self, tiles: Sequence[Tile]) -> list[Detections]:
         if not tiles:
             return []
         tiles, height, width = inputs.checked_tiles(tiles)
-        if height < packed_pyramid.SMALLEST_TILE[0] or width < packed_pyramid.SMALLEST_TILE[1]:
-            return [inputs.nothing() for _ in tiles]
-        layout = packed_pyramid.layout(height, width)
         size = self.batch(height, width)
         return [
             detections
             for start in range(0, len(tiles), size)
-            for detections in self._detect(tiles[start : start + size], layout)
+            for detections in self._detect(tiles[start : start + size])
         ]
 
     def encode(self, image: Pixels, boxes: Boxes) -> NDArray[np.float32]:
@@ -206,11 +213,16 @@ class OnnxEngine:
             means.append(np.concatenate(parts).mean(axis=0))
         return np.stack(means)
 
-    def _detect(self, tiles: list[Pixels], layout: Layout) -> Iterator[Detections]:
+    def _detect(self, tiles: list[Tile]) -> Iterator[Detections]:
+        prepared = [tile if isinstance(tile, Pyramid) else self.prepare(tile) for tile in tiles]
+        pyramids = [tile for tile in prepared if isinstance(tile, Pyramid)]
+        if not pyramids:
+            yield from (inputs.nothing() for _ in tiles)  # too small for dlib, and for any face
+            return
         overlap, covered = self._network.overlap, self._network.covered
-        height, width, _ = tiles[0].shape
-        pictures = [list(self._pictures(tile, layout)) for tile in tiles]
-        for scores in self._scores(pictures, layout):
+        layout = pyramids[0].layout
+        height, width = layout.sizes[0]
+        for scores in self._scores(pyramids):
             boxes, confidences = self._above(scores, self._threshold, layout)
             found = suppression.detections(
                 boxes,
@@ -234,24 +246,25 @@ class OnnxEngine:
         centers = np.stack([columns, rows], axis=1) * STRIDE + CENTER
         return layout.to_tile(centers, self._network.window), scores[rows, columns]
 
-    def _scores(self, tiles: list[Pictures], layout: Layout) -> NDArray[np.float32]:
+    def _scores(self, tiles: list[Pyramid]) -> NDArray[np.float32]:
         """The score maps of tiles, (n, h, w)."""
+        layout = tiles[0].layout
         size = _cells(layout.height), _cells(layout.width)
         screened = self._screen_head is not None and size[0] * size[1] >= screening.WORTHWHILE
         trunk, head = (self._screen_trunk, self._screen_head) if screened else (self._trunk, self._head)
-        scores = self._through(trunk, head, layout, tiles, [(0, 0)] * len(tiles), size)
+        scores = self._through(trunk, head, tiles, [(0, 0)] * len(tiles), size)
         if not np.isfinite(scores.max()):
             raise EngineError(f"the detector gave scores that are no numbers: {self.device} is broken")
         if not screened:
             return scores
 
-        def exact(pictures: Pictures, corners: list[tuple[int, int]], size: tuple[int, int]) -> Any:
-            return self._through(self._trunk, self._head, layout, [pictures] * len(corners), corners, size)
+        def exact(tile: Pyramid, corners: list[tuple[int, int]], size: tuple[int, int]) -> Any:
+            return self._through(self._trunk, self._head, [tile] * len(corners), corners, size)
 
         return np.stack(
             [
-                screening.rescored(one, partial(exact, pictures), self._threshold)
-                for one, pictures in zip(scores, tiles, strict=True)
+                screening.rescored(one, partial(exact, tile), self._threshold)
+                for one, tile in zip(scores, tiles, strict=True)
             ]
         )
 
@@ -259,34 +272,41 @@ class OnnxEngine:
         self,
         trunk: Any,
         head: Any,
-        layout: Layout,
-        tiles: list[Pictures],
+        tiles: list[Pyramid],
         corners: list[tuple[int, int]],
         size: tuple[int, int],
     ) -> NDArray[np.float32]:
         """The scores, (n, rows, columns), of parts of packed images, whose features are put together from bands.
 
         Args:
-            tiles: n, at every size of the layout.
+            tiles: n, of one size.
             corners: the first row and column of each part, in cells.
             size: rows and columns of all parts.
         """
         rows, columns = size
         width = _pixels(columns)
         step = min(rows, BAND_ROWS, max(1, BAND_PIXELS // (STRIDE * width * len(tiles))))
+        # one memory for all bands: the system clears new memory, which takes time
+        memory = np.empty(len(tiles) * 3 * _pixels(step) * width, np.float32)
         parts = []
         for row in range(0, rows, step):
-            count = min(step, rows - row)
-            bands = np.empty((len(tiles), 3, _pixels(count), width), np.float32)
-            for band, pictures, (top, left) in zip(bands, tiles, corners, strict=True):
-                layout.fill(band, (top + row) * STRIDE, left * STRIDE, pictures)
+            shape = (len(tiles), 3, _pixels(min(step, rows - row)), width)
+            bands = memory[: math.prod(shape)].reshape(shape)
+            for band, tile, (top, left) in zip(bands, tiles, corners, strict=True):
+                tile.layout.fill(band, (top + row) * STRIDE, left * STRIDE, tile.pictures)
             parts.append(self._run(trunk, {"image": bands}))
         features = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
         return self._run(head, {"features": features})[:, 0]
 
     def _pictures(self, tile: Pixels, layout: Layout) -> Iterator[NDArray[np.float32]]:
         """The tile at every size of the layout, (3, h, w), each shrunk from the one before."""
-        picture = self._run(self._normalize, {"pixels": tile[None]})
+        picture = np.empty((1, 3, *tile.shape[:2]), np.float32)
+        for top in range(0, len(tile), MEAN_ROWS):
+            some = slice(top, top + MEAN_ROWS)
+            for channel, mean in enumerate(np.array(self._network.means, np.float32)):
+                plane = picture[0, channel, some]
+                np.copyto(plane, tile[some, :, channel])
+                plane -= mean
         yield picture[0]
         for height, width in layout.sizes[1:]:
             size = np.array([1, 3, height, width], np.int64)
@@ -313,8 +333,12 @@ class OnnxEngine:
         model: bytes,
         provider: providers.Provider = providers.CPU,
         shapes: providers.Shapes | None = None,
+        *,
+        threads: int = 0,
     ) -> Any:
         options = self._options()
+        if threads:
+            options.intra_op_num_threads = threads
         if provider.gpu:
             providers.find_libraries()
         chain = providers.session_providers(provider, shapes)

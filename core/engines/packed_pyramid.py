@@ -2,14 +2,15 @@
 
 dlib shrinks a tile to 5/6 again and again, until it would be less than 5 px high, and packs all sizes into one image: the
 first column downwards, starting with the tile itself; then upwards along the right edge. Between them is padding, all zero
-after normalization. The layout decides what a window at the edge of one size sees of its neighbour, so it is the same here
-to the pixel. (dlib 20.0: image_transforms/image_pyramid.h, dnn/input.h.)
+once the means are subtracted. The layout decides what a window at the edge of one size sees of its neighbour, so it is the
+same here to the pixel. (dlib 20.0: image_transforms/image_pyramid.h, dnn/input.h.)
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +32,13 @@ class Layout:
 
     height, width: of the packed image, in pixels.
     places: (n, 4) int64: left, top, right, bottom of each size, the largest first; right and bottom lie just outside.
+    gaps: (m, 4) int64: the rectangles of padding between and round them, none of which overlap.
     """
 
     height: int
     width: int
     places: NDArray[np.int64]
+    gaps: NDArray[np.int64]
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
@@ -49,17 +52,20 @@ class Layout:
 
         Args:
             window: (3, rows, columns), overwritten.
-            pictures: the tile at each of `sizes`, (3, h, w), normalized.
+            pictures: the tile at each of `sizes`, (3, h, w), less the means.
         """
         _, rows, columns = window.shape
-        window.fill(0)
-        for (x, y, right, bottom), picture in zip(self.places.tolist(), pictures, strict=True):
+        places = [
+            *zip(self.places.tolist(), pictures, strict=True),
+            *((gap, None) for gap in self.gaps.tolist()),
+        ]
+        for (x, y, right, bottom), picture in places:
             first, last = max(y, top), min(bottom, top + rows)
             start, end = max(x, left), min(right, left + columns)
             if first < last and start < end:
-                window[:, first - top : last - top, start - left : end - left] = picture[
-                    :, first - y : last - y, start - x : end - x
-                ]
+                window[:, first - top : last - top, start - left : end - left] = (
+                    0 if picture is None else picture[:, first - y : last - y, start - x : end - x]
+                )
 
     def to_tile(self, centers: NDArray[np.int64], window: int) -> NDArray[np.int64]:
         """Returns the boxes of detector windows in the frame of the tile, unclipped.
@@ -87,6 +93,19 @@ class Layout:
         return rounded.astype(np.int64)
 
 
+@dataclass(frozen=True, eq=False)
+class Pyramid:
+    """A tile at every size of its layout: pictures of (3, h, w) float32, less the means, the tile itself first."""
+
+    layout: Layout
+    pictures: list[NDArray[np.float32]]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The tile's own: (height, width, 3)."""
+        return (*self.layout.sizes[0], 3)
+
+
 @lru_cache(maxsize=64)
 def layout(height: int, width: int) -> Layout:
     """Returns where dlib puts the sizes of a tile of `height` x `width` pixels.
@@ -109,7 +128,27 @@ def layout(height: int, width: int) -> Layout:
             break  # the second column has grown up to the tile itself
         places.append((edge - w, y - h, edge, y))
         y -= h + PADDING
-    return Layout(bottom + 2 * MARGIN, width + 2 * MARGIN, np.array(places, np.int64))
+    height, width = bottom + 2 * MARGIN, width + 2 * MARGIN
+    return Layout(height, width, np.array(places, np.int64), np.array(_gaps(places, height, width), np.int64))
+
+
+def _gaps(
+    places: list[tuple[int, int, int, int]], height: int, width: int
+) -> list[tuple[int, int, int, int]]:
+    """The rectangles, (left, top, right, bottom), of `height` x `width` pixels that no place covers."""
+    rows = sorted({0, height, *(place[1] for place in places), *(place[3] for place in places)})
+    gaps = []
+    for top, bottom in pairwise(rows):
+        covered = sorted(
+            (left, right) for left, above, right, below in places if above < bottom and top < below
+        )
+        edges = [0, *(edge for span in covered for edge in span), width]
+        gaps += [
+            (start, top, end, bottom)
+            for start, end in zip(edges[::2], edges[1::2], strict=True)
+            if start < end
+        ]
+    return gaps
 
 
 def _sizes(height: int, width: int) -> list[tuple[int, int]]:

@@ -124,6 +124,9 @@ class Watched:
     def batch(self, height: int, width: int) -> int:
         return self.engine.batch(height, width)
 
+    def prepare(self, tile: Any) -> Any:
+        return self.engine.prepare(tile)
+
     def detect(self, tiles: Any) -> list[Detections]:
         self.pixels += sum(tile.shape[0] * tile.shape[1] for tile in tiles)
         found = self.engine.detect(tiles)

@@ -11,9 +11,10 @@ from PIL import Image
 
 from pyraface.core import parameters, pyramid, scaling
 from pyraface.core.boxes import Boxes
-from pyraface.core.engines import Detections, Pixels
+from pyraface.core.engines import Detections, Pixels, Tile
+from pyraface.core.engines.packed_pyramid import Pyramid
 from pyraface.core.images import Picture
-from pyraface.core.pipeline import ZOOMED_AHEAD, Pipeline
+from pyraface.core.pipeline import TILES_AHEAD, Pipeline
 from tests.support import ROOT
 
 
@@ -77,7 +78,10 @@ class Batches:
         del height, width
         return self._size
 
-    def detect(self, tiles: Sequence[Pixels]) -> list[Detections]:
+    def prepare(self, tile: Pixels) -> Tile:
+        return self._engine.prepare(tile)
+
+    def detect(self, tiles: Sequence[Tile]) -> list[Detections]:
         self.got.append(len(tiles))
         return self._engine.detect(tiles)
 
@@ -93,18 +97,18 @@ def test_an_engine_gets_as_many_tiles_of_a_level_at_once_as_it_asks_for(
     parameters = replace(pipeline.parameters, detection=detection)
     engine = Batches(pipeline, size)
     batched = Pipeline(parameters, engine)
-    zoom, zoomed = batched._zoom, []
+    prepare, zoomed = batched._prepare, []
 
     def counted(picture: Picture, tile: NDArray[np.int64], size: tuple[int, int]) -> object:
         zoomed.append(tile)
-        return zoom(picture, tile, size)
+        return prepare(picture, tile, size)
 
-    def detect(tiles: Sequence[Pixels]) -> list[Detections]:
+    def detect(tiles: Sequence[Tile]) -> list[Detections]:
         # what the engine has, and what is zoomed meanwhile
-        assert len(zoomed) - sum(engine.got) <= size + max(ZOOMED_AHEAD, size)
+        assert len(zoomed) - sum(engine.got) <= size + max(TILES_AHEAD, size)
         return Batches.detect(engine, tiles)
 
-    monkeypatch.setattr(batched, "_zoom", counted)
+    monkeypatch.setattr(batched, "_prepare", counted)
     monkeypatch.setattr(engine, "detect", detect)
     mosaic = Picture.whole(np.ascontiguousarray(np.tile(astronaut, (2, 2, 1))))
     faces = batched.find(mosaic)
@@ -158,10 +162,15 @@ def test_tiles_are_whole_when_the_engine_gets_them(
     detection = replace(pipeline.parameters.detection, levels=2)
     deeper = Pipeline(replace(pipeline.parameters, detection=detection), pipeline.engine)
     seen = 0
-    for level, tile, pixels in deeper._tiles(picture, pyramid.levels(900, 700, detection)):
+    for level, tile, prepared in deeper._tiles(picture, pyramid.levels(900, 700, detection)):
         left, top, right, bottom = tile.tolist()
         expected = scaling.resample(picture.pixels, (left, top, right, bottom), level.size)
-        np.testing.assert_array_equal(pixels, expected)
+        # what the engine is given ahead is what it would make of the pixels itself
+        again = pipeline.engine.prepare(expected)
+        assert isinstance(prepared, Pyramid)
+        assert isinstance(again, Pyramid)
+        for one, other in zip(prepared.pictures, again.pictures, strict=True):
+            np.testing.assert_array_equal(one, other)
         seen += 1
     assert seen == 1 + 4
 

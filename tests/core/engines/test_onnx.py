@@ -25,7 +25,7 @@ def test_the_sizes_of_the_pyramid_are_dlibs_to_a_tenth_of_a_grey_level(
     tile = np.ascontiguousarray(astronaut[:201, :333])
     layout = packed_pyramid.layout(*tile.shape[:2])
     network = weights.load_detector()
-    expected = (tile.astype(np.float32) - np.array(network.means, np.float32)).transpose(2, 0, 1) / 256
+    expected = (tile.astype(np.float32) - np.array(network.means, np.float32)).transpose(2, 0, 1)
     pictures = list(onnx_engine._pictures(tile, layout))
     assert np.array_equal(pictures[0], expected)
     assert len(pictures) == len(layout.sizes) > 10
@@ -34,7 +34,7 @@ def test_the_sizes_of_the_pyramid_are_dlibs_to_a_tenth_of_a_grey_level(
             [dlib.resize_image(np.ascontiguousarray(plane), height, width) for plane in expected]
         )
         assert picture.shape == (3, height, width)
-        assert np.abs(picture - expected).max() * 256 < 0.1
+        assert np.abs(picture - expected).max() < 0.1
 
 
 @pytest.mark.parametrize(("corners", "size"), [([(0, 0)], None), ([(3, 5), (40, 0)], (30, 20))])
@@ -47,11 +47,11 @@ def test_bands_give_the_scores_of_the_whole(
 ) -> None:
     layout = packed_pyramid.layout(*astronaut.shape[:2])
     every = onnx_module._cells(layout.height), onnx_module._cells(layout.width)
-    tiles = [list(onnx_engine._pictures(astronaut, layout))] * len(corners)
+    tiles = [onnx_engine.prepare(astronaut)] * len(corners)
     networks = onnx_engine._trunk, onnx_engine._head
-    whole = onnx_engine._through(*networks, layout, tiles, corners, size or every)
+    whole = onnx_engine._through(*networks, tiles, corners, size or every)
     monkeypatch.setattr(onnx_module, "BAND_PIXELS", 60_000)
-    in_bands = onnx_engine._through(*networks, layout, tiles, corners, size or every)
+    in_bands = onnx_engine._through(*networks, tiles, corners, size or every)
     assert whole.shape == in_bands.shape == (len(corners), *(size or every))
     assert np.allclose(whole, in_bands, atol=1e-5)
 

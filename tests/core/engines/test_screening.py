@@ -175,7 +175,7 @@ def test_screening_changes_no_face_where_integers_were_farthest_off(
         pytest.skip("a GPU needs no screening")
     layout = packed_pyramid.layout(*tile.shape[:2])
     size = onnx_module._cells(layout.height), onnx_module._cells(layout.width)
-    whole = (layout, [list(onnx_engine._pictures(tile, layout))], [(0, 0)], size)
+    whole = ([onnx_engine.prepare(tile)], [(0, 0)], size)
     exact = onnx_engine._through(onnx_engine._trunk, onnx_engine._head, *whole)
     off = exact - onnx_engine._through(onnx_engine._screen_trunk, onnx_engine._screen_head, *whole)
     assert np.abs(off[exact > 0]).max() > 0

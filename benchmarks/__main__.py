@@ -1,7 +1,7 @@
 """Every figure of speed in the documentation, in one table.
 
-    python -m benchmarks [--rows tile,encode,photograph,networks,daemon,memory,start] [--openblas PYTHON] [--markdown FILE]
-                         [--plot FILE.png]
+    python -m benchmarks [--rows tile,encode,photograph,networks,daemon,memory,flood,start] [--openblas PYTHON]
+                         [--markdown FILE] [--plot FILE.png]
 
 Each row is a ratio of two things that took turns in this run, the median of the turns and their spread. The reference
 is face_recognition's CNN detector and encoder on the dlib that is installed (dlib-bin: no BLAS), and, where --openblas
@@ -244,6 +244,19 @@ class Bench:
             "GiB",
         )
 
+    def flood(self) -> Iterator[Row]:
+        """The memory of a daemon and its process while clients send as much as they may."""
+        for size in (5, 40, 120):
+            allowed, taken = daemon_rows.flood(clients=8, size=size * 1_000_000, seconds=15)
+            yield Row(
+                "memory for images without an answer, of what max_bytes_in_flight allows",
+                "(memory)",
+                [],
+                [taken / allowed],
+                f"8 clients send files of {size} MB",
+                "times",
+            )
+
     def start(self) -> Iterator[Row]:
         """How long a person waits for --help."""
         for program, module in (("pyraface", "client"), ("pyraface-daemon", "daemon")):
@@ -280,7 +293,7 @@ class Bench:
 
 
 def main() -> None:
-    rows = ["tile", "encode", "photograph", "networks", "daemon", "memory", "start"]
+    rows = ["tile", "encode", "photograph", "networks", "daemon", "memory", "flood", "start"]
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[0]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import time
 from contextlib import aclosing
@@ -15,6 +16,7 @@ import psutil
 from pyraface.client import Client
 from pyraface.client.connection import ServerConnection
 from pyraface.client.local import LocalServer
+from pyraface.core import tasks
 from pyraface.core.pipeline import Pipeline
 
 from .common import packaged_parameters, timed
@@ -95,6 +97,55 @@ def peaks(paths: list[Path], *, stretches: list[tuple[int, int]]) -> list[int]:
             return found
 
     return asyncio.run(run())
+
+
+def flood(*, clients: int, size: int, seconds: float) -> tuple[int, int]:
+    """Returns the bytes of images without an answer that a daemon allows, and by how much it and its process grow at most.
+
+    Args:
+        clients: connections, each with as many requests as it may have.
+        size: bytes of an image, which is none.
+        seconds: how long they go on.
+    """
+    parameters = packaged_parameters()
+    image = os.urandom(size)
+
+    async def send(connection: ServerConnection) -> None:
+        while True:
+            await connection.request(image, asyncio.get_running_loop().create_future())
+
+    async def run() -> int:
+        local = LocalServer(parameters)
+        connections = [await local.start()]
+        try:
+            connections += [await local.connect() for _ in range(clients - 1)]
+            before, most = _together(), 0
+            sending = [
+                asyncio.create_task(send(connection))
+                for connection in connections
+                for _ in range(connection.welcome.credits)
+            ]
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                await asyncio.sleep(0.1)
+                most = max(most, _together() - before)
+            await tasks.end(sending)
+        finally:
+            await asyncio.gather(*[connection.close() for connection in connections])
+            await local.stop()
+        return most
+
+    return parameters.daemon.max_bytes_in_flight, asyncio.run(run())
+
+
+def _together() -> int:
+    """Bytes that the daemon and its process have in memory, what they share counted once."""
+    daemons = [
+        child
+        for child in psutil.Process().children(recursive=True)
+        if "pyraface.daemon" in " ".join(child.cmdline())
+    ]
+    return sum(int(process.memory_full_info().pss) for process in daemons)
 
 
 def _forget_peak(process: int) -> None:

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import json
 import os
+import select
 import stat
 import sys
 import threading
@@ -55,6 +56,7 @@ class Journal:
         OutputError: it cannot be written, or another run writes to it; standard output is closed.
 
     Attributes:
+        waits: whether `write` may have to wait until somebody reads: from the event loop, call it in a thread.
         known: images of this run that have their line from an earlier one.
         known_failed: those of them that failed.
         repeated: images of this run whose line is that of another file with the same bytes.
@@ -79,6 +81,8 @@ class Journal:
             self._file = self._open()
         status = os.fstat(self._file)
         self._regular = stat.S_ISREG(status.st_mode)
+        self.waits = not self._regular
+        self._stopping = os.eventfd(0, os.EFD_CLOEXEC)
         self._keeps = self._regular and path is not None
         """Whether the file is ours to read, cut and write anew."""
         self.replaces = overwrite and self._keeps
@@ -91,8 +95,9 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stopped = True
+        self.stop()
         with self._lock:
+            os.close(self._stopping)
             if self._new:  # while it is locked: whoever opens it now sees that it is gone
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self._path)
@@ -105,8 +110,13 @@ class Journal:
                     raise self._error(failure) from failure
 
     def stop(self) -> None:
-        """Ends `load` and `finish`, wherever another thread is with them; the file stays as it is."""
-        self._stopped = True
+        """Ends `load` and `finish`, wherever another thread is with them, and the waiting of `write` for a reader.
+
+        The file stays as it is.
+        """
+        if not self._stopped:
+            self._stopped = True
+            os.eventfd_write(self._stopping, 1)
 
     def load(self) -> None:
         """Reads what earlier runs wrote, line by line, and cuts off a last line that is not whole.
@@ -338,12 +348,25 @@ class Journal:
         try:
             with memoryview(data) as view:
                 while written < len(data):
-                    written += os.write(self._file, view[written:])
+                    piece = view[written:]
+                    if not self._regular:
+                        self._wait_for_room()
+                        piece = piece[: select.PIPE_BUF]
+                    with contextlib.suppress(BlockingIOError):  # a terminal that another program left so
+                        written += os.write(self._file, piece)
         except OSError as error:
             if self._regular and written:
                 with contextlib.suppress(OSError):
                     os.ftruncate(self._file, os.lseek(self._file, -written, os.SEEK_CUR))
             raise self._error(error) from error
+
+    def _wait_for_room(self) -> None:
+        """Returns when PIPE_BUF bytes can be written without waiting; raises OSError when nobody wants that any more."""
+        either = select.poll()
+        either.register(self._file, select.POLLOUT)
+        either.register(self._stopping, select.POLLIN)
+        if self._stopping in dict(either.poll()):
+            raise OSError(errno.EINTR, "interrupted")
 
     def _write_anew(self) -> None:
         """Puts a file without the lines that count no more in the place of this one. Whatever ends it, one is there."""

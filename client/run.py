@@ -109,8 +109,7 @@ async def _work(options: argparse.Namespace, new_client: Client, interrupt: _Int
             results = client.map(upcoming, skip=skip)
             async with tally.following(client.status), contextlib.aclosing(results):
                 async for result in results:
-                    journal.write(result)
-                    tally.add(result)
+                    await _add(result, journal, tally)
         finally:
             walk.stop()
             upcoming.stop()
@@ -118,10 +117,17 @@ async def _work(options: argparse.Namespace, new_client: Client, interrupt: _Int
         raise asyncio.CancelledError
     for path, reason in walk.unreadable:
         lost = Result(path, error=(ErrorCode.UNREADABLE, f"the directory cannot be read: {reason}"))
-        journal.write(lost)
-        tally.add(lost)
+        await _add(lost, journal, tally)
     await asyncio.to_thread(journal.finish)
     return walk.skipped
+
+
+async def _add(result: Result, journal: Journal, tally: Tally) -> None:
+    if journal.waits:  # meanwhile signals are heard, and servers are told that somebody is there
+        await asyncio.to_thread(journal.write, result)
+    else:
+        journal.write(result)
+    tally.add(result)
 
 
 class _Interrupt:

@@ -52,7 +52,12 @@ def sharpness(pixels: NDArray[np.uint8], boxes: Boxes) -> NDArray[np.float32]:
         pixels: (height, width, 3) uint8, the upright picture.
         boxes: (n, 4), in pixels of it; rounded to whole pixels, and cut off at its edges.
     """
-    return np.array([_sharpness(_gray(pixels, box)) for box in np.rint(boxes).astype(int)], np.float32)
+    return np.array([detail(_gray(pixels, box)) for box in np.rint(boxes).astype(int)], np.float32)
+
+
+def detail(gray: NDArray[np.float32]) -> float:
+    """Returns how sharp a gray picture is, 0 to 1. Of the two directions the blurrier one counts: a hand shakes one way."""
+    return min(_lost(gray), _lost(gray.T))
 
 
 def _gray(pixels: NDArray[np.uint8], box: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -65,12 +70,7 @@ def _gray(pixels: NDArray[np.uint8], box: NDArray[np.int64]) -> NDArray[np.float
     return np.asarray(face.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float32)
 
 
-def _sharpness(gray: NDArray[np.float32]) -> float:
-    """Of the two directions the blurrier one counts: a hand that shook blurs only one."""
-    return min(_kept(gray), _kept(gray.T))
-
-
-def _kept(gray: NDArray[np.float32]) -> float:
+def _lost(gray: NDArray[np.float32]) -> float:
     """The share of the differences down each column that is lost when the column is blurred, 0 to 1."""
     padded = np.pad(gray, ((TAPS // 2 + 1, TAPS // 2), (0, 0)), mode="edge")
     sums = np.cumsum(padded, axis=0, dtype=np.float64)

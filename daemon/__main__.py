@@ -73,8 +73,9 @@ def main(arguments: list[str] | None = None) -> None:
     import uvloop
 
     from ..core import subprocesses
-    from .limits import LineLimit, give_memory_back
+    from .limits import LineLimit, give_memory_back, leave_no_core
 
+    leave_no_core()
     subprocesses.open_standard_streams()
     logging.basicConfig(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",

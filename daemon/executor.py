@@ -252,7 +252,8 @@ class Executor:
         A GPU may be gone, and the engine on a CPU may find other faces.
         """
         child, welcome = await self._spawn()
-        if welcome == self._welcome:
+        # but for the device's words, which may hold why a GPU failed
+        if dataclasses.replace(welcome, device=self._welcome.device) == self._welcome:
             return child
         await child.end()
         now, before = (f"{one.engine} on {one.device}" for one in (welcome, self._welcome))

@@ -277,6 +277,17 @@ def give_memory_back() -> None:
         mallopt(_M_MMAP_THRESHOLD, 1 << 17)  # what it begins with
 
 
+def leave_no_core() -> None:
+    """Has the system keep nothing of this process's memory when it crashes: there are keys and photographs in it.
+
+    At a limit of 0 Linux writes no file, but still hands a core to the program that core_pattern names, if it names one
+    (core(5)); at 1, which no core fits in, it does neither.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    most = 1 if hard == resource.RLIM_INFINITY else min(hard, 1)
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+
+
 def room_for_connections(wanted: int) -> int:
     """Returns how many connections this process may have, `wanted` or fewer: raises its limit of descriptors for them."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -25,6 +25,7 @@ from types import ModuleType
 from typing import Any
 
 from ..core.parameters import Parameters
+from .limits import leave_no_core
 
 BYTES_A_PIXEL_DECODED, BYTES_A_PIXEL_DECODING = 3, 16
 """Of a picture, and the most that decoding one takes beside it: see `core.images.decode`."""
@@ -42,8 +43,9 @@ utime utimes utimensat futimesat setxattr lsetxattr removexattr lremovexattr chd
 _NETWORK = "socket socketpair connect bind listen accept accept4"
 
 _PROCESSES = """execve execveat fork vfork tkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_open pidfd_send_signal
-pidfd_getfd ptrace process_vm_readv process_vm_writev process_madvise kcmp unshare setns setrlimit shmget shmat msgget
-semget mq_open"""
+pidfd_getfd ptrace process_vm_readv process_vm_writev process_madvise kcmp unshare setns setrlimit setpriority ioprio_set
+sched_setscheduler sched_setparam sched_setattr migrate_pages move_pages shmget shmat shmctl msgget msgsnd msgrcv msgctl
+semget semop semtimedop semctl mq_open mq_unlink"""
 
 _KERNEL = """io_uring_setup io_uring_enter io_uring_register bpf perf_event_open userfaultfd keyctl add_key request_key
 init_module finit_module delete_module kexec_load kexec_file_load reboot iopl ioperm mount umount2 pivot_root chroot
@@ -64,7 +66,7 @@ def enter(parameters: Parameters, *, images: int, gpu: bool) -> str:
         images: how many this process holds at a time.
     """
     limits = ["no core dump", "no file written"]
-    _limit(resource.RLIMIT_CORE, 0)
+    leave_no_core()
     _limit(resource.RLIMIT_FSIZE, 0)
     if not gpu:
         most = _address_space() + _needed(parameters, images)
@@ -126,7 +128,8 @@ def _rules(seccomp: ModuleType, *, files: bool) -> Any:
     # threads yes, processes no; clone3 has its flags in memory, where no filter sees them, and libc then takes clone
     forbid("clone", seccomp.Arg(0, seccomp.MASKED_EQ, _CLONE_THREAD, 0))
     forbid("clone3", answer=seccomp.ERRNO(errno.ENOSYS))
-    # abort() signals its own process; pthread_getattr_np() reads a limit
+    # what a thread may be moved to is its own affair; abort() signals its own process; pthread_getattr_np() reads a limit
+    forbid("sched_setaffinity", seccomp.Arg(0, seccomp.NE, 0))
     for name in ("kill", "tgkill"):
         forbid(name, seccomp.Arg(0, seccomp.NE, os.getpid()))
     forbid("prlimit64", seccomp.Arg(2, seccomp.NE, 0))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
 import json
 import os
 import re
@@ -9,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -358,6 +361,49 @@ def test_a_reader_that_leaves_stops_the_run_quietly(folder: Path) -> None:
     assert "standard output cannot be written" in done.stderr
 
 
+def test_a_reader_that_takes_nothing_keeps_it_neither_from_ending_nor_from_its_servers(
+    tmp_path: Path, astronaut_jpeg: bytes
+) -> None:
+    parameters, album = tmp_path / "hasty.xml", tmp_path / "album"
+    parameters.write_text(parameters_xml(read_timeout=3))
+    album.mkdir()
+    for index in range(200):
+        (album / f"{index}.jpg").write_bytes(astronaut_jpeg)
+    ours, theirs = os.pipe()
+    with daemon(tmp_path, idle_timeout=3) as server:
+        words = ["--servers", f"127.0.0.1:{server.port}", "--parameters", str(parameters), str(album)]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pyraface.client", *words],
+            cwd=ROOT,
+            env=environment(),
+            stdout=theirs,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        os.close(theirs)
+        try:
+            # until nothing fits in any more, and for longer than anybody is patient
+            filled, before = array.array("i", [0]), -1
+            deadline = time.monotonic() + 60
+            while filled[0] != before or filled[0] < 32_000:
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                before = filled[0]
+                time.sleep(5)
+                fcntl.ioctl(ours, termios.FIONREAD, filled)
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+            said = process.communicate(timeout=30)[1]
+        finally:
+            process.kill()
+            process.communicate()
+            os.close(ours)
+    assert process.returncode == 130
+    assert "interrupted: " in said
+    assert "lost" not in said
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_keeps_what_is_done_and_leaves_no_process(
     tmp_path: Path, astronaut_jpeg: bytes, number: signal.Signals
@@ -424,7 +470,7 @@ def test_a_server_is_not_blamed_for_the_time_in_which_the_client_itself_was_stop
             said = process.communicate(timeout=120)[1]
         finally:
             process.kill()
-            process.wait()
+            process.communicate()
     assert left
     assert "lost" not in said
     assert (process.returncode, len(output.read_text().splitlines())) == (0, 60)

@@ -19,6 +19,7 @@ import contextlib
 import dataclasses
 import re
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -55,7 +56,7 @@ from pyraface.core.parameters import parse
 from pyraface.core.security import Role
 from tests import bombs
 from tests.conftest import photos_folder
-from tests.support import NONCE, DaemonProcess, Peer, daemon, free_udp_port, parameters_xml, run
+from tests.support import NONCE, DaemonProcess, Peer, daemon, free_udp_port, parameters_xml, run, tls
 
 FRAME = 8 << 20
 PIXELS = 10_000_000
@@ -314,6 +315,18 @@ GUESTS = [
     Said("an answer", wire.encode(Failed.because(1, ErrorCode.BUSY, "x")), ErrorCode.UNEXPECTED_MESSAGE),
     Said("draining", wire.encode(Draining()), ErrorCode.UNEXPECTED_MESSAGE),
     Said("a length of 4 GiB from a guest", b"\xff" * 4, ErrorCode.FRAME_TOO_LARGE),
+    Said(
+        "an id of a thousand lists in few",
+        packed(type="ping", id=[[[]] * 32] * 32),
+        ErrorCode.MALFORMED_FRAME,
+    ),
+    Said("an id that is a long list", packed(type="ping", id=[0] * 33), ErrorCode.MALFORMED_FRAME),
+    Said(
+        "an id that is a wide map",
+        packed(type="ping", id=dict.fromkeys(map(str, range(33)), 0)),
+        ErrorCode.MALFORMED_FRAME,
+    ),
+    Said("an id that is a long text", packed(type="ping", id="x" * 4001), ErrorCode.MALFORMED_FRAME),
     Said("7 MB of lists in lists", frame(b"\x91" * 7_000_000), ErrorCode.MALFORMED_FRAME),
     Said(
         "7 million empty lists",
@@ -401,6 +414,32 @@ def test_what_a_guest_says(victim: Victim, said: Said) -> None:
     done_to(victim, attack)
 
 
+def test_what_is_said_wrongly_is_in_the_log_without_the_image_in_it(victim: Victim) -> None:
+    """The log leaves out lines when there are many: here none of them."""
+    marked = [
+        (said, guest)
+        for rows, guest in ((STRANGERS, False), (GUESTS, True))
+        for said in rows
+        if MARK.encode() in said.data
+    ]
+    assert len(marked) > 8
+
+    async def talk() -> None:
+        deadline = time.monotonic() + 60
+        while "a new stretch" not in victim.said():  # of lines that are not left out
+            assert time.monotonic() < deadline
+            await (await victim.welcomed(client="a new stretch")).close()
+            await asyncio.sleep(0.1)
+        for said, guest in marked:
+            peer = await (victim.welcomed() if guest else victim.connect())
+            peer.writer.write(said.data)
+            await last_words(peer)
+            assert said.code.value in victim.said().splitlines()[-1], said.name
+
+    run(talk())
+    victim.check()
+
+
 # what is done
 
 
@@ -436,6 +475,39 @@ async def images_byte_by_byte(victim: Victim) -> None:
         assert (await ended).code is ErrorCode.SLOW_SENDER
 
     await asyncio.gather(*[slowly(number) for number in range(60)], victim.serves())
+
+
+async def a_frame_that_takes_too_long(victim: Victim) -> None:
+    """Fast enough in every second, and yet without end."""
+    peer = await victim.welcomed()
+    ended = asyncio.create_task(last_words(peer))
+    peer.writer.write(wire.PREFIX.pack(FRAME))
+    for _ in range(200):
+        if peer.writer.is_closing():  # the last words have come
+            break
+        peer.writer.write(bytes(10_000))
+        await asyncio.sleep(0.1)
+    assert (await ended).code is ErrorCode.FRAME_TIMED_OUT
+
+
+async def frames_that_come_but_for_their_end(victim: Victim) -> None:
+    """Thirty of them would be 240 MB; the daemon reads no more than it has room for."""
+    process = psutil.Process(victim.process.process.pid)
+    cut_off = detect(image=bytes(FRAME - 200))[:-1000]
+    ending = []
+    for number in range(30):
+        peer = await victim.welcomed(f"127.0.0.{2 + number // 15}")
+        peer.writer.write(cut_off)
+        ending.append(asyncio.create_task(last_words(peer)))
+    most = 0
+    while not all(task.done() for task in ending):
+        most = max(most, process.memory_info().rss)
+        await asyncio.sleep(0.01)
+    codes = {(await task).code for task in ending}
+    # a machine that is busy may take its time until it sends anything at all
+    assert codes <= {ErrorCode.SLOW_SENDER, ErrorCode.OVERLOADED, ErrorCode.FRAME_TIMED_OUT, ErrorCode.IDLE}
+    # the room of all, and what is read from each of them before it is known to be too much
+    assert most < victim.marks[0] + 2 * 4 * FRAME + 30 * (1 << 20), f"{most} bytes, {victim.marks[0]} before"
 
 
 async def claims_that_are_never_kept(victim: Victim) -> None:
@@ -579,7 +651,25 @@ async def requests_beyond_the_credits(victim: Victim) -> None:
     found = [answer for answer in answers if isinstance(answer, Found)]
     assert len(busy) + len(found) == 100
     assert len(found) >= 4
+    assert all("that welcome granted" in answer.message for answer in busy), (
+        "one client filled the queue of all"
+    )
     await peer.close()
+
+
+async def a_queue_that_is_full(victim: Victim) -> None:
+    """Each client keeps to its credits, and yet there are too many of them."""
+    peers = [await victim.welcomed(f"127.0.0.{2 + number // 8}") for number in range(16)]
+    for peer in peers:
+        for id in range(4):
+            peer.send(Detect(id, victim.photograph))
+    answers = [await peer.next() for peer in peers for _ in range(4)]
+    busy = [answer for answer in answers if isinstance(answer, Failed)]
+    assert busy
+    assert all(answer.code is ErrorCode.BUSY and "params/daemon/queue" in answer.message for answer in busy)
+    assert len(busy) + sum(isinstance(answer, Found) for answer in answers) == 64
+    for peer in peers:
+        await peer.close()
 
 
 async def answers_that_are_not_taken(victim: Victim) -> None:
@@ -674,6 +764,24 @@ async def versions_that_are_taken_away_on_the_way(victim: Victim) -> None:
         await is_refused(peer, meant.proof(keyfile.load()[0], Role.CLIENT))
 
 
+async def tls_of_before(victim: Victim) -> None:
+    """Its handshake shows to whoever listens what TLS 1.3 hides, and may have been weakened on the way."""
+    older = tls()
+    older.minimum_version = older.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        await asyncio.open_connection("127.0.0.1", victim.process.port, ssl=older, server_hostname="")
+
+
+async def tickets_to_come_back_with(victim: Victim) -> None:
+    """There are none: nothing of one handshake is of use for another."""
+    peer = await victim.welcomed()
+    peer.send(Ping(1))
+    assert isinstance(await peer.next(), Pong)
+    session = peer.writer.get_extra_info("ssl_object").session
+    assert session is None or not session.has_ticket
+    await peer.close()
+
+
 async def announcements_and_goodbyes_that_are_forged(victim: Victim) -> None:
     """Whatever is said in its name, the daemon is found, and nobody else is."""
     parameters = parse(parameters_xml(server_port_ip_disc=victim.discovery).encode())
@@ -715,11 +823,15 @@ ACTS: list[Attack] = [
     proofs_with_a_wrong_key,
     a_handshake_that_is_replayed,
     versions_that_are_taken_away_on_the_way,
+    tls_of_before,
+    tickets_to_come_back_with,
     announcements_and_goodbyes_that_are_forged,
     names_with_tricks,
     half_a_frame_and_the_end,
     a_hello_byte_by_byte,
     images_byte_by_byte,
+    a_frame_that_takes_too_long,
+    frames_that_come_but_for_their_end,
     claims_that_are_never_kept,
     ten_thousand_that_say_nothing,
     guests_that_say_nothing,
@@ -731,6 +843,7 @@ ACTS: list[Attack] = [
     cancels_of_what_was_never_asked,
     small_messages_without_end,
     requests_beyond_the_credits,
+    a_queue_that_is_full,
     answers_that_are_not_taken,
     thousands_of_errors,
 ]

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from PIL import Image
 from pyraface.core import images, parameters
 from pyraface.core.errors import ImageError
 from pyraface.core.messages import Detect, Found
-from tests.support import ROOT, Peer, daemon, environment, parameters_xml, run
+from tests.support import ROOT, DaemonProcess, Peer, daemon, environment, parameters_xml, run
 
 ATTEMPTS = """
 import errno, json, mmap, os, queue, resource, signal, socket, sys, threading
@@ -55,6 +56,15 @@ attempts = {
     "a program": lambda: os.execv("/bin/true", ["true"]),
     "a process": lambda: os._exit(0) if os.fork() == 0 else None,
     "a signal to its parent": lambda: os.kill(os.getppid(), 0),
+    # as they are: its parent should not suffer where these succeed
+    "another's priority": lambda: os.setpriority(
+        os.PRIO_PROCESS, os.getppid(), os.getpriority(os.PRIO_PROCESS, os.getppid())
+    ),
+    "another's processors": lambda: os.sched_setaffinity(os.getppid(), os.sched_getaffinity(os.getppid())),
+    "another's scheduling": lambda: os.sched_setscheduler(
+        os.getppid(), os.sched_getscheduler(os.getppid()), os.sched_getparam(os.getppid())
+    ),
+    "its own processors": lambda: os.sched_setaffinity(0, os.sched_getaffinity(0)),
     "higher limits": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100)),
     "all memory": lambda: mmap.mmap(-1, 1 << 40),
     "its own memory": lambda: bytearray(64 << 20),
@@ -81,7 +91,7 @@ sys.stdout.flush()
 os._exit(0)
 """
 
-ALLOWED = {"its own memory", "a signal to itself", "a thread"}
+ALLOWED = {"its own memory", "a signal to itself", "a thread", "its own processors"}
 
 WITHOUT_A_DESCRIPTOR = {
     "remove a file",
@@ -91,6 +101,9 @@ WITHOUT_A_DESCRIPTOR = {
     "a program",
     "a process",
     "a signal to its parent",
+    "another's priority",
+    "another's processors",
+    "another's scheduling",
 }
 """What only seccomp prevents."""
 
@@ -267,10 +280,8 @@ def test_the_worker_of_a_daemon_is_confined_in_every_thread_and_says_so(
 
         run(talk())
         assert server.said.count("confined: ") == 1
-        limits = {
-            name: server.worker.rlimit(getattr(psutil, f"RLIMIT_{name}")) for name in ("NOFILE", "CORE")
-        }
-        assert limits == {"NOFILE": (0, 0), "CORE": (0, 0)}
+        assert server.worker.rlimit(psutil.RLIMIT_NOFILE) == (0, 0)
+        assert max(server.worker.rlimit(psutil.RLIMIT_CORE)) <= 1
         _, most = server.worker.rlimit(psutil.RLIMIT_AS)
         assert 0 < most < 64 << 30
         if "seccomp is off" not in server.said:
@@ -280,6 +291,25 @@ def test_the_worker_of_a_daemon_is_confined_in_every_thread_and_says_so(
             assert all(
                 connection.family.name == "AF_UNIX" for connection in server.worker.net_connections("all")
             )
+
+
+def test_neither_process_leaves_a_core(tmp_path: Path) -> None:
+    """The daemon has the key and all images, the other one has those that it looks at."""
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    if hard in (0, 1):
+        pytest.skip("this system allows no cores, so there is nothing to be seen")
+    file = tmp_path / "parameters.xml"
+    file.write_text(parameters_xml())
+    process = DaemonProcess(
+        tmp_path,
+        ["--parameters", str(file), "--host", "127.0.0.1", "--port", "0", "--no-beacon", "--engine", "onnx"],
+        prefix=("sh", "-c", 'ulimit -Sc "$(ulimit -Hc)"; exec "$@"', "sh"),
+    )
+    try:
+        for one in (process.worker, psutil.Process(process.process.pid)):
+            assert one.rlimit(psutil.RLIMIT_CORE) == (1, 1)
+    finally:
+        assert process.stop() == 0
 
 
 def said_by_a_daemon_whose_worker_says(folder: Path, words: str) -> list[bytes]:

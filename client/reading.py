@@ -108,7 +108,15 @@ class Reader:
             # daemons: a disk that does not answer must not keep the program from ending
             threading.Thread(target=self._work, name="reader", daemon=True).start()
         self._orders.put(order)
-        return await order.file
+        try:
+            return await order.file
+        except asyncio.CancelledError:
+            # which may have come when the file was there already
+            if order.file.done() and not order.file.cancelled() and order.file.exception() is None:
+                file = order.file.result()
+                if file is not None:
+                    self.release(file)
+            raise
 
     def release(self, file: File) -> None:
         """The bytes of a file are no longer needed."""

@@ -8,6 +8,7 @@ import os
 import threading
 import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -189,6 +190,35 @@ def test_what_is_skipped_or_no_longer_wanted_is_not_held(
         go_on.set()
         file = await files.read(str(path))  # which fits only if nothing else is held
         assert file is not None
+        files.close()
+
+    run(talk(), timeout=30)
+
+
+def test_a_file_that_came_in_the_moment_of_a_cancellation_is_not_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "HELD_BYTES", 150)
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(bytes(100))
+
+    async def talk() -> None:
+        files = reader()
+        there = threading.Event()
+        deliver = files._deliver
+
+        def delivered(*arguments: Any) -> None:
+            deliver(*arguments)
+            cancelled.cancel()  # before whoever waits goes on
+            there.set()
+
+        monkeypatch.setattr(files, "_deliver", delivered)
+        cancelled = asyncio.create_task(files.read(str(path)))
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        assert there.is_set()
+        monkeypatch.setattr(files, "_deliver", deliver)
+        assert await files.read(str(path))  # which fits only if nothing else is held
         files.close()
 
     run(talk(), timeout=30)

@@ -258,12 +258,16 @@ def test_an_image_sent_byte_by_byte_is_an_image(server: DaemonProcess) -> None:
 
 
 def test_more_requests_than_credits_are_answered_as_busy(
-    server: DaemonProcess, astronaut_jpeg: bytes
+    server: DaemonProcess, astronaut: np.ndarray
 ) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(astronaut).save(stream, "JPEG", quality=30)
+    # 6 of them are one read of the server's, and each takes it several tiles: none is done before the last has come
+
     async def talk() -> None:
         peer, welcome = await Peer.welcomed(server.port)
         for id in range(welcome.credits + 2):
-            peer.send(Detect(id, astronaut_jpeg))
+            peer.send(Detect(id, stream.getvalue(), faces_from=40))
         answers = [await peer.next() for _ in range(welcome.credits + 2)]
         busy = [answer for answer in answers if isinstance(answer, Failed)]
         assert {answer.code for answer in busy} == {ErrorCode.BUSY}

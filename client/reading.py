@@ -162,9 +162,8 @@ class Reader:
 
     def _read(self, path: str) -> File:
         try:
-            # non-blocking: opening a pipe that nobody writes to would wait for ever
-            number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            with open(number, "rb", buffering=0) as stream:
+            with open(path, "rb", buffering=0, opener=_at_once) as stream:
+                number = stream.fileno()
                 for _ in range(ATTEMPTS):
                     before = os.fstat(number)
                     if not stat.S_ISREG(before.st_mode):
@@ -215,6 +214,11 @@ class Reader:
         with self._change:
             self._held -= size
             self._change.notify_all()
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Opens a file; a pipe that nobody writes to would have to be waited for."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _version(status: os.stat_result) -> tuple[int, int]:

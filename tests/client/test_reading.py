@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import threading
@@ -59,6 +60,17 @@ def test_what_has_no_bytes_to_send_is_said(tmp_path: Path, kind: str) -> None:
     with pytest.raises(Unreadable) as caught:
         read_one(path)
     assert caught.value.code is (ErrorCode.FRAME_TOO_LARGE if kind == "too large" else ErrorCode.UNREADABLE)
+
+
+@pytest.mark.parametrize("kind", ["photograph", "folder", "device"])
+def test_a_file_is_closed_whatever_it_was(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"photograph")
+    path = {"photograph": tmp_path / "photo.jpg", "folder": tmp_path, "device": Path("/dev/zero")}[kind]
+    before = os.listdir("/proc/self/fd")
+    for _ in range(5):
+        with contextlib.suppress(Unreadable):
+            read_one(path)
+    assert len(os.listdir("/proc/self/fd")) <= len(before)
 
 
 def change_after_stat(monkeypatch: pytest.MonkeyPatch, change: list[object]) -> None:

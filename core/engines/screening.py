@@ -33,8 +33,8 @@ BLOCK = 7
 WORTHWHILE = 4 * (BLOCK + 2 * REACH) ** 2
 """Cells: in a smaller map, one face is as much work as the whole."""
 
-BLOCKS_AT_ONCE = 32
-"""Bounds the memory: some 1.5 MiB a block."""
+BLOCKS_AT_ONCE = 4
+"""As many as fit in one of the onnx engine's bands."""
 
 Scores = NDArray[np.float32]
 Exact = Callable[[list[tuple[int, int]], tuple[int, int]], Scores]

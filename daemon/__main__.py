@@ -46,11 +46,11 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-beacon", action="store_true", help="do not announce this server on the network")
     parser.add_argument(
-        "--fd", type=int, metavar="N", help="serve on the inherited, bound TCP socket number N"
+        "--fd", type=_descriptor, metavar="N", help="serve on the inherited, bound TCP socket number N"
     )
     parser.add_argument(
         "--key-fd",
-        type=int,
+        type=_descriptor,
         metavar="N",
         help="read the key, 32 bytes, from the inherited descriptor N, and leave this user's key file alone",
     )
@@ -135,9 +135,20 @@ def _inherited(number: int) -> socket.socket:
     import socket
 
     try:
-        return socket.socket(fileno=number)
+        listener = socket.socket(fileno=number)
     except OSError as error:
         raise ServerError(f"--fd {number} is no socket: {error.strerror}") from error
+    if listener.family not in (socket.AF_INET, socket.AF_INET6) or listener.type != socket.SOCK_STREAM:
+        raise ServerError(f"--fd {number} is no TCP socket")
+    if not listener.getsockname()[1]:
+        raise ServerError(f"--fd {number} is not bound to a port")
+    return listener
+
+
+def _descriptor(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) >= 2**31:
+        raise argparse.ArgumentTypeError(f"{text!r} is no descriptor: a whole number from 0 on")
+    return int(text)
 
 
 def _port(text: str) -> int:

@@ -39,6 +39,7 @@ from pyraface.core.messages import (
 )
 from pyraface.core.pipeline import Pipeline
 from pyraface.core.security import Handshake, Role, certificate_digest
+from pyraface.daemon.__main__ import main
 from tests.support import (
     NONCE,
     ROOT,
@@ -644,19 +645,20 @@ def test_the_end_of_standard_input_stops_it_where_that_was_asked_for(tmp_path: P
     process.stderr.close()
 
 
-def fails(*arguments: str, **variables: str) -> str:
+def fails(*arguments: str, inherits: int | None = None, **variables: str) -> str:
     """The one line of a daemon that cannot start."""
     done = subprocess.run(
         [sys.executable, "-m", "pyraface.daemon", "--host", "127.0.0.1", "--no-beacon", *arguments],
         cwd=ROOT,
         env=environment(**variables),
         stdin=subprocess.DEVNULL,
+        pass_fds=[] if inherits is None else [inherits],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == 1, done.stderr
     lines = [line for line in done.stderr.splitlines() if "WARNING" not in line]
     assert len(lines) == 1, done.stderr
     return lines[0]
@@ -664,6 +666,40 @@ def fails(*arguments: str, **variables: str) -> str:
 
 def test_an_input_that_cannot_be_waited_for_is_one_clear_line() -> None:
     assert "--stop-at-eof" in fails("--port", "0", "--stop-at-eof")
+
+
+@pytest.mark.parametrize("number", ["-1", "x", str(1 << 31)])
+def test_what_is_no_number_of_a_descriptor_is_bad_usage(
+    number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for option in ("--fd", "--key-fd"):
+        with pytest.raises(SystemExit) as ended:
+            main([option, number])
+        assert ended.value.code == 2
+        assert "is no descriptor" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["0", "99"])
+def test_what_is_no_inherited_socket_and_no_key_is_one_clear_line(number: str) -> None:
+    assert f"--fd {number} is no socket" in fails("--fd", number)
+    assert f"--key-fd {number} " in fails("--port", "0", "--key-fd", number)
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "says"),
+    [
+        (socket.AF_INET, socket.SOCK_DGRAM, "is no TCP socket"),
+        (socket.AF_UNIX, socket.SOCK_STREAM, "is no TCP socket"),
+        (socket.AF_INET, socket.SOCK_STREAM, "is not bound to a port"),
+    ],
+)
+def test_an_inherited_socket_that_clients_cannot_reach_is_one_clear_line(
+    family: int, kind: int, says: str
+) -> None:
+    with socket.socket(family, kind) as sock:
+        if kind == socket.SOCK_DGRAM:
+            sock.bind(("127.0.0.1", 0))
+        assert f"--fd {sock.fileno()} {says}" in fails("--fd", str(sock.fileno()), inherits=sock.fileno())
 
 
 def test_a_port_in_use_is_one_clear_line() -> None:

@@ -7,6 +7,7 @@ it where there is none; pairing adds the keys of other machines.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import secrets
@@ -23,6 +24,8 @@ FILE_NAME = "key"
 
 MAX_KEYS = 64
 """Each costs two microseconds whenever an unknown server makes itself known."""
+
+_MOST_BYTES = MAX_KEYS * 100
 
 _LINE = re.compile(rb"[0-9a-fA-F]{%d}" % (2 * KEY_BYTES))
 
@@ -57,14 +60,20 @@ def load() -> Keys:
         # non-blocking: opening a pipe that nobody writes to would wait for ever
         with open(name, "rb", opener=lambda file, flags: os.open(file, flags | os.O_NONBLOCK)) as file:
             _check_rights(name, os.fstat(file.fileno()))
-            lines = file.read(MAX_KEYS * 100).split()
+            content = file.read(_MOST_BYTES + 1)
     except FileNotFoundError:
         return ()
     except OSError as error:
         raise KeyFileError(
             f"{name}: cannot be read: {error.strerror}; it must be a file of this user"
         ) from error
-    if not lines or len(lines) > MAX_KEYS or not all(map(_LINE.fullmatch, lines)):
+    lines = content.split()
+    if (
+        not lines
+        or len(content) > _MOST_BYTES
+        or len(lines) > MAX_KEYS
+        or not all(map(_LINE.fullmatch, lines))
+    ):
         raise KeyFileError(
             f"{name}: must hold 1 to {MAX_KEYS} keys, each a line of {2 * KEY_BYTES} hexadecimal digits; "
             "remove it, and a daemon makes a new one when it starts"
@@ -81,7 +90,11 @@ def load_or_make() -> Keys:
     keys = load()
     if keys:
         return keys
-    with _written((secrets.token_bytes(KEY_BYTES),)) as written, contextlib.suppress(FileExistsError):
+    with (
+        _alone(),
+        _written((secrets.token_bytes(KEY_BYTES),)) as written,
+        contextlib.suppress(FileExistsError),
+    ):
         os.link(written, path())  # another daemon, started in the same moment, may have been first
     return load()
 
@@ -92,13 +105,16 @@ def add(key: bytes) -> bool:
     Raises:
         KeyFileError: the file is wrong, cannot be written, or holds as many as it may.
     """
-    keys = load()
-    if key in keys:
-        return False
-    if len(keys) >= MAX_KEYS:
-        raise KeyFileError(f"{path()}: holds {MAX_KEYS} keys already; remove lines of machines that are gone")
-    with _written((*keys, key)) as written:
-        os.replace(written, path())
+    with _alone():
+        keys = load()
+        if key in keys:
+            return False
+        if len(keys) >= MAX_KEYS:
+            raise KeyFileError(
+                f"{path()}: holds {MAX_KEYS} keys already; remove lines of machines that are gone"
+            )
+        with _written((*keys, key)) as written:
+            os.replace(written, path())
     return True
 
 
@@ -116,13 +132,30 @@ def _check_rights(name: str, status: os.stat_result) -> None:
 
 
 @contextlib.contextmanager
-def _written(keys: Keys) -> Iterator[str]:
-    """Yields the name of a complete file with these keys, beside the one that it is to become, and removes it."""
-    name = path()
-    folder = os.path.dirname(name)
-    draft = f"{name}.{secrets.token_hex(8)}"
+def _alone() -> Iterator[None]:
+    """Meanwhile no other process of this user changes the file: of two that pair at once, each keeps the other's key.
+
+    Makes the folder. On a file system without locks there is none.
+    """
+    folder = os.path.dirname(path())
     try:
         os.makedirs(folder, 0o700, exist_ok=True)
+        number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _unwritable(error) from error
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(number, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(number)
+
+
+@contextlib.contextmanager
+def _written(keys: Keys) -> Iterator[str]:
+    """Yields the name of a complete file with these keys, beside the one that it is to become, and removes it."""
+    draft = f"{path()}.{secrets.token_hex(8)}"
+    try:
         number = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             with open(number, "wb") as file:
@@ -134,7 +167,11 @@ def _written(keys: Keys) -> Iterator[str]:
             with contextlib.suppress(FileNotFoundError):  # it has become the file
                 os.unlink(draft)
     except OSError as error:
-        raise KeyFileError(
-            f"{name}: cannot be written: {error.strerror}; "
-            f"set $XDG_CONFIG_HOME to a folder that this user may write to, {_OR_NONE}"
-        ) from error
+        raise _unwritable(error) from error
+
+
+def _unwritable(error: OSError) -> KeyFileError:
+    return KeyFileError(
+        f"{path()}: cannot be written: {error.strerror}; "
+        f"set $XDG_CONFIG_HOME to a folder that this user may write to, {_OR_NONE}"
+    )

@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,31 @@ def test_keys_that_are_added_come_after_the_first_each_once(home: Path) -> None:
     assert keyfile.load() == (own, b"k" * 32)
     assert [entry.name for entry in (home / "pyraface").iterdir()] == ["key"]
     assert stat.S_IMODE((home / "pyraface" / "key").stat().st_mode) == 0o600
+
+
+def test_of_machines_that_are_paired_at_the_same_time_no_key_is_lost(home: Path) -> None:
+    code = "import sys; from pyraface.core import keyfile; sys.stdin.read(); keyfile.add(sys.argv[1].encode() * 32)"
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, letter], cwd=ROOT, env=environment(), stdin=subprocess.PIPE
+        )
+        for letter in "abcdef"
+    ]
+    time.sleep(1)  # they import
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.close()
+    assert [process.wait(60) for process in started] == [0] * 6
+    assert sorted(keyfile.load()) == [letter.encode() * 32 for letter in "abcdef"]
+    assert [entry.name for entry in (home / "pyraface").iterdir()] == ["key"]
+
+
+def test_a_file_too_long_for_its_keys_is_refused_not_read_in_part(home: Path) -> None:
+    keyfile.load_or_make()
+    file = home / "pyraface" / "key"
+    file.write_text(file.read_text() + "\n" * 10_000 + "ab" * 32 + "\n")
+    with pytest.raises(KeyFileError, match="must hold 1 to 64 keys"):
+        keyfile.load()
 
 
 def test_the_first_key_may_be_that_of_another_machine() -> None:

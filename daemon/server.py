@@ -223,7 +223,6 @@ class Server:
                     with contextlib.suppress(OSError):  # it went by itself
                         leaving.shutdown(socket.SHUT_RDWR)
                 self._let_in(client, executor)
-            await asyncio.sleep(0)  # whoever is connected has a turn, however many want to be
 
     def _let_in(self, client: socket.socket, executor: Executor) -> None:
         def left(_: object) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import random
 import re
@@ -22,7 +21,7 @@ import psutil
 
 from pyraface.core import keyfile, wire
 from pyraface.core.messages import PROTOCOL_VERSIONS, Challenge, Hello, Message, Proof, Welcome
-from pyraface.core.security import Handshake, Role
+from pyraface.core.security import Handshake, Role, certificate_digest
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -239,8 +238,9 @@ class Peer:
     def handshake(self, challenge: Challenge) -> Handshake:
         """What is to be proved after a challenge."""
         certificate = self.writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-        digest = hashlib.sha256(certificate).digest()
-        return Handshake(NONCE, challenge.nonce, digest, PROTOCOL_VERSIONS, challenge.version)
+        return Handshake(
+            NONCE, challenge.nonce, certificate_digest(certificate), PROTOCOL_VERSIONS, challenge.version
+        )
 
     def send(self, message: Message) -> None:
         self.writer.write(wire.encode(message))
@@ -261,6 +261,22 @@ class Peer:
             await self.writer.wait_closed()
         except OSError:
             return
+
+
+def greeted(client: socket.socket) -> ssl.SSLSocket:
+    """What a client says before it may begin, over a socket of one's own; closing that is up to who gets it."""
+    secure = tls().wrap_socket(client)
+    secure.sendall(wire.encode(Hello(PROTOCOL_VERSIONS, "test", NONCE)))
+    codec = wire.Codec(max_frame_bytes=1 << 20)
+    while not isinstance(challenge := codec.next_message(), Challenge):
+        codec.receive_data(secure.recv(4096))
+    certificate = secure.getpeercert(binary_form=True)
+    assert certificate is not None
+    handshake = Handshake(
+        NONCE, challenge.nonce, certificate_digest(certificate), PROTOCOL_VERSIONS, challenge.version
+    )
+    secure.sendall(wire.encode(Proof(handshake.proof(keyfile.load()[0], Role.CLIENT))))
+    return secure
 
 
 def run(work: Awaitable[T], timeout: float = 120) -> T:

@@ -21,7 +21,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from pyraface.core import keyfile, parameters, wire
+from pyraface.core import parameters, wire
 from pyraface.core.errors import ErrorCode
 from pyraface.core.messages import (
     Cancel,
@@ -35,10 +35,8 @@ from pyraface.core.messages import (
     Message,
     Ping,
     Pong,
-    Proof,
 )
 from pyraface.core.pipeline import Pipeline
-from pyraface.core.security import Handshake, Role, certificate_digest
 from pyraface.daemon.__main__ import main
 from tests.support import (
     NONCE,
@@ -47,9 +45,9 @@ from tests.support import (
     Peer,
     daemon,
     environment,
+    greeted,
     parameters_xml,
     run,
-    tls,
 )
 
 SLOW = {"height": 700, "width": 1000}
@@ -517,20 +515,6 @@ def test_a_client_that_leaves_while_it_stops_is_not_waited_for(tmp_path: Path, l
         assert server.process.wait(3) == 0
 
 
-def greet(client: socket.socket) -> ssl.SSLSocket:
-    """What a client says before it may begin, over a socket of one's own; closing that is up to who gets it."""
-    secure = tls().wrap_socket(client)
-    secure.sendall(HELLO)
-    codec = wire.Codec(max_frame_bytes=1 << 20)
-    while not isinstance(challenge := codec.next_message(), Challenge):
-        codec.receive_data(secure.recv(4096))
-    certificate = secure.getpeercert(binary_form=True)
-    assert certificate is not None
-    handshake = Handshake(NONCE, challenge.nonce, certificate_digest(certificate), (1,), 1)
-    secure.sendall(wire.encode(Proof(handshake.proof(keyfile.load()[0], Role.CLIENT))))
-    return secure
-
-
 def test_a_client_that_the_system_gives_up_is_no_error_of_ours(tmp_path: Path) -> None:
     with daemon(tmp_path, "--engine", "onnx", "--verbose", read_timeout=1) as server:
         with socket.socket() as client:
@@ -539,7 +523,7 @@ def test_a_client_that_the_system_gives_up_is_no_error_of_ours(tmp_path: Path) -
             client.settimeout(15)
             pings = b"".join(wire.encode(Ping(id)) for id in range(1_000_000))
             # it takes no answers, so the daemon stops reading it
-            with greet(client) as secure, pytest.raises((ConnectionError, ssl.SSLEOFError)):
+            with greeted(client) as secure, pytest.raises((ConnectionError, ssl.SSLEOFError)):
                 secure.sendall(pings)
         deadline = time.monotonic() + 5
         while ": gone" not in server.said:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,17 +55,15 @@ class Layout:
             pictures: the tile at each of `sizes`, (3, h, w), less the means.
         """
         _, rows, columns = window.shape
-        places = [
-            *zip(self.places.tolist(), pictures, strict=True),
-            *((gap, None) for gap in self.gaps.tolist()),
-        ]
-        for (x, y, right, bottom), picture in places:
-            first, last = max(y, top), min(bottom, top + rows)
-            start, end = max(x, left), min(right, left + columns)
-            if first < last and start < end:
-                window[:, first - top : last - top, start - left : end - left] = (
-                    0 if picture is None else picture[:, first - y : last - y, start - x : end - x]
-                )
+        bottom, right = top + rows, left + columns
+        places = zip(self.places.tolist(), pictures, strict=True)
+        for (x, y, x_end, y_end), picture in chain(places, zip(self.gaps.tolist(), repeat(None))):
+            if y >= bottom or y_end <= top or x >= right or x_end <= left:
+                continue
+            first, last, start, end = max(y, top), min(y_end, bottom), max(x, left), min(x_end, right)
+            window[:, first - top : last - top, start - left : end - left] = (
+                0 if picture is None else picture[:, first - y : last - y, start - x : end - x]
+            )
 
     def to_tile(self, centers: NDArray[np.int64], window: int) -> NDArray[np.int64]:
         """Returns the boxes of detector windows in the frame of the tile, unclipped.

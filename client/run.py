@@ -16,7 +16,8 @@ from ..core.errors import ErrorCode, PyrafaceError
 from ..core.parameters import DetectionParameters
 from .ahead import Ahead
 from .api import Client
-from .journal import Journal, OutputError
+from .journal import Journal
+from .output import OutputError
 from .progress import Tally
 from .reading import File
 from .results import Result

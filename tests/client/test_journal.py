@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import resource
@@ -17,7 +19,8 @@ from hypothesis import strategies as st
 
 from pyraface.client import journal as module
 from pyraface.client.index import Head, Index, State
-from pyraface.client.journal import Journal, OutputError
+from pyraface.client.journal import Journal
+from pyraface.client.output import OutputError
 from pyraface.client.reading import File, digest_of
 from pyraface.client.results import Result
 from pyraface.core.errors import ErrorCode
@@ -490,6 +493,17 @@ def test_a_file_that_cannot_be_written_anew_stays_as_it_was(
     assert superseded.output.read_bytes() == before
     assert superseded.run() == []
     assert set(superseded.lines()) == {"a.jpg", "b.jpg"}
+
+
+def test_a_file_system_without_locks_is_no_hindrance(
+    superseded: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    assert superseded.run() == []
+    assert superseded.lines()["a.jpg"]["digest"] == digest_of(b"it has changed")
 
 
 @contextmanager

@@ -8,7 +8,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from pyraface.client.journal import Journal, OutputError
+from pyraface.client.journal import Journal
+from pyraface.client.output import OutputError
 from pyraface.core import announcement, images, parameters, wire
 from pyraface.core.errors import ErrorCode, ImageError, ParametersError, RemoteProtocolError
 from pyraface.core.messages import Message

@@ -7,7 +7,8 @@ these.
         ...   # one.port, two.port; ended at the end
 
 `seconds=0.0` is an engine that does nothing: what is left is decoding, the network and the client. Images cost their
-decoding too: let them be small. `seconds=math.inf` is an engine that fails at every image at once.
+decoding too: let them be small. `seconds=math.inf` is an engine that fails at every image at once, `seconds=math.nan` one
+that fails as none should.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ class StubEngine:
     def detect(self, tiles: Sequence[Tile]) -> list[Detections]:
         if self._warm and math.isinf(self._seconds):
             raise EngineError("a stub that fails at everything")
+        if self._warm and math.isnan(self._seconds):
+            raise IndexError("the image in words")
         if self._warm:
             time.sleep(self._seconds)
         self._warm = True

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from pyraface.core import parameters, wire
 from pyraface.core.errors import EngineError, ErrorCode
-from pyraface.core.messages import Cancel, Failed, Found, Message
+from pyraface.core.messages import Cancel, Detect, Failed, Found, Message
 from pyraface.daemon import executor as executor_module
 from pyraface.daemon.executor import Executor
 from pyraface.daemon.worker import PIXELS_AHEAD
-from tests.support import parameters_xml, run
+from tests.stub_daemon import stub_daemon
+from tests.support import Peer, parameters_xml, run
 
 
 def test_more_large_pictures_than_are_decoded_ahead_are_all_answered() -> None:
@@ -138,3 +141,26 @@ def test_a_child_that_announces_more_than_an_answer_can_be_is_replaced(astronaut
             await executor.close()
 
     run(talk())
+
+
+def test_an_image_that_fails_as_nobody_thought_of_takes_no_other_with_it(
+    tmp_path: Path, astronaut_jpeg: bytes
+) -> None:
+    with stub_daemon(tmp_path, seconds=math.nan) as server:
+        worker = server.worker
+
+        async def talk() -> None:
+            peer, _ = await Peer.welcomed(server.port)
+            for image, code in ((astronaut_jpeg, ErrorCode.ENGINE_FAILED), (b"", ErrorCode.NOT_AN_IMAGE)) * 2:
+                peer.send(Detect(1, image))
+                answer = await peer.next()
+                assert isinstance(answer, Failed)
+                assert answer.code is code
+            await peer.close()
+
+        run(talk())
+        assert server.worker.pid == worker.pid
+        said = server.said
+    assert "in a way that nobody thought of: IndexError" in said
+    assert "in detect" in said, "where it happened is not in the log"
+    assert "the image in words" not in said

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import logging
+import os
 import resource
 import socket
 import time
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -295,6 +297,32 @@ def test_descriptors_bound_the_connections() -> None:
 
 
 # a real daemon
+
+
+def test_where_descriptors_run_out_clients_wait_and_are_let_in_later(
+    tmp_path: Path, astronaut: np.ndarray
+) -> None:
+    with daemon(tmp_path, "--engine", "onnx") as short:
+        process = psutil.Process(short.process.pid)
+        before = process.rlimit(psutil.RLIMIT_NOFILE)
+        run(served(short, photograph(0, astronaut)))  # whatever it opens once is open
+        used = {int(name) for name in os.listdir(f"/proc/{process.pid}/fd")}
+        process.rlimit(psutil.RLIMIT_NOFILE, (min(set(range(1000)) - used), before[1]))
+
+        async def talk() -> None:
+            waiting = asyncio.create_task(Peer.welcomed(short.port))
+            deadline = time.monotonic() + 30
+            while "a client cannot be let in: Too many open files" not in short.said:
+                assert time.monotonic() < deadline, short.said
+                await asyncio.sleep(0.05)
+            assert not waiting.done()
+            process.rlimit(psutil.RLIMIT_NOFILE, before)
+            peer, _ = await waiting
+            await peer.close()
+
+        run(talk())
+        assert short.said.count("cannot be let in") < 50
+        assert "Traceback" not in short.said
 
 
 ROOM = 1 << 20

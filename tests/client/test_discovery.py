@@ -101,6 +101,20 @@ def test_there_is_an_end_to_the_strangers_that_are_told_of() -> None:
     assert len(discovery.strangers) == 16
 
 
+def test_there_is_an_end_to_the_servers_that_are_known() -> None:
+    """Each is a connection, and whoever has the key could make up any number."""
+
+    async def talk() -> None:
+        async with Discovery(settings(free_udp_port()), (KEY,)) as discovery:
+            discovery._nonces.append(b"n" * 32)
+            for n in range(1, 400):  # more than a socket holds before it is read
+                words = dataclasses.replace(HERE, instance=str(n), port=n, nonce=b"n" * 32)
+                discovery._received(announcement.encode(words, KEY), "127.0.0.1")
+            assert len(discovery.names) == 256
+
+    run(talk())
+
+
 def test_without_authentication_whoever_answers_is_a_server() -> None:
     discovery = run(found_by((), (ASKED, None), authentication="none"))
     assert PLACE in discovery.names

@@ -22,12 +22,18 @@ from pyraface.core.messages import Detect, Found
 from tests.support import ROOT, DaemonProcess, Peer, daemon, environment, parameters_xml, run
 
 ATTEMPTS = """
-import errno, json, mmap, os, queue, resource, signal, socket, sys, threading
+import ctypes, errno, json, mmap, os, queue, resource, signal, socket, sys, threading
 from pyraface.core import parameters
 from pyraface.daemon import sandbox
 
 folder = sys.argv[1]
 held = os.open(folder + "/there", os.O_RDWR)  # a file that was open before
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+def system(name, *arguments):
+    if getattr(libc, name)(*map(ctypes.c_ulong, arguments)) == -1:
+        raise OSError(ctypes.get_errno(), name)
 
 def attempt(work):
     try:
@@ -65,6 +71,9 @@ attempts = {
         os.getppid(), os.sched_getscheduler(os.getppid()), os.sched_getparam(os.getppid())
     ),
     "its own processors": lambda: os.sched_setaffinity(0, os.sched_getaffinity(0)),
+    "its own limits": lambda: resource.setrlimit(resource.RLIMIT_STACK, resource.getrlimit(resource.RLIMIT_STACK)),
+    "its personality": lambda: system("personality", 0xFFFFFFFF),  # stands for what only concerns the kernel
+    "clone3": lambda: system("syscall", 435, 0, 0),  # its number on every processor; says nothing sensible
     "higher limits": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100)),
     "all memory": lambda: mmap.mmap(-1, 1 << 40),
     "its own memory": lambda: bytearray(64 << 20),
@@ -104,6 +113,8 @@ WITHOUT_A_DESCRIPTOR = {
     "another's priority",
     "another's processors",
     "another's scheduling",
+    "its own limits",
+    "its personality",
 }
 """What only seccomp prevents."""
 
@@ -130,6 +141,9 @@ def test_a_confined_process_can_do_nothing_but_work_with_what_it_has(tmp_path: P
         pytest.skip(said)
     done = {name for name, ways in outcome.items() if "done" in ways}
     assert done == ALLOWED, outcome
+    assert outcome["clone3"] == ["ENOSYS", "ENOSYS"], (
+        "a process could be made by it, out of sight of the filter"
+    )
     assert (tmp_path / "there").read_text() == "something"
 
 

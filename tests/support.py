@@ -142,6 +142,16 @@ class DaemonProcess:
             time.sleep(0.01)
         raise AssertionError("the daemon has no worker")
 
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Meanwhile the process that finds faces does nothing: no image is done before a test is ready for that."""
+        worker = self.worker
+        worker.suspend()
+        try:
+            yield
+        finally:
+            worker.resume()
+
     def ended(self, timeout: float = 30) -> int:
         """Waits for its own end and returns the exit status."""
         return self.process.wait(timeout)

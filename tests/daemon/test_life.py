@@ -228,8 +228,12 @@ class Life(RuleBasedStateMachine):
         if kind == "an id in use":
             self.collect()  # so that the first of the two is not refused as busy
             self.waiting[9] = None
-        self.send(data)
-        self.ends_with(code)
+            with self.server.standing_still():  # nor done before the second comes
+                self.send(data)
+                self.ends_with(code)
+        else:
+            self.send(data)
+            self.ends_with(code)
 
     @precondition(connected)
     @rule(data=st.sampled_from([b"", b"\x00", b"\x00\x00\x00\x20\x81"]))

@@ -6,6 +6,7 @@ import asyncio
 import io
 import os
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -282,6 +283,19 @@ def test_an_impostor_hears_hello_and_never_an_image(words: list[object], says: s
                     await client.detect(jpeg)
             await asyncio.wait_for(impostor.ended.wait(), 20)
         assert [type(message) for message in impostor.heard] in ([Hello], [Hello, Closing])
+
+    run(talk())
+
+
+def test_a_server_that_speaks_only_an_older_tls_hears_not_even_hello() -> None:
+    async def talk() -> None:
+        older = Credentials.for_key(keyfile.load_or_make()[0])
+        older.context.minimum_version = older.context.maximum_version = ssl.TLSVersion.TLSv1_2
+        impostor = Impostor()
+        async with listening(impostor, older) as port:
+            with pytest.raises(ServerError, match=f"127.0.0.1:{port}: "):
+                await connect("127.0.0.1", port, settings(), keyfile.load())
+        assert not impostor.heard
 
     run(talk())
 

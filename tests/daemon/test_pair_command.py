@@ -18,10 +18,11 @@ from pathlib import Path
 
 import pytest
 
-from pyraface.core import wire
+from pyraface.core import parameters, wire
 from pyraface.core.errors import ErrorCode
 from pyraface.core.messages import Closing, Message, Pair, Paired, Ping, Proof
 from pyraface.core.pairing import Exchange
+from pyraface.daemon import pairing
 from tests.support import ROOT, environment, free_udp_port, parameters_xml, run
 
 
@@ -230,6 +231,15 @@ def test_silent_strangers_keep_nobody_away_for_long(desk: Desk, tmp_path: Path) 
 
     run(talk())
     assert desk.process.wait(10) == 0
+
+
+def test_after_some_minutes_nobody_is_given_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pairing, "MINUTES", 0.02)
+    found = parameters.parse(parameters_xml(server_port_pairing=free_udp_port()).encode())
+    said: list[str] = []
+    with pytest.raises(pairing.NotPaired, match="nobody came with the code within"):
+        run(pairing.give(found, host="127.0.0.1", port=0, say=said.append), timeout=30)
+    assert re.search(r"code: \d{4}-\d{4}", said[0])
 
 
 def test_connections_that_are_reset_before_they_are_served_leave_no_trace(desk: Desk, tmp_path: Path) -> None:

@@ -131,6 +131,7 @@ def test_what_is_odd_about_a_jpeg_is_for_pillow_to_judge(
 def test_no_other_size_than_what_the_limits_have_seen_is_decoded(astronaut: np.ndarray) -> None:
     assert decoded(saved(astronaut), 512, 511) is None
     assert decoded(saved(astronaut), 511, 512) is None
+    assert decoded(saved(astronaut), 600, 600) is None
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK"])

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -158,6 +160,15 @@ def test_tiles_are_whole_when_the_engine_gets_them(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scaling, "STRIP_PIXELS", 20_000)  # dozens of strips a tile, from several threads
+    resample_rows = scaling.resample_rows
+
+    def late(*arguments: Any) -> None:
+        _, _, zoomed, rows = arguments
+        if rows[1] == len(zoomed):
+            time.sleep(0.1)  # the last strip is done last, whoever else has time
+        resample_rows(*arguments)
+
+    monkeypatch.setattr(scaling, "resample_rows", late)
     picture = Picture.whole(np.random.default_rng(0).integers(0, 256, (700, 900, 3), np.uint8))
     detection = replace(pipeline.parameters.detection, levels=2)
     deeper = Pipeline(replace(pipeline.parameters, detection=detection), pipeline.engine)

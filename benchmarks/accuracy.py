@@ -18,7 +18,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -253,7 +253,11 @@ def main() -> None:
             set_as = parameters.load(file)
             name = f"pyraface, {file.stem}"
             note = f"the parameters of {file.name}"
-            chosen.append(Offer(f"ours-{file.stem}", note, partial(Ours, name, set_as, engine)))
+            if options.threads:
+                daemon = replace(set_as.daemon, engine_threads=options.threads)
+                set_as = replace(set_as, daemon=daemon)
+            # an engine of its own: threshold, hints and how faces are encoded are the engine's
+            chosen.append(Offer(f"ours-{file.stem}", note, partial(Ours, name, set_as, options.engine)))
     except (TruthError, ParametersError) as error:
         parser.error(str(error))
 

@@ -21,7 +21,7 @@ from typing import Protocol
 import numpy as np
 
 from pyraface import core
-from pyraface.core.engines import Engine
+from pyraface.core.engines import Engine, EngineName
 from pyraface.core.images import Picture
 from pyraface.core.parameters import Parameters
 from pyraface.core.pipeline import Pipeline
@@ -54,11 +54,15 @@ class Detector(Protocol):
 
 
 class Ours:
-    """pyraface, as it is set. Its time is that of encoding every face, too."""
+    """pyraface, as it is set. Its time is that of encoding every face, too.
+
+    Args:
+        engine: a running one has its own threshold and hints, whatever the parameters say; a name: one as they say.
+    """
 
     threshold = -np.inf
 
-    def __init__(self, name: str, parameters: Parameters, engine: Engine) -> None:
+    def __init__(self, name: str, parameters: Parameters, engine: EngineName | Engine) -> None:
         self.name = name
         self._pipeline = Pipeline(parameters, engine)
         self.fingerprint = f"{self._pipeline.fingerprint} {_sources()}"

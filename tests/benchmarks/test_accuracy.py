@@ -20,7 +20,7 @@ from PIL import Image
 from benchmarks import detectors, metrics, original, truth
 from benchmarks.accuracy import Cache
 from benchmarks.metrics import Found, Truth, Verdict, judge, summarize
-from tests.support import ROOT, environment
+from tests.support import ROOT, environment, parameters_xml
 
 RIGHT, WRONG, DUPLICATE, IGNORED = Verdict.RIGHT, Verdict.WRONG, Verdict.DUPLICATE, Verdict.IGNORED
 
@@ -415,3 +415,18 @@ def test_the_program_prints_the_table(tmp_path: Path, astronaut: np.ndarray) -> 
     )
     assert "- absent: haar (/nowhere/python cannot be run" in tables[0]
     assert "- not read: broken.png: " in tables[0]
+
+
+def test_what_a_parameters_file_says_of_the_threshold_counts(tmp_path: Path, astronaut: np.ndarray) -> None:
+    Image.fromarray(astronaut).save(tmp_path / "astronaut.png")
+    (tmp_path / "truth.csv").write_text("file,x,y,w,h\nastronaut.png,170,70,100,110\n")
+    command = [sys.executable, "-m", "benchmarks.accuracy", str(tmp_path), "--peers", "budget"]
+    for name, threshold in (("strict", 2), ("usual", 0)):
+        file = tmp_path / f"{name}.xml"
+        element = f"<threshold>{threshold}</threshold></tiled_detect_params>"
+        file.write_text(parameters_xml().replace("</tiled_detect_params>", element))
+        command += ["--parameters", str(file)]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = dict(re.findall(r"^\| pyraface, (\w+) \| \S+ \| \S+ \| (\S+)", done.stdout, re.MULTILINE))
+    assert found == {"strict": "0.000", "usual": "1.000"}

@@ -1,31 +1,23 @@
-"""All servers together: found, connected, kept up, lost, and given images as the scheduler decides."""
+"""All servers together, given images as the scheduler decides."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable, Coroutine, Iterator, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ..core import keyfile, tasks
-from ..core.errors import ErrorCode, ServerError
+from ..core import tasks
+from ..core.errors import ErrorCode
 from ..core.keyfile import Keys
 from ..core.messages import Failed, Found
 from ..core.parameters import Parameters
-from .connection import ANOTHER_KEY, Answer, ServerConnection, ServerLost, connect
+from .connection import Answer, ServerConnection, ServerLost
 from .decisions import Cancel, Disconnect, GiveUp, Reason, Send
-from .discovery import Discovery, Location, locations
-from .local import LocalServer
 from .scheduler import Scheduler
 from .status import ServerStatus, State
-from .terminal import printable
-
-log = logging.getLogger("pyraface.client")
-
-FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.5, 30.0
-"""Seconds before a lost server is tried again."""
+from .upkeep import LOCAL, Upkeep
 
 COST_BYTES = 4 << 20
 """Bytes of a file that cost as much as an image does anyhow: the tiles that are searched are of one size, whatever the
@@ -101,21 +93,15 @@ class Fleet:
     ) -> None:
         self._parameters = parameters
         self._faces_from = faces_from
-        self._wanted = servers
         self._tell = tell
-        self._keys = keys
-        self._locations = [] if servers in ("auto", "local") else locations(servers, self._parameters)
+        self._upkeep = Upkeep(servers, parameters, self, tell, keys=keys)
         self._scheduler: Scheduler[_Job, _Server] = Scheduler()
         self._tasks: set[asyncio.Task[object]] = set()
-        self._heard_of: dict[Location, asyncio.Event] = {}
-        self._instances: set[str] = set()
         self._fingerprints: set[str] = set()
-        self._connections: set[ServerConnection] = set()
         self._servers: dict[str, _Server] = {}
         self._sources = 0
         self._wake: asyncio.TimerHandle | None = None
         self._draining = self._closing = False
-        self._exit = contextlib.AsyncExitStack()
         self._alone: asyncio.TimerHandle | None = None
         self._forsaken = False
         self._first: tuple[str, str] | None = None
@@ -123,7 +109,7 @@ class Fleet:
 
     async def __aenter__(self) -> Fleet:
         try:
-            await self._find_servers()
+            await self._upkeep.find()
         except BaseException:
             await tasks.finish(self._close())
             raise
@@ -178,7 +164,7 @@ class Fleet:
         self._scheduler.put(job, 1.0 + len(image) / COST_BYTES)
         self._decide()
         if self._forsaken:
-            self._give_up_all()
+            self.deserted()
         try:
             return await job.answer
         finally:
@@ -212,134 +198,43 @@ class Fleet:
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    async def _find_servers(self) -> None:
-        if self._keys is None and self._parameters.security.keyed and self._wanted != "local":
-            self._keys = keyfile.load()
-        if self._wanted == "auto":
-            discovery = await self._exit.enter_async_context(Discovery(self._parameters, self._keys or ()))
-            await self._connect_to(await discovery.first(), must=False)
-            self._keep(self._look_for_more(discovery))
-            for place, name in discovery.strangers.items():
-                self._tell(f"not used: {printable(name)} ({place}): {ANOTHER_KEY} {place.host}")
-            if self._scheduler.servers:
-                return
-            whose = " with a key of ours" if discovery.strangers else ""
-            self._tell(f"no server{whose} answered on the network: starting one on this machine")
-        if self._wanted in ("auto", "local"):
-            await self._start_local()
-        else:
-            await self._connect_to(self._locations, must=True)
+    # ------------------------------------------------------------------------------------------ what `upkeep` tells
 
-    async def _connect_to(self, locations: list[Location], *, must: bool) -> None:
-        """Connects to all of them; raises ServerError if `must` and not one can be reached."""
-        attempts = [self._connect(place) for place in locations]
-        reached = await asyncio.gather(*attempts, return_exceptions=True)
-        failures = [outcome for outcome in reached if isinstance(outcome, BaseException)]
-        for failure in failures:
-            if not isinstance(failure, ServerError):
-                raise failure
-        if must and len(failures) == len(locations):
-            raise ServerError("no server reached: " + "; ".join(str(failure) for failure in failures))
-        for place, outcome in zip(locations, reached, strict=True):
-            if isinstance(outcome, ServerConnection):
-                self._keep_up(place, outcome)
-            else:
-                self._tell(f"not reached: {outcome}")
-                self._keep_up(place, None)
-
-    async def _start_local(self) -> None:
-        local = LocalServer(self._parameters)
-        self._exit.push_async_callback(local.stop)
-        self._keep(self._use_local(local, self._join_local(await local.start())))
-
-    def _join_local(self, connection: ServerConnection) -> _Server:
-        self._connections.add(connection)
-        server = self._join("local", connection)
-        assert server is not None  # it is at no other address
-        return server
-
-    async def _use_local(self, local: LocalServer, server: _Server) -> None:
-        """Uses the child daemon as long as it lives: it ends the connection of a client that stood still for long."""
-        while True:
-            await self._until_lost(server)
-            await asyncio.sleep(FIRST_BACK_OFF)
-            try:
-                connection = await local.connect()
-            except ServerError as error:
-                log.debug("%s", error)
-                break
-            self._join_local(connection)
-        if self._wanted == "local":
-            self._give_up_all()  # nobody tries to bring it back
-
-    async def _look_for_more(self, discovery: Discovery) -> None:
-        async for place in discovery.more():
-            if place in self._heard_of:
-                self._heard_of[place].set()
-            else:
-                self._keep_up(place, None)
-
-    def _keep_up(self, place: Location, connection: ServerConnection | None) -> None:
-        """Uses a server as long as it is there, and tries again when it is lost."""
-        self._heard_of[place] = asyncio.Event()
-        server = self._join(str(place), connection) if connection is not None else None
-        self._keep(self._use(place, connection, server))
-
-    async def _use(
-        self, place: Location, connection: ServerConnection | None, server: _Server | None
-    ) -> None:
-        back_off = 0.0
-        while True:
-            if server is not None:
-                await self._until_lost(server)
-                back_off = FIRST_BACK_OFF
-            elif connection is not None:
-                log.debug("%s: %s once more, at another address", place, connection.welcome.name)
-                await self._disconnect(connection)
-                back_off = LONGEST_BACK_OFF
-            await self._pause(place, back_off)
-            connection = server = None
-            try:
-                connection = await self._connect(place)
-            except ServerError as error:
-                log.debug("%s", error)
-                back_off = min(max(FIRST_BACK_OFF, 2 * back_off), LONGEST_BACK_OFF)
-            else:
-                server = self._join(str(place), connection)
-
-    async def _connect(self, place: Location) -> ServerConnection:
-        connection = await connect(place.host, place.port, self._parameters, self._keys or ())
-        self._connections.add(connection)
-        return connection
-
-    async def _disconnect(self, connection: ServerConnection) -> None:
-        self._connections.discard(connection)
-        await connection.close()
-
-    async def _pause(self, place: Location, seconds: float) -> None:
-        """Returns after some seconds, or sooner if the server makes itself heard."""
-        await asyncio.sleep(min(FIRST_BACK_OFF, seconds))
-        heard_of = self._heard_of[place]
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(heard_of.wait(), seconds - FIRST_BACK_OFF)
-        heard_of.clear()
-
-    def _join(self, place: str, connection: ServerConnection) -> _Server | None:
-        """From here on the server gets images. Returns None for one that does already, at another address."""
+    def joined(self, place: str, connection: ServerConnection) -> None:
+        """From here on the server gets images."""
         welcome = connection.welcome
-        if welcome.instance in self._instances:
-            return None
-        name = place if place == "local" else f"{welcome.name} ({place})"
+        name = place if place == LOCAL else f"{welcome.name} ({place})"
         server = self._servers.setdefault(place, _Server(place, name, connection, self._faces_from))
         server.name, server.connection = name, connection
         self._compare(server)
-        self._instances.add(welcome.instance)
         self._fingerprints.add(server.fingerprint)
         self._tell(f"server {name}: {welcome.engine} on {welcome.device}")
         self._scheduler.server_up(server, welcome.credits, self._now)
         self._company()
         self._decide()
-        return server
+
+    def draining(self, place: str) -> None:
+        """The server gets nothing more."""
+        self._scheduler.server_draining(self._servers[place], self._now)
+
+    def left(self, place: str) -> None:
+        """The server's images are given back."""
+        server = self._servers[place]
+        lost = server.connection.lost
+        silent = lost.done() and lost.result().silent
+        if lost.done() and not self._closing:
+            self._tell(f"server lost: {server.name}: {str(lost.result()).partition(': ')[2]}")
+        self._scheduler.server_down(server, self._now, silent=silent)
+        self._company()
+        self._decide()
+
+    def deserted(self) -> None:
+        """Whoever waits would wait for ever."""
+        self._forsaken = True
+        for job in self._scheduler.withdraw_all():
+            self._give_up(job, None)
+
+    # ------------------------------------------------------------------------------------------ servers and images
 
     def _compare(self, server: _Server) -> None:
         """Says so if this server's faces may differ from those of the first."""
@@ -351,27 +246,6 @@ class Fleet:
                 f"server {server.name} has another engine, device or parameters than {self._first[0]}: "
                 "its faces may differ a little"
             )
-
-    async def _until_lost(self, server: _Server) -> None:
-        """Returns when a server is lost, its images given back."""
-        connection = server.connection
-        watch = asyncio.create_task(self._watch_draining(server))
-        silent = False
-        try:
-            lost = await asyncio.shield(connection.lost)
-            silent = lost.silent
-            self._tell(f"server lost: {server.name}: {str(lost).partition(': ')[2]}")
-        finally:
-            watch.cancel()
-            self._instances.discard(connection.welcome.instance)
-            self._scheduler.server_down(server, self._now, silent=silent)
-            self._company()
-            self._decide()
-            await self._disconnect(connection)
-
-    async def _watch_draining(self, server: _Server) -> None:
-        await server.connection.draining.wait()
-        self._scheduler.server_draining(server, self._now)
 
     def _decide(self) -> None:
         """Carries out what the scheduler decides."""
@@ -441,12 +315,7 @@ class Fleet:
                 self._alone = None
         elif self._alone is None:
             limit = self._parameters.timeouts.read
-            self._alone = asyncio.get_running_loop().call_later(limit, self._give_up_all)
-
-    def _give_up_all(self) -> None:
-        self._forsaken = True
-        for job in self._scheduler.withdraw_all():
-            self._give_up(job, None)
+            self._alone = asyncio.get_running_loop().call_later(limit, self.deserted)
 
     def _keep(self, work: Coroutine[Any, Any, object]) -> None:
         """Runs something until it is done, or the client closed."""
@@ -459,9 +328,6 @@ class Fleet:
         if self._wake is not None:
             self._wake.cancel()
         await tasks.end(self._tasks)
-        # those whose task had not even begun
-        await asyncio.gather(*[self._disconnect(connection) for connection in list(self._connections)])
+        await self._upkeep.close()
         if self._alone is not None:
             self._alone.cancel()
-        self._give_up_all()  # whoever still waits would wait for ever
-        await self._exit.aclose()

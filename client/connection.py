@@ -40,6 +40,9 @@ Answer = Found | Failed
 
 CHUNK = 1 << 18
 
+MAX_GREETING_BYTES = 1 << 16
+"""Of a frame before the welcome, whose fields are short texts: who is not known yet has no claim on memory."""
+
 CLOSE_TIMEOUT = 2.0
 """Seconds for the last words to leave."""
 
@@ -342,7 +345,7 @@ async def _greet(
     """
     hello = Hello(PROTOCOL_VERSIONS, f"pyraface {__version__}", secrets.token_bytes(NONCE_BYTES))
     writer.write(wire.encode(hello))
-    answer = await next_message(reader, codec)
+    answer = await next_message(reader, codec, most=MAX_GREETING_BYTES)
     if keys is not None and isinstance(answer, Challenge):
         handshake = Handshake(hello.nonce, answer.nonce, _certificate(writer), hello.versions, answer.version)
         key = handshake.proven(answer.proof, keys, Role.SERVER)
@@ -352,7 +355,7 @@ async def _greet(
             )
             raise WrongKey(place, host)
         writer.write(wire.encode(Proof(handshake.proof(key, Role.CLIENT))))
-        answer = await next_message(reader, codec)
+        answer = await next_message(reader, codec, most=MAX_GREETING_BYTES)
     elif keys is not None and isinstance(answer, Welcome):
         raise ServerError(f"{place}: proves no key, so it gets no image; is it a pyraface server of yours?")
     if isinstance(answer, Closing):
@@ -368,8 +371,14 @@ def _certificate(writer: asyncio.StreamWriter) -> bytes:
     return certificate_digest(shown)
 
 
-async def next_message(reader: asyncio.StreamReader, codec: wire.Codec) -> Message:
-    """Returns the server's next message; raises RemoteProtocolError, OSError or EOFError if none comes."""
+async def next_message(
+    reader: asyncio.StreamReader, codec: wire.Codec, *, most: int | None = None
+) -> Message:
+    """Returns the server's next message; raises RemoteProtocolError, OSError or EOFError if none comes.
+
+    Args:
+        most: bytes that its frame may have, where that is less than the codec takes.
+    """
     while (message := codec.next_message()) is None:
         if codec.error is not None:
             raise codec.error
@@ -377,4 +386,10 @@ async def next_message(reader: asyncio.StreamReader, codec: wire.Codec) -> Messa
         if not data:
             raise codec.receive_eof() or EOFError("the server closed the connection")
         codec.receive_data(data)
+        length = codec.frame_bytes
+        if most is not None and length is not None and length > most:
+            raise RemoteProtocolError(
+                f"a frame of {length} bytes; before the welcome the limit is {most}",
+                ErrorCode.FRAME_TOO_LARGE,
+            )
     return message

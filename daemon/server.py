@@ -310,7 +310,13 @@ class Server:
                 ) from error
 
     def _stdin_readable(self) -> None:
-        if not os.read(_STDIN, 4096):
+        try:
+            over = not os.read(_STDIN, 4096)
+        except BlockingIOError:  # somebody else has read what was there
+            return
+        except OSError:  # a terminal that is gone
+            over = True
+        if over:
             asyncio.get_running_loop().remove_reader(_STDIN)
             self._stop()
 

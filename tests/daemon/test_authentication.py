@@ -287,6 +287,20 @@ def test_an_impostor_hears_hello_and_never_an_image(words: list[object], says: s
     run(talk())
 
 
+def test_before_the_welcome_a_server_has_no_claim_on_a_clients_memory() -> None:
+    async def talk() -> None:
+        async def large(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(wire.PREFIX.pack(100 << 20) + bytes(1000))
+            await reader.read()  # hello, and the end
+            writer.close()
+
+        async with listening(large, Credentials.for_key(KEY)) as port:
+            with pytest.raises(ServerError, match="before the welcome the limit is 65536"):
+                await connect("127.0.0.1", port, settings(), (KEY,))
+
+    run(talk())
+
+
 def test_a_server_that_speaks_only_an_older_tls_hears_not_even_hello() -> None:
     async def talk() -> None:
         older = Credentials.for_key(keyfile.load_or_make()[0])

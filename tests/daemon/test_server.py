@@ -665,23 +665,33 @@ def test_closed_standard_streams_do_no_harm(astronaut_jpeg: bytes) -> None:
         process.wait()
 
 
-def test_the_end_of_standard_input_stops_it_where_that_was_asked_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
+def test_the_end_of_standard_input_stops_it_where_that_was_asked_for(
+    tmp_path: Path, *, terminal: bool
+) -> None:
+    """A terminal whose other side is gone ends with an error of the system's."""
     file = tmp_path / "parameters.xml"
     file.write_text(parameters_xml())
     command = [sys.executable, "-m", "pyraface.daemon", "--parameters", str(file), "--host", "127.0.0.1"]
+    theirs, ours = os.openpty() if terminal else os.pipe()
     process = subprocess.Popen(
         [*command, "--port", "0", "--no-beacon", "--stop-at-eof"],
         cwd=ROOT,
-        stdin=subprocess.PIPE,
+        stdin=theirs,
         stderr=subprocess.PIPE,
     )
+    os.close(theirs)
     assert process.stderr is not None
-    assert process.stdin is not None
-    while b"ready on" not in process.stderr.readline():
-        assert process.poll() is None
-    process.stdin.close()
-    assert process.wait(20) == 0
-    process.stderr.close()
+    try:
+        while b"ready on" not in process.stderr.readline():
+            assert process.poll() is None
+        os.close(ours)
+        said = process.communicate(timeout=20)[1]
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0
+    assert b"Traceback" not in said
 
 
 def fails(*arguments: str, inherits: int | None = None, **variables: str) -> str:

@@ -34,8 +34,6 @@ from . import start as start_rows
 from .common import PACKAGES, machine, packaged_parameters, photos_folder, timed, today, versions
 from .peer import Peer, chips, tile
 
-Ask = Callable[..., float]
-
 
 @dataclass
 class Row:

@@ -51,13 +51,6 @@ def iou(a: Boxes, b: Boxes) -> NDArray[np.float32]:
     return cast("NDArray[np.float32]", np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
 
 
-def ios(a: Boxes, b: Boxes) -> NDArray[np.float32]:
-    """Returns intersection over the smaller of each pair, shape (len(a), len(b)), 0 to 1; 0 where one is empty."""
-    shared = intersections(a, b)
-    smaller = np.minimum(areas(a)[:, None], areas(b)[None, :])
-    return np.divide(shared, smaller, out=np.zeros_like(shared), where=smaller > 0)
-
-
 def to_image(boxes: Boxes, scale: tuple[float, float], origin: tuple[float, float]) -> Boxes:
     """Returns boxes of a tile in the frame of the image it was cut from.
 

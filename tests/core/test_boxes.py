@@ -72,28 +72,27 @@ def test_areas_are_width_times_height(rows: Boxes, expected: list[float]) -> Non
     np.testing.assert_array_equal(found, np.array(expected, np.float32))
 
 
-PAIRS = {  # a, b: shared, intersection over union, intersection over the smaller
-    "equal": ((0, 0, 10, 10), (0, 0, 10, 10), 100, 1, 1),
-    "half beside": ((0, 0, 10, 10), (5, 0, 15, 10), 50, 1 / 3, 1 / 2),
-    "quarter at a corner": ((0, 0, 10, 10), (5, 5, 15, 15), 25, 1 / 7, 1 / 4),
-    "inside": ((0, 0, 10, 10), (2, 2, 4, 4), 4, 4 / 100, 1),
-    "touching": ((0, 0, 10, 10), (10, 0, 20, 10), 0, 0, 0),
-    "apart": ((0, 0, 10, 10), (11, 11, 20, 20), 0, 0, 0),
-    "apart on one side only": ((0, 0, 10, 10), (2, 30, 8, 40), 0, 0, 0),
-    "one empty": ((0, 0, 10, 10), (5, 5, 5, 8), 0, 0, 0),
-    "both empty": ((5, 5, 5, 5), (5, 5, 5, 5), 0, 0, 0),
+PAIRS = {  # a, b: shared, intersection over union
+    "equal": ((0, 0, 10, 10), (0, 0, 10, 10), 100, 1),
+    "half beside": ((0, 0, 10, 10), (5, 0, 15, 10), 50, 1 / 3),
+    "quarter at a corner": ((0, 0, 10, 10), (5, 5, 15, 15), 25, 1 / 7),
+    "inside": ((0, 0, 10, 10), (2, 2, 4, 4), 4, 4 / 100),
+    "touching": ((0, 0, 10, 10), (10, 0, 20, 10), 0, 0),
+    "apart": ((0, 0, 10, 10), (11, 11, 20, 20), 0, 0),
+    "apart on one side only": ((0, 0, 10, 10), (2, 30, 8, 40), 0, 0),
+    "one empty": ((0, 0, 10, 10), (5, 5, 5, 8), 0, 0),
+    "both empty": ((5, 5, 5, 5), (5, 5, 5, 5), 0, 0),
 }
 
 
-@pytest.mark.parametrize(("a", "b", "shared", "iou", "ios"), PAIRS.values(), ids=PAIRS)
-def test_overlaps_of_two_boxes(a: Any, b: Any, shared: float, iou: float, ios: float) -> None:
+@pytest.mark.parametrize(("a", "b", "shared", "iou"), PAIRS.values(), ids=PAIRS)
+def test_overlaps_of_two_boxes(a: Any, b: Any, shared: float, iou: float) -> None:
     for one, other in ((at(a), at(b)), (at(b), at(a))):
         np.testing.assert_array_equal(boxes.intersections(one, other), [[shared]])
         np.testing.assert_allclose(boxes.iou(one, other), [[iou]], rtol=1e-6)
-        np.testing.assert_allclose(boxes.ios(one, other), [[ios]], rtol=1e-6)
 
 
-@pytest.mark.parametrize("overlap", [boxes.intersections, boxes.iou, boxes.ios])
+@pytest.mark.parametrize("overlap", [boxes.intersections, boxes.iou])
 @pytest.mark.parametrize(("n", "m"), [(0, 0), (0, 3), (3, 0), (2, 3)])
 def test_overlaps_are_a_row_for_each_of_a_and_a_column_for_each_of_b(overlap: Any, n: int, m: int) -> None:
     found = overlap(np.ones((n, 4), np.float32), np.ones((m, 4), np.float32))
@@ -102,10 +101,9 @@ def test_overlaps_are_a_row_for_each_of_a_and_a_column_for_each_of_b(overlap: An
 
 @given(some_boxes, some_boxes)
 def test_overlaps_are_between_0_and_1_and_do_not_depend_on_the_order(a: Boxes, b: Boxes) -> None:
-    iou, ios = boxes.iou(a, b), boxes.ios(a, b)
-    assert ((iou >= 0) & (iou <= ios) & (ios <= 1)).all()
+    iou = boxes.iou(a, b)
+    assert ((iou >= 0) & (iou <= 1)).all()
     np.testing.assert_array_equal(iou, boxes.iou(b, a).T)
-    np.testing.assert_array_equal(ios, boxes.ios(b, a).T)
 
 
 def test_a_box_of_a_tile_comes_back_to_where_the_tile_was_cut() -> None:
@@ -137,4 +135,4 @@ def test_no_boxes_are_cut_off() -> None:
 def test_no_function_changes_its_arguments() -> None:
     a = at((1, 2, 30, 40), (5, 5, 6, 6))
     a.flags.writeable = False
-    boxes.areas(a), boxes.iou(a, a), boxes.ios(a, a), boxes.to_image(a, (2, 2), (1, 1)), boxes.clip(a, 9, 9)
+    boxes.areas(a), boxes.iou(a, a), boxes.to_image(a, (2, 2), (1, 1)), boxes.clip(a, 9, 9)

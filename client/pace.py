@@ -20,6 +20,10 @@ FEWEST = 5
 """Images in SPAN from which a rate is one to compare with."""
 
 
+LONGEST_LOOK = 15.0
+"""Seconds between two looks that count at most. In a longer time it was this process that stood still (Ctrl-Z, say)."""
+
+
 class Pace:
     """One server, watched from time to time.
 
@@ -97,14 +101,19 @@ class Paces:
 
     def __init__(self) -> None:
         self._by_address: dict[str, Pace] = {}
+        self._looked: float | None = None
+        self._watched = 0.0
 
     def observe(self, now: float, statuses: Iterable[ServerStatus]) -> list[Pace]:
         """Takes note of how the servers are; returns those that have just become slow."""
+        if self._looked is not None:
+            self._watched += min(now - self._looked, LONGEST_LOOK)
+        self._looked = now
         slowed = []
         for status in statuses:
             pace = self._by_address.setdefault(status.address, Pace())
             before = pace.slow
-            pace.observe(now, status)
+            pace.observe(self._watched, status)
             if pace.slow and not before:
                 slowed.append(pace)
         return slowed

@@ -127,3 +127,16 @@ def test_who_becomes_slow_is_told_once() -> None:
         done = 2 * second if second < 3 * SPAN else int(6 * SPAN)
         told += len(paces.observe(float(second), [dataclasses.replace(STATUS, done=done)]))
     assert told == 1
+
+
+def test_no_server_is_blamed_for_the_time_in_which_nobody_looked() -> None:
+    paces, now, done = Paces(), 0.0, 0
+    for stretch in range(2):
+        for _ in range(int(2 * SPAN)):
+            now += 1.0
+            done += 2
+            assert not paces.observe(now, [dataclasses.replace(STATUS, done=done)]), stretch
+        now += 7200.0  # Ctrl-Z, and two hours later
+    (pace,) = paces
+    assert pace.trouble() == ""
+    assert pace.steady == pytest.approx(2.0, rel=0.1)

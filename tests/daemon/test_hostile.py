@@ -777,7 +777,7 @@ async def hundreds_of_errors(victim: Victim) -> None:
 
     def flood() -> None:
         context = tls()
-        for number in range(300):
+        for number in range(240):
             with socket.socket() as sock:
                 sock.bind((f"127.0.0.{2 + number % 8}", 0))
                 sock.connect(("127.0.0.1", victim.process.port))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -240,6 +241,21 @@ def test_after_some_minutes_nobody_is_given_the_key(monkeypatch: pytest.MonkeyPa
     with pytest.raises(pairing.NotPaired, match="nobody came with the code within"):
         run(pairing.give(found, host="127.0.0.1", port=0, say=said.append), timeout=30)
     assert re.search(r"code: \d{4}-\d{4}", said[0])
+
+
+def test_more_strangers_than_are_heard_at_a_time_are_sent_away_at_once(desk: Desk) -> None:
+    desk.code()
+    with contextlib.ExitStack() as stack:
+        crowd = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", desk.port)))
+            for _ in range(pairing.MOST_EXCHANGES + 4)
+        ]
+        for stranger in crowd[pairing.MOST_EXCHANGES :]:
+            stranger.settimeout(pairing.EXCHANGE_TIME / 2)
+            assert stranger.recv(1) == b""
+        crowd[0].settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            crowd[0].recv(1)
 
 
 def test_connections_that_are_reset_before_they_are_served_leave_no_trace(desk: Desk, tmp_path: Path) -> None:

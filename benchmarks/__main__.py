@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pyraface.core import images, pyramid, scaling
+from pyraface.core import images, pyramid, resampling
 from pyraface.core.pipeline import Pipeline
 
 from . import daemon as daemon_rows
@@ -185,7 +185,7 @@ class Bench:
         pixels = images.decode(image, parameters.images).pixels
         for level in pyramid.levels(pixels.shape[1], pixels.shape[0], parameters.detection):
             for left, top, right, bottom in level.tiles.tolist():
-                scaling.resample(pixels, (left, top, right, bottom), level.size)
+                resampling.resample(pixels, (left, top, right, bottom), level.size)
 
     def _sgemm(self, engine: object) -> Row:
         """The head's convolutions against a matrix product of the same count of operations."""

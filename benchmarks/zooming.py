@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from pyraface.core import images, pyramid, scaling
+from pyraface.core import images, pyramid, resampling
 from pyraface.core.engines import Pixels
 from pyraface.core.pipeline import Pipeline
 
@@ -55,12 +55,12 @@ def main() -> None:
         f"| filter | AP at IoU {OVERLAPS[0]} | faces above 0 | precision above 0 | processor to zoom 36 Mpx |"
     )
     print("|---|--:|--:|--:|--:|")
-    by_libvips = scaling._shrunk
+    by_libvips = resampling._shrunk
     for library, name in FILTERS:
         if library == "Pillow":
-            scaling._shrunk = with_pillow(Image.Resampling[name.upper()])
+            resampling._shrunk = with_pillow(Image.Resampling[name.upper()])
         else:
-            scaling._shrunk, scaling.SHRINKING = by_libvips, name
+            resampling._shrunk, resampling.SHRINKING = by_libvips, name
         found = []
         for picture in pictures:
             faces = pipeline.detect(picture.path.read_bytes())
@@ -69,7 +69,7 @@ def main() -> None:
         begin = time.process_time()
         for level in levels:
             for left, top, right, bottom in level.tiles.tolist():
-                scaling.resample(pixels, (left, top, right, bottom), level.size)
+                resampling.resample(pixels, (left, top, right, bottom), level.size)
         seconds = time.process_time() - begin
         print(
             f"| {library}'s {name} | {summary.average_precision:.4f} | {summary.right} | {summary.precision:.3f} "

@@ -14,7 +14,7 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from . import adaptive, boxes, engines, fusion, images, pyramid, quality, scaling
+from . import adaptive, boxes, engines, fusion, images, pyramid, quality, resampling
 from .boxes import Boxes
 from .engines import Engine, EngineName, Tile, devices
 from .faces import Faces
@@ -214,8 +214,8 @@ class Pipeline:
         zoomed = np.empty((size[1], size[0], 3), np.uint8)
         submit = self._zoomers.submit
         strips = [
-            submit(scaling.resample_rows, picture.pixels, box, zoomed, rows)
-            for rows in scaling.strips(box, size)
+            submit(resampling.resample_rows, picture.pixels, box, zoomed, rows)
+            for rows in resampling.strips(box, size)
         ]
 
         def prepared() -> Tile:

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from pyraface.core import parameters, pyramid, scaling
+from pyraface.core import parameters, pyramid, resampling
 from pyraface.core.boxes import Boxes
 from pyraface.core.engines import Detections, Pixels, Tile
 from pyraface.core.engines.packed_pyramid import Pyramid
@@ -159,8 +159,8 @@ def test_a_picture_that_a_level_shows_at_full_size_is_decoded_whole(
 def test_tiles_are_whole_when_the_engine_gets_them(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scaling, "STRIP_PIXELS", 20_000)  # dozens of strips a tile, from several threads
-    resample_rows = scaling.resample_rows
+    monkeypatch.setattr(resampling, "STRIP_PIXELS", 20_000)  # dozens of strips a tile, from several threads
+    resample_rows = resampling.resample_rows
 
     def late(*arguments: Any) -> None:
         _, _, zoomed, rows = arguments
@@ -168,14 +168,14 @@ def test_tiles_are_whole_when_the_engine_gets_them(
             time.sleep(0.1)  # the last strip is done last, whoever else has time
         resample_rows(*arguments)
 
-    monkeypatch.setattr(scaling, "resample_rows", late)
+    monkeypatch.setattr(resampling, "resample_rows", late)
     picture = Picture.whole(np.random.default_rng(0).integers(0, 256, (700, 900, 3), np.uint8))
     detection = replace(pipeline.parameters.detection, levels=2)
     deeper = Pipeline(replace(pipeline.parameters, detection=detection), pipeline.engine)
     seen = 0
     for level, tile, prepared in deeper._tiles(picture, pyramid.levels(900, 700, detection)):
         left, top, right, bottom = tile.tolist()
-        expected = scaling.resample(picture.pixels, (left, top, right, bottom), level.size)
+        expected = resampling.resample(picture.pixels, (left, top, right, bottom), level.size)
         # what the engine is given ahead is what it would make of the pixels itself
         again = pipeline.engine.prepare(expected)
         assert isinstance(prepared, Pyramid)

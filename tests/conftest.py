@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from tests.support import free_udp_port, parameters_xml
 # how long an example takes says nothing on a machine that others use too
 settings.register_profile("pyraface", deadline=None)
 settings.load_profile("pyraface")
+
+# a shell has what it runs in the background ignore Ctrl-C, and what that starts inherits it: nothing could be interrupted
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -165,7 +165,7 @@ class Pipeline:
         hints: list[Boxes] = [np.zeros((0, 4), np.float32)]
         for level, tiles, pixels in self._batches(picture, levels):
             detected = self.engine.detect(pixels)
-            pixels.clear()  # they take some 200 MB, and the next are being made
+            pixels.clear()  # they take some 150 MB, and the next are being made
             for tile, found in zip(tiles, detected, strict=True):
                 origin = float(tile[0]), float(tile[1])
                 # a face that goes on beyond its tile has its whole box; only the picture's own edge cuts it off

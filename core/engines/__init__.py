@@ -63,7 +63,7 @@ class Engine(Protocol):
     def prepare(self, tile: Pixels) -> Tile:
         """Does what can be done to a tile before `detect` is given it, in any thread, while `detect` is at work.
 
-        It may take twelve times the tile's own memory.
+        It may take thirteen times the tile's own memory.
 
         Raises:
             ValueError: the tile is not (h, w, 3) uint8.

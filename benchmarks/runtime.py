@@ -17,10 +17,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from PIL import Image
 
 from pyraface.core.engines.onnx import OnnxEngine
+from pyraface.core.engines.runtime import onnxruntime
 from pyraface.core.images import decode
 from pyraface.core.parameters import ImageLimits
 

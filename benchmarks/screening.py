@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 
 from pyraface.core import images
 from pyraface.core.engines import graphs, packed_pyramid, screening, weights
 from pyraface.core.engines import onnx as onnx_engine
 from pyraface.core.engines.onnx import OnnxEngine
+from pyraface.core.engines.runtime import onnxruntime
 from pyraface.core.engines.screening import Scores
 from pyraface.core.errors import ImageError
 from pyraface.core.parameters import ImageLimits

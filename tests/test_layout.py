@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,13 @@ def test_packages_import_each_other_relatively() -> None:
             assert not roots & {"core", "client", "daemon"}, f"{file}: {names}"
             if file != ROOT / "client" / "client.py":  # which runs as a file, too
                 assert "pyraface" not in roots, f"{file}: {names}"
+
+
+def test_onnx_runtime_is_imported_in_one_place_which_silences_it_first() -> None:
+    imports = re.compile(r"^\s*(import|from) onnxruntime\b", re.MULTILINE)
+    everything = [*modules(), *(ROOT / "benchmarks").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
+    found = [file for file in everything if imports.search(file.read_text())]
+    assert found == [ROOT / "core" / "engines" / "runtime.py"]
 
 
 def test_every_module_says_what_it_is() -> None:

@@ -31,10 +31,9 @@ from .packed_pyramid import Layout, Pyramid
 
 try:
     import dlib
-    import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
 
     from . import graphs, providers
+    from .runtime import failures, onnxruntime
 except ImportError as error:
     raise EngineError(
         f"the onnx engine needs dlib, onnx and onnxruntime ({error}): pip install dlib onnx onnxruntime"
@@ -63,13 +62,13 @@ MEAN_ROWS = 64
 _FAILURES = (
     RuntimeError,
     MemoryError,
-    runtime_errors.EPFail,
-    runtime_errors.Fail,
-    runtime_errors.InvalidArgument,
-    runtime_errors.InvalidGraph,
-    runtime_errors.InvalidProtobuf,
-    runtime_errors.NotImplemented,
-    runtime_errors.RuntimeException,
+    failures.EPFail,
+    failures.Fail,
+    failures.InvalidArgument,
+    failures.InvalidGraph,
+    failures.InvalidProtobuf,
+    failures.NotImplemented,
+    failures.RuntimeException,
 )
 
 

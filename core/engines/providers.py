@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
 from numpy.typing import NDArray
 
 from . import packed_pyramid
+from .runtime import onnxruntime
 
 LONGEST_SHAPE = 3.0
 """TensorRT plans for tiles that are up to so many times as long as wide. Longer ones go to CUDA; to plan for all there can

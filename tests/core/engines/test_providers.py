@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +15,7 @@ from pyraface.core.engines import DEFAULT_TILE_PIXELS, packed_pyramid, providers
 from pyraface.core.engines import onnx as onnx_module
 from pyraface.core.engines.onnx import OnnxEngine
 from pyraface.core.engines.providers import CPU, CUDA, TENSORRT, Planned, Shapes
+from pyraface.core.engines.runtime import onnxruntime
 from pyraface.core.errors import EngineError
 
 EVERY = [TENSORRT.execution_provider, CUDA.execution_provider, CPU.execution_provider]

@@ -1,0 +1,17 @@
+"""ONNX Runtime, silenced: the only module that imports it.
+
+Its Linux wheels (1.29 and later) report usage to their maker unless the environment says otherwise before the first
+import: they write a device id and a database below the user's cache folder, and connect to an event server. What the
+environment says also reaches the processes that this one starts.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as failures
+
+__all__ = ["failures", "onnxruntime"]

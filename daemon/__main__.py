@@ -77,11 +77,11 @@ def main(arguments: list[str] | None = None) -> None:
 
     leave_no_core()
     subprocesses.open_standard_streams()
-    logging.basicConfig(
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        level=logging.DEBUG if options.verbose else logging.INFO,
-    )
-    for name in ("connection", "worker"):  # what a stranger, or a stranger's image, has a part in
+    # libraries speak when something is wrong: libvips, for one, has a line for each step of each photograph at INFO
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    logging.getLogger("pyraface").setLevel(logging.DEBUG if options.verbose else logging.INFO)
+    # what a stranger, or a stranger's image, has a part in
+    for name in ("connection", "worker", "libraries"):
         logging.getLogger(f"pyraface.{name}").addFilter(LineLimit())
     # the code is to stay on the screen
     logging.getLogger("pyraface.pairing").addFilter(LineLimit(lines=5, seconds=30))

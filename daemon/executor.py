@@ -29,6 +29,8 @@ from .worker import ahead
 
 log = logging.getLogger("pyraface.executor")
 worker_log = logging.getLogger("pyraface.worker")
+libraries_log = logging.getLogger("pyraface.libraries")
+"""Of the child's libraries: apart, so that what they say leaves the child's own lines their share of the log."""
 
 Answer = Found | Failed
 
@@ -389,11 +391,12 @@ async def _relay(stream: asyncio.StreamReader) -> None:
 def _log_line(line: bytes) -> None:
     text = line[:MAX_LINE].decode("ascii", "backslashreplace")
     text = "".join(character if character.isprintable() else "?" for character in text)
-    level, _, message = text.partition(" ")
-    if level in _LEVELS:
+    level, _, rest = text.partition(" ")
+    name, _, message = rest.partition(" ")
+    if level in _LEVELS and name == worker_log.name:
         worker_log.log(getattr(logging, level), "%s", message)
     elif text.strip():
-        worker_log.warning("%s", text)
+        libraries_log.warning("%s", text)
 
 
 def with_id(answer: Answer, id: int) -> Answer:

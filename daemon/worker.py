@@ -197,8 +197,9 @@ class Worker:
             return Failed.because(request.id, ErrorCode.ENGINE_FAILED, str(error))
         except Exception as error:  # noqa: BLE001  one image must not take the others with it
             # not the exception's text: it may quote the image, which is nobody's business but its sender's
-            where = "".join(traceback.format_tb(error.__traceback__))
-            log.error("an image failed in a way that nobody thought of: %s\n%s", type(error).__name__, where)
+            log.error("an image failed in a way that nobody thought of: %s", type(error).__name__)
+            for line in "".join(traceback.format_tb(error.__traceback__)).splitlines():
+                log.error("%s", line)
             text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             return Failed.because(request.id, ErrorCode.ENGINE_FAILED, text)
         seconds = decoding + time.perf_counter() - started
@@ -230,7 +231,9 @@ def main() -> None:
     parser.add_argument("--channel", type=int, required=True, help="number of an inherited, connected socket")
     parser.add_argument("--engine", choices=["auto", "onnx", "dlib"], default="auto")
     arguments = parser.parse_args()
-    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)  # as Executor reads it
+    # as Executor reads it
+    logging.basicConfig(format="%(levelname)s %(name)s %(message)s", level=logging.WARNING)
+    log.setLevel(logging.INFO)
     # a service manager's SIGTERM may reach every process; when to stop is the daemon's decision: it closes the channel
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -356,11 +356,34 @@ def said_by_a_daemon_whose_worker_says(folder: Path, words: str) -> list[bytes]:
 
 def test_what_the_worker_says_is_logged_in_plain_characters_and_not_without_end(tmp_path: Path) -> None:
     said = said_by_a_daemon_whose_worker_says(tmp_path, r"b'\x1b[2Jodd \xff\n' + b'y' * 100_000 + b'\n'")
-    assert any(b"WARNING pyraface.worker: ?[2Jodd \\xff" in line for line in said)
+    assert any(b"WARNING pyraface.libraries: ?[2Jodd \\xff" in line for line in said)
     assert any(b"seccomp is off: not here" in line for line in said)
     assert max(map(len, said)) < 700
 
 
 def test_however_many_lines_the_worker_says_they_do_not_fill_the_disk(tmp_path: Path) -> None:
     said = said_by_a_daemon_whose_worker_says(tmp_path, r"b'odd\n' * 5000")
-    assert len([line for line in said if line.endswith(b"WARNING pyraface.worker: odd\n")]) == 100
+    assert len([line for line in said if line.endswith(b"WARNING pyraface.libraries: odd\n")]) == 100
+    # the lines of the worker's own have their own measure
+    assert any(b"INFO pyraface.worker: confined" in line for line in said)
+
+
+def test_what_libraries_do_step_by_step_is_not_in_the_log(tmp_path: Path, astronaut: np.ndarray) -> None:
+    stream = io.BytesIO()
+    # larger than a tile, so that libvips shrinks it, which it tells of at INFO
+    Image.fromarray(np.repeat(np.repeat(astronaut, 4, axis=0), 4, axis=1)).save(stream, "JPEG")
+
+    async def photographs(port: int) -> None:
+        peer, _ = await Peer.welcomed(port)
+        for id in range(3):
+            peer.send(Detect(id, stream.getvalue()))
+            assert isinstance(await peer.next(), Found)
+        await peer.close()
+
+    with daemon(tmp_path, "--verbose") as process:
+        run(photographs(process.port))
+        assert process.stop() == 0
+    lines = process.said.splitlines()
+    assert any("pyraface.server: ready on" in line for line in lines)
+    assert [line for line in lines if " pyraface." not in line] == []
+    assert [line for line in lines if " pyraface.libraries: " in line] == []

@@ -26,7 +26,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pyraface.core import images, pyramid, resampling
+from pyraface.core import pyramid, resampling
+from pyraface.core.images.decode import decode
 from pyraface.core.pipeline import Pipeline
 
 from . import daemon as daemon_rows
@@ -182,18 +183,19 @@ class Bench:
     def _decode_and_zoom(self, image: bytes) -> None:
         """What a photograph takes before the engine sees it, by itself: all threads' time counts."""
         parameters = self.onnx.parameters
-        pixels = images.decode(image, parameters.images).pixels
+        pixels = decode(image, parameters.images).pixels
         for level in pyramid.levels(pixels.shape[1], pixels.shape[0], parameters.detection):
             for left, top, right, bottom in level.tiles.tolist():
                 resampling.resample(pixels, (left, top, right, bottom), level.size)
 
     def _sgemm(self, engine: object) -> Row:
         """The head's convolutions against a matrix product of the same count of operations."""
-        from pyraface.core.engines import onnx, packed_pyramid
+        from pyraface.core.engines.network import packed_pyramid
+        from pyraface.core.engines.onnx import engine
 
         pixels = tile(3.84)
         layout = packed_pyramid.layout(*pixels.shape[:2])
-        rows, columns = onnx._cells(layout.height), onnx._cells(layout.width)
+        rows, columns = engine._cells(layout.height), engine._cells(layout.width)
         features = np.random.default_rng(0).random((1, 32, rows, columns), np.float32)
         # two operations a weight and output: 3 layers of 45 channels and one of 1 on the score map's grid
         cells = features.shape[2] * features.shape[3]

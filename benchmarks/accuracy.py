@@ -24,10 +24,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pyraface.core import images, parameters
+from pyraface.core import parameters
 from pyraface.core.engines import start
 from pyraface.core.errors import ImageError, ParametersError
-from pyraface.core.images import Picture as Pixels
+from pyraface.core.images.decode import Picture as Pixels
+from pyraface.core.images.decode import decode
 
 from . import truth as truths
 from .common import PACKAGES, machine, timed, today, versions
@@ -98,7 +99,7 @@ def run(
             known = kept.get(picture.name) if kept else None
             if known is None:
                 try:
-                    pixels = pixels or images.decode(picture.path.read_bytes(), parameters.ImageLimits())
+                    pixels = pixels or decode(picture.path.read_bytes(), parameters.ImageLimits())
                 except ImageError as error:
                     unreadable.append(f"{picture.name}: {error}")
                     break

@@ -14,9 +14,9 @@ import numpy as np
 import psutil
 
 from pyraface.client import Client
-from pyraface.client.connection import ServerConnection
-from pyraface.client.local import LocalServer
-from pyraface.core import tasks
+from pyraface.client.pool.connection import ServerConnection
+from pyraface.client.pool.local_daemon import LocalServer
+from pyraface.core.host import tasks
 from pyraface.core.pipeline import Pipeline
 
 from .common import packaged_parameters, timed

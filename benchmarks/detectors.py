@@ -22,7 +22,7 @@ import numpy as np
 
 from pyraface import core
 from pyraface.core.engines import Engine, EngineName
-from pyraface.core.images import Picture
+from pyraface.core.images.decode import Picture
 from pyraface.core.parameters import Parameters
 from pyraface.core.pipeline import Pipeline
 

@@ -22,10 +22,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pyraface.core import boxes as geometry
-from pyraface.core import images
 from pyraface.core.boxes import Boxes
 from pyraface.core.engines import Engine, Pixels, start
-from pyraface.core.images import Picture
+from pyraface.core.images.decode import Picture, decode
 from pyraface.core.parameters import ImageLimits
 from pyraface.core.pipeline import Pipeline
 
@@ -106,7 +105,7 @@ def distances(
     encodings = {}
     for number, name in enumerate(names, 1):
         print(f"\r\x1b[K{number}/{len(names)} {name}", end="", file=sys.stderr, flush=True)
-        pixels = images.decode((folder / name).read_bytes(), ImageLimits()).pixels
+        pixels = decode((folder / name).read_bytes(), ImageLimits()).pixels
         encodings[name] = encode(np.ascontiguousarray(pixels))
     print(file=sys.stderr)
     missing = sum(1 for one in encodings.values() if not len(one))

@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pyraface.core import boxes as geometry
-from pyraface.core import fusion, images
+from pyraface.core import fusion
 from pyraface.core.boxes import Boxes
 from pyraface.core.engines import Engine, Pixels, start
 from pyraface.core.faces import Faces
+from pyraface.core.images.decode import decode
 from pyraface.core.parameters import FusionParameters
 from pyraface.core.pipeline import Pipeline
 
@@ -70,7 +71,7 @@ class Couple:
     overlap: float
 
 
-def scene(pipeline: Pipeline, pixels: images.Picture, truth: Truth) -> Scene:
+def scene(pipeline: Pipeline, pixels: decode.Picture, truth: Truth) -> Scene:
     """Returns a photograph's candidates, before fusion."""
     found = pipeline.candidates(pixels)
     touching = fusion.doubtful(found, FusionParameters(1.0, 0.001))

@@ -25,9 +25,9 @@ import numpy as np
 from PIL import Image
 
 from pyraface.core.engines import Engine, EngineName, start
-from pyraface.core.engines.onnx import OnnxEngine
+from pyraface.core.engines.onnx.engine import OnnxEngine
 from pyraface.core.errors import ImageError, PyrafaceError
-from pyraface.core.images import Picture, decode
+from pyraface.core.images.decode import Picture, decode
 from pyraface.core.parameters import ImageLimits
 from pyraface.core.pipeline import Pipeline
 

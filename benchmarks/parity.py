@@ -21,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pyraface.core import boxes, images
+from pyraface.core import boxes
 from pyraface.core.engines import Detections, Engine, Pixels, start
 from pyraface.core.errors import ImageError
+from pyraface.core.images.decode import decode
 from pyraface.core.parameters import ImageLimits
 
 from .common import PACKAGES, machine, photos_folder, timed, today, versions
@@ -117,7 +118,7 @@ def compare(engines: dict[str, Engine], path: Path, megapixels: float) -> tuple[
     """Returns one photograph's numbers, and a line for each face on which the engines do not agree."""
     row, differences = Row(), list[str]()
     try:
-        pixels = shrunk(images.decode(path.read_bytes(), ImageLimits()).pixels, megapixels)
+        pixels = shrunk(decode(path.read_bytes(), ImageLimits()).pixels, megapixels)
     except ImageError:
         row.unreadable = 1
         return row, differences

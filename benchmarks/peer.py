@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from pyraface.core import images, parameters
+from pyraface.core import parameters
 from pyraface.core.engines import Engine, start
+from pyraface.core.images.decode import decode
 from pyraface.core.pipeline import Pipeline
 
 from . import original as original_rules
@@ -86,7 +87,7 @@ def work(pipeline: Pipeline, request: dict[str, Any]) -> dict[str, Any]:
 
 def original(engine: Engine, image: bytes) -> original_rules.Found:
     """The original program's way: its pyramid, one encoding a candidate, its merging."""
-    pixels = images.decode(image, parameters.ImageLimits()).pixels
+    pixels = decode(image, parameters.ImageLimits()).pixels
     return original_rules.detect(engine, pixels, parameters.DetectionParameters())
 
 

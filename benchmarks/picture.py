@@ -19,7 +19,7 @@ from skimage import data
 
 from pyraface.core import pyramid
 from pyraface.core.faces import Faces
-from pyraface.core.images import Picture
+from pyraface.core.images.decode import Picture
 from pyraface.core.pipeline import Pipeline
 
 from .common import packaged_parameters

@@ -25,10 +25,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from pyraface.core import boxes as geometry
-from pyraface.core import images, quality
+from pyraface.core import quality
 from pyraface.core.boxes import Boxes
 from pyraface.core.engines import Engine, Pixels, start
 from pyraface.core.faces import Faces
+from pyraface.core.images.decode import decode
 from pyraface.core.parameters import EncodingParameters, ImageLimits
 from pyraface.core.pipeline import Pipeline
 
@@ -100,7 +101,7 @@ def chips(folder: Path) -> list[Pair]:
 
 def largest(engine: Engine, file: Path, name: str) -> Face | None:
     """Returns the largest face of a photograph, found at its own size, and as much again round it."""
-    pixels = np.ascontiguousarray(images.decode(file.read_bytes(), ImageLimits()).pixels)
+    pixels = np.ascontiguousarray(decode(file.read_bytes(), ImageLimits()).pixels)
     [found] = engine.detect([pixels])
     if not len(found.boxes):
         return None
@@ -294,7 +295,7 @@ def labelled(folder: Path) -> Iterator[str]:
                 by_file.setdefault(row["file"], []).append((box, int(row["blur"])))
     rows = []
     for name, faces in by_file.items():
-        pixels = images.decode((folder / "images" / name).read_bytes(), ImageLimits()).pixels
+        pixels = decode((folder / "images" / name).read_bytes(), ImageLimits()).pixels
         boxes = np.stack([box for box, _ in faces])
         sizes = (boxes[:, 2:] - boxes[:, :2]).min(axis=1)
         blurs = [blur for _, blur in faces]

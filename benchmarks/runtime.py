@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pyraface.core.engines.onnx import OnnxEngine
-from pyraface.core.engines.runtime import onnxruntime
-from pyraface.core.images import decode
+from pyraface.core.engines.onnx.engine import OnnxEngine
+from pyraface.core.engines.onnx.runtime import onnxruntime
+from pyraface.core.images.decode import decode
 from pyraface.core.parameters import ImageLimits
 
 from .common import PACKAGES, machine, timed, today, versions

@@ -1,4 +1,4 @@
-"""What screening a tile in 8-bit integers (core/engines/screening.py) takes, and how far its scores are off.
+"""What screening a tile in 8-bit integers (core/engines/onnx/screening.py) takes, and how far its scores are off.
 
     python -m benchmarks.screening [PHOTOS] [--megapixels 3.84] [--every 1] [--whole 8]
 
@@ -19,13 +19,13 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from pyraface.core import images
-from pyraface.core.engines import graphs, packed_pyramid, screening, weights
-from pyraface.core.engines import onnx as onnx_engine
-from pyraface.core.engines.onnx import OnnxEngine
-from pyraface.core.engines.runtime import onnxruntime
-from pyraface.core.engines.screening import Scores
+from pyraface.core.engines.network import packed_pyramid, weights
+from pyraface.core.engines.onnx import engine as onnx_engine
+from pyraface.core.engines.onnx.engine import OnnxEngine, graphs, screening
+from pyraface.core.engines.onnx.runtime import onnxruntime
+from pyraface.core.engines.onnx.screening import Scores
 from pyraface.core.errors import ImageError
+from pyraface.core.images.decode import decode
 from pyraface.core.parameters import ImageLimits
 from pyraface.core.pipeline import Pipeline
 
@@ -117,7 +117,7 @@ def main() -> None:
     searched: list[Path] = []
     for path in paths[:: arguments.every]:
         try:
-            pixels = shrunk(images.decode(path.read_bytes(), ImageLimits()).pixels, arguments.megapixels)
+            pixels = shrunk(decode(path.read_bytes(), ImageLimits()).pixels, arguments.megapixels)
         except ImageError:
             continue
         if min(pixels.shape[:2]) < max(packed_pyramid.SMALLEST_TILE):

@@ -28,8 +28,9 @@ import uvloop
 from PIL import Image
 
 from pyraface.client import Client
-from pyraface.client.connection import connect
-from pyraface.core import keyfile, parameters
+from pyraface.client.pool.connection import connect
+from pyraface.core import parameters
+from pyraface.core.host import keyfile
 from pyraface.core.parameters import Parameters
 from tests.stub_daemon import stub_daemon
 from tests.support import parameters_xml

@@ -27,8 +27,8 @@ from heapq import heappop, heappush
 from typing import Any
 
 from pyraface.client.api import READ_AHEAD
-from pyraface.client.decisions import Cancel, Disconnect, GiveUp, Send
-from pyraface.client.scheduler import Scheduler
+from pyraface.client.scheduling.instructions import Cancel, Disconnect, GiveUp, Send
+from pyraface.client.scheduling.scheduler import Scheduler
 
 from .common import machine, today
 

@@ -15,8 +15,9 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from pyraface.core import images, pyramid, resampling
+from pyraface.core import pyramid, resampling
 from pyraface.core.engines import Pixels
+from pyraface.core.images.decode import decode
 from pyraface.core.pipeline import Pipeline
 
 from . import truth
@@ -49,7 +50,7 @@ def main() -> None:
     pipeline = Pipeline(dataclasses.replace(parameters, detection=detection), "onnx")
     pictures = truth.read(photos_folder() / "wider_face_val_subset")
     large = photos_folder() / "compreface_samples" / "001_A.jpg"
-    pixels = images.decode(large.read_bytes(), parameters.images).pixels
+    pixels = decode(large.read_bytes(), parameters.images).pixels
     levels = pyramid.levels(pixels.shape[1], pixels.shape[0], parameters.detection)
     print(
         f"| filter | AP at IoU {OVERLAPS[0]} | faces above 0 | precision above 0 | processor to zoom 36 Mpx |"

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from ..core.faces import Faces
     from .api import Client
     from .blocking import detect_faces, map_faces
+    from .pool.status import ServerStatus, State
     from .results import Result
-    from .status import ServerStatus, State
 
 __all__ = [
     "Client",
@@ -58,7 +58,7 @@ _MODULES = {
     ".api": ("Client",),
     ".blocking": ("detect_faces", "map_faces"),
     ".results": ("Result",),
-    ".status": ("ServerStatus", "State"),
+    ".pool.status": ("ServerStatus", "State"),
 }
 
 

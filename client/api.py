@@ -8,13 +8,13 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence, Set
 
 from ..core import parameters as parameters_file
-from ..core.messages import MAX_FACES_FROM
 from ..core.parameters import Parameters
-from .fleet import Fleet
-from .mapping import mapped
-from .reading import File, Reader, Unreadable, digest_of
+from ..core.protocol.messages import MAX_FACES_FROM
+from .inputs.reader import File, Reader, Unreadable, digest_of
+from .pool.bounded_map import mapped
+from .pool.pool import Fleet
+from .pool.status import ServerStatus
 from .results import Result
-from .status import ServerStatus
 
 log = logging.getLogger("pyraface.client")
 

@@ -13,7 +13,7 @@ import queue
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 
-from ..core import tasks
+from ..core.host import tasks
 from ..core.parameters import Parameters
 from .api import Client, Image
 from .results import Result

@@ -11,7 +11,7 @@ if (
     from pathlib import Path
 
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
-    from pyraface.client.client import main as run
+    from .client import main as run
 
     sys.exit(run())
 
@@ -136,7 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _run(options)
     except PyrafaceError as error:
-        from .terminal import say
+        from .console.terminal import say
 
         say(f"pyraface: {error}")
         return EXIT_USAGE
@@ -150,14 +150,14 @@ def _run(options: argparse.Namespace) -> int:
 
     import uvloop
 
-    from ..core import subprocesses
+    from ..core.host import subprocesses
 
     if options.command == "servers":
-        from .servers import run
+        from .commands.servers import run
     elif options.command == "pair":
-        from .pairing import run
+        from .commands.pair import run
     else:
-        from .run import run
+        from .commands.detect import run
 
     subprocesses.open_standard_streams()
     try:

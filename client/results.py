@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from ..core.errors import DetectionFailed, ErrorCode
 from ..core.faces import Faces
-from ..core.messages import Failed, Found
-from .reading import File
+from ..core.protocol.messages import Failed, Found
+from .inputs.reader import File
 
 
 @dataclass(frozen=True, eq=False)

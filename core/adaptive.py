@@ -14,9 +14,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from . import scaling
 from .boxes import Boxes
-from .pyramid import DETECTOR_WINDOW, Level
+from .pyramid import DETECTOR_WINDOW, Level, zoomed_size
 
 HINT = -0.9
 """Responses above this score are hints. A wall's are below -1; a face's, found, is about 1."""
@@ -57,7 +56,7 @@ def closer(
     around = _around(hints[small], REACH[min(level.index, len(REACH)) - 1], (tile_width, tile_height))
     around = np.clip(around, 0, np.array([width, height] * 2))
     tiles = cover(around, tile_width, tile_height, width, height)
-    size = scaling.zoomed_size(tile_width, tile_height, factor)
+    size = zoomed_size(tile_width, tile_height, factor)
     if len(tiles) * size[0] * size[1] >= len(level.tiles) * level.size[0] * level.size[1]:
         return level
     return replace(level, tiles=tiles, size=size)

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from . import scaling
 from .parameters import MAX_LEVELS, MAX_UPSAMPLE, DetectionParameters
 
 DETECTOR_WINDOW = 80
@@ -27,6 +26,22 @@ OVERLAP_WINDOWS = 1.5
 
 LEAST_GAIN = 1.05
 """A level that zooms less than this much further is skipped: the detector's own steps are 6/5, finer brings nothing."""
+
+
+def zoom(width: int, height: int, *, budget: int, most: float) -> float:
+    """Returns the factor, the same for both sides, that brings `width` x `height` pixels to at most `budget`.
+
+    It never exceeds `most`: beyond that a picture only grows blurrier. One zoom straight from the original keeps more
+    detail than scaling down to a small size and then up again.
+    """
+    # the last term counts only where the shorter side would come out below one pixel, and is then made one
+    return min(most, math.sqrt(budget / (width * height)), budget / max(width, height))
+
+
+def zoomed_size(width: int, height: int, factor: float) -> tuple[int, int]:
+    """Returns (width, height) in whole pixels after zooming, each at least 1, rounded down to stay in the budget."""
+    # the tolerance keeps 400 * (600 / 400) from becoming 599
+    return max(1, math.floor(width * factor + 1e-6)), max(1, math.floor(height * factor + 1e-6))
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +97,7 @@ def levels(width: int, height: int, detection: DetectionParameters, *, faces_fro
         whole = math.ceil(OVERLAP_WINDOWS * DETECTOR_WINDOW / coarser) if found else max(width, height)
         lefts, tile_width = _spread(width, 2**index, whole)
         tops, tile_height = _spread(height, 2**index, whole)
-        factor = scaling.zoom(tile_width, tile_height, budget=detection.tile_pixels, most=most)
+        factor = zoom(tile_width, tile_height, budget=detection.tile_pixels, most=most)
         if found and factor < LEAST_GAIN * coarser:
             continue
         tiles = np.array(
@@ -91,7 +106,7 @@ def levels(width: int, height: int, detection: DetectionParameters, *, faces_fro
         allowed -= len(tiles)
         if found and allowed < 0:
             break
-        found.append(Level(index, tiles, scaling.zoomed_size(tile_width, tile_height, factor), whole))
+        found.append(Level(index, tiles, zoomed_size(tile_width, tile_height, factor), whole))
         coarser = factor
     return found
 

@@ -72,8 +72,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     import uvloop
 
-    from ..core import subprocesses
-    from .limits import LineLimit, give_memory_back, leave_no_core
+    from ..core.host import subprocesses
+    from .process import LineLimit, give_memory_back, leave_no_core
 
     leave_no_core()
     subprocesses.open_standard_streams()
@@ -98,7 +98,7 @@ async def _run(options: argparse.Namespace) -> None:
 
     parameters = parameters_file.load(options.parameters)
     if options.command == "pair":
-        from .pairing import give
+        from .pair import give
 
         await give(parameters, host=options.host, port=options.port, say=functools.partial(print, flush=True))
         return
@@ -116,8 +116,8 @@ async def _run(options: argparse.Namespace) -> None:
 def _key(number: int | None) -> bytes:
     import os
 
-    from ..core import keyfile
-    from ..core.security import KEY_BYTES
+    from ..core.host import keyfile
+    from ..core.protocol.proofs import KEY_BYTES
 
     if number is None:
         return keyfile.load_or_make()[0]

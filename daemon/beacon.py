@@ -10,10 +10,11 @@ import socket
 from collections.abc import Callable
 from typing import cast
 
-from ..core import announcement, tasks
-from ..core.announcement import Announcement, Goodbye, Probe
-from ..core.interfaces import broadcast_addresses
+from ..core.host import tasks
+from ..core.host.interfaces import broadcast_addresses
 from ..core.parameters import Parameters
+from ..core.protocol import announcement
+from ..core.protocol.announcement import Announcement, Goodbye, Probe
 
 log = logging.getLogger("pyraface.beacon")
 

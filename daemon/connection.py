@@ -9,9 +9,10 @@ import secrets
 from collections.abc import Callable
 from typing import NoReturn
 
-from ..core import wire
 from ..core.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
-from ..core.messages import (
+from ..core.parameters import Parameters
+from ..core.protocol import wire
+from ..core.protocol.messages import (
     PROTOCOL_VERSIONS,
     Cancel,
     Challenge,
@@ -28,11 +29,10 @@ from ..core.messages import (
     Status,
     Welcome,
 )
-from ..core.parameters import Parameters
-from ..core.security import NONCE_BYTES, Handshake, Role
-from .credentials import Credentials
+from ..core.protocol.proofs import NONCE_BYTES, Handshake, Role
+from .budget import SMALL_FRAME, Budget, Pace, Share
 from .executor import Answer, Executor, Job, with_id
-from .limits import SMALL_FRAME, Budget, Pace, Share
+from .tls import Credentials
 
 log = logging.getLogger("pyraface.connection")
 

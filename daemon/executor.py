@@ -19,13 +19,13 @@ import subprocess
 from collections import deque
 from dataclasses import dataclass, field
 
-from ..core import subprocesses, tasks, wire
 from ..core.engines import EngineName
 from ..core.errors import EngineError, ErrorCode
-from ..core.messages import Cancel, Closing, Detect, Failed, Found, Message, Welcome
+from ..core.host import subprocesses, tasks
 from ..core.parameters import Parameters
+from ..core.protocol import wire
+from ..core.protocol.messages import Cancel, Closing, Detect, Failed, Found, Message, Welcome
 from ..core.throughput import Throughput
-from .worker import ahead
 
 log = logging.getLogger("pyraface.executor")
 worker_log = logging.getLogger("pyraface.worker")
@@ -335,7 +335,7 @@ class Executor:
         child = self._child
         if child is None:
             return
-        while self._queue and len(child.jobs) < ahead(self._parameters):
+        while self._queue and len(child.jobs) < self._parameters.daemon.images_ahead:
             if child.jobs and (self._queue[0].suspect or any(job.suspect for job in child.jobs.values())):
                 break
             job = self._queue.popleft()

@@ -14,17 +14,19 @@ import socket
 from typing import Any
 
 from .. import __version__
-from ..core import tasks
-from ..core.announcement import Announcement
 from ..core.engines import EngineName
 from ..core.errors import RemoteProtocolError, ServerError
-from ..core.messages import PROTOCOL_VERSIONS, Status, Welcome
+from ..core.host import tasks
 from ..core.parameters import Parameters
+from ..core.protocol.announcement import Announcement
+from ..core.protocol.messages import PROTOCOL_VERSIONS, Status, Welcome
+from .admission import Admission
 from .beacon import Beacon
+from .budget import Budget
 from .connection import CHUNK, CLOSE_TIMEOUT, Connection
-from .credentials import Credentials, accepted
 from .executor import Executor
-from .limits import MOST_REFUSALS, Admission, Budget, room_for_connections
+from .process import room_for_connections
+from .tls import Credentials, accepted
 
 log = logging.getLogger("pyraface.server")
 
@@ -37,6 +39,9 @@ NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 ACCEPT_PAUSE = 0.2
 """Seconds before that is tried again."""
+
+MOST_REFUSALS = 32
+"""Connections that are told at the same time why they are refused; more are closed without a word."""
 
 _STDIN = 0
 

@@ -29,7 +29,8 @@ from pyraface.core.boxes import Boxes
 from pyraface.core.engines import Detections, Pixels, Tile
 from pyraface.core.errors import EngineError
 from pyraface.daemon import __main__ as daemon_main
-from pyraface.daemon import executor, worker
+from pyraface.daemon import executor
+from pyraface.daemon.worker import __main__ as worker_main
 from tests import support
 
 SECONDS = "PYRAFACE_TEST_STUB_SECONDS"
@@ -86,7 +87,7 @@ def main() -> None:
     if "--channel" in sys.argv:
         engine = StubEngine(float(os.environ[SECONDS]))
         engines.start = lambda *_, **__: engine  # type: ignore[assignment]
-        worker.main()
+        worker_main.main()
         return
     python_module = executor.subprocesses.python_module
 

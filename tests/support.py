@@ -19,9 +19,10 @@ from typing import TypeVar
 
 import psutil
 
-from pyraface.core import keyfile, wire
-from pyraface.core.messages import PROTOCOL_VERSIONS, Challenge, Hello, Message, Proof, Welcome
-from pyraface.core.security import Handshake, Role, certificate_digest
+from pyraface.core.host import keyfile
+from pyraface.core.protocol import wire
+from pyraface.core.protocol.messages import PROTOCOL_VERSIONS, Challenge, Hello, Message, Proof, Welcome
+from pyraface.core.protocol.proofs import Handshake, Role, certificate_digest
 
 ROOT = Path(__file__).resolve().parent.parent
 

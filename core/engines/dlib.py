@@ -14,7 +14,9 @@ from PIL import ImageFile
 
 from ..boxes import Boxes
 from ..errors import EngineError
-from . import Detections, Pixels, Tile, devices, inputs, packed_pyramid, suppression, weights
+from . import checks, devices
+from .base import Detections, Pixels, Tile
+from .network import packed_pyramid, suppression, weights
 
 _FAILURES = (RuntimeError, MemoryError)
 
@@ -72,15 +74,15 @@ class DlibEngine:
         return devices.batch(height, width) if self._cuda else 1
 
     def prepare(self, tile: Pixels) -> Pixels:
-        return inputs.checked_pixels(tile)
+        return checks.checked_pixels(tile)
 
     def detect(self, tiles: Sequence[Tile]) -> list[Detections]:
         if not tiles:
             return []
-        tiles, height, width = inputs.checked_tiles(tiles)
+        tiles, height, width = checks.checked_tiles(tiles)
         if height < packed_pyramid.SMALLEST_TILE[0] or width < packed_pyramid.SMALLEST_TILE[1]:
             # dlib would fail, or write beyond its memory
-            return [inputs.nothing() for _ in tiles]
+            return [checks.nothing() for _ in tiles]
         try:
             found = self._detector(tiles, 0, batch_size=self.batch(height, width))
         except _FAILURES as error:
@@ -88,15 +90,15 @@ class DlibEngine:
         return [self._detections(faces, height, width) for faces in found]
 
     def encode(self, image: Pixels, boxes: Boxes) -> NDArray[np.float32]:
-        image = inputs.checked_pixels(image)
-        locations = [(top, right, bottom, left) for left, top, right, bottom in inputs.whole(boxes)]
+        image = checks.checked_pixels(image)
+        locations = [(top, right, bottom, left) for left, top, right, bottom in checks.whole(boxes)]
         try:
             encodings = self._api.face_encodings(
                 image, known_face_locations=locations, num_jitters=self._jitters, model=self._model
             )
         except _FAILURES as error:
             raise EngineError(f"dlib failed to encode on {self.device}: {error}") from error
-        return inputs.checked_encodings(encodings, len(locations))
+        return checks.checked_encodings(encodings, len(locations))
 
     def _detections(self, responses: Any, height: int, width: int) -> Detections:
         boxes = [(one.rect.left(), one.rect.top(), one.rect.right(), one.rect.bottom()) for one in responses]

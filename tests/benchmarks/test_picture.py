@@ -7,7 +7,7 @@ from PIL import Image
 
 from benchmarks import picture
 from pyraface.core import boxes
-from pyraface.core.images import Picture
+from pyraface.core.images.decode import Picture
 from tests.support import ROOT
 
 

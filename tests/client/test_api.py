@@ -22,9 +22,11 @@ from PIL import Image
 
 import pyraface.client
 from pyraface.client import Client, DetectionFailed, ErrorCode, Result, ServerError, State, detect_faces
-from pyraface.client.reading import File
-from pyraface.core import announcement, keyfile, parameters
-from pyraface.core.announcement import Announcement, Probe
+from pyraface.client.inputs.reader import File
+from pyraface.core import parameters
+from pyraface.core.host import keyfile
+from pyraface.core.protocol import announcement
+from pyraface.core.protocol.announcement import Announcement, Probe
 from tests.stub_daemon import stub_daemon
 from tests.support import daemon, free_udp_port, parameters_xml, run
 

@@ -22,7 +22,7 @@ from PIL import Image
 from pyraface.client import Client, ServerError, detect_faces, map_faces
 from pyraface.client.blocking import READY, _Work
 from pyraface.core import parameters
-from pyraface.core.messages import Inquire, Status
+from pyraface.core.protocol.messages import Inquire, Status
 from tests.support import ROOT, DaemonProcess, Peer, daemon, environment, parameters_xml, run
 
 SETTINGS = parameters.parse(parameters_xml().encode())

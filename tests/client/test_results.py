@@ -6,11 +6,11 @@ import json
 
 import numpy as np
 
-from pyraface.client.progress import Tally
-from pyraface.client.reading import File
+from pyraface.client.console.progress import Tally
+from pyraface.client.inputs.reader import File
 from pyraface.client.results import Result
 from pyraface.core.faces import Faces
-from pyraface.core.messages import Found
+from pyraface.core.protocol.messages import Found
 
 
 def result(faces: Faces) -> Result:

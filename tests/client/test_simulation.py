@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from benchmarks import simulation
 from benchmarks.simulation import Event, Fault, Scenario
-from pyraface.client.decisions import Reason
-from pyraface.client.scheduler import MOST_CRASHES, MOST_SILENCES
+from pyraface.client.scheduling.instructions import Reason
+from pyraface.client.scheduling.scheduler import MOST_CRASHES, MOST_SILENCES
 
 IMAGES = 40
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from pyraface.core import adaptive, boxes, engines, parameters, pyramid
 from pyraface.core.engines import Detections
-from pyraface.core.images import Picture
+from pyraface.core.images.decode import Picture
 from pyraface.core.parameters import DetectionParameters
 from pyraface.core.pipeline import Pipeline
 from pyraface.core.pyramid import Level

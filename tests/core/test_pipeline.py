@@ -14,8 +14,8 @@ from PIL import Image
 from pyraface.core import parameters, pyramid, resampling
 from pyraface.core.boxes import Boxes
 from pyraface.core.engines import Detections, Pixels, Tile
-from pyraface.core.engines.packed_pyramid import Pyramid
-from pyraface.core.images import Picture
+from pyraface.core.engines.network.packed_pyramid import Pyramid
+from pyraface.core.images.decode import Picture
 from pyraface.core.pipeline import TILES_AHEAD, Pipeline
 from tests.support import ROOT
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pyraface.core import scaling
+from pyraface.core import pyramid
 
 side = st.integers(1, 60_000)
 
@@ -24,16 +24,16 @@ side = st.integers(1, 60_000)
 def test_a_picture_is_zoomed_to_the_budget_and_no_further_than_allowed(
     width: int, height: int, budget: int, most: float, expected: float
 ) -> None:
-    assert scaling.zoom(width, height, budget=budget, most=most) == pytest.approx(expected)
-    assert scaling.zoom(height, width, budget=budget, most=most) == pytest.approx(expected)
+    assert pyramid.zoom(width, height, budget=budget, most=most) == pytest.approx(expected)
+    assert pyramid.zoom(height, width, budget=budget, most=most) == pytest.approx(expected)
 
 
 @given(side, side, st.integers(256, 10_000_000), st.sampled_from([1.0, 2.0, 4.0, 16.0]))
 def test_the_budget_is_never_exceeded_and_the_aspect_kept_within_a_pixel(
     width: int, height: int, budget: int, most: float
 ) -> None:
-    factor = scaling.zoom(width, height, budget=budget, most=most)
-    zoomed = scaling.zoomed_size(width, height, factor)
+    factor = pyramid.zoom(width, height, budget=budget, most=most)
+    zoomed = pyramid.zoomed_size(width, height, factor)
     assert min(zoomed) >= 1
     assert zoomed[0] * zoomed[1] <= budget
     assert abs(zoomed[0] - width * factor) <= 1
@@ -46,12 +46,12 @@ def test_the_budget_is_used_up_unless_the_picture_would_grow_blurry(
     width: int, height: int, most: float
 ) -> None:
     budget = 3_840_000
-    factor = scaling.zoom(width, height, budget=budget, most=most)
-    zoomed = scaling.zoomed_size(width, height, factor)
+    factor = pyramid.zoom(width, height, budget=budget, most=most)
+    zoomed = pyramid.zoomed_size(width, height, factor)
     assert factor == most or (zoomed[0] + 1) * (zoomed[1] + 1) > budget
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000))
 @example(11, 15)
 def test_a_size_that_comes_out_whole_stays_whole(width: int, wanted: int) -> None:
-    assert scaling.zoomed_size(width, 1, wanted / width)[0] == wanted
+    assert pyramid.zoomed_size(width, 1, wanted / width)[0] == wanted

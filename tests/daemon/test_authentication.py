@@ -17,10 +17,12 @@ import pytest
 from PIL import Image
 
 from pyraface.client import Client
-from pyraface.client.connection import WrongKey, connect
-from pyraface.core import keyfile, parameters, wire
+from pyraface.client.pool.connection import WrongKey, connect
+from pyraface.core import parameters
 from pyraface.core.errors import ErrorCode, ServerError
-from pyraface.core.messages import (
+from pyraface.core.host import keyfile
+from pyraface.core.protocol import wire
+from pyraface.core.protocol.messages import (
     Challenge,
     Closing,
     Detect,
@@ -32,8 +34,8 @@ from pyraface.core.messages import (
     Proof,
     Welcome,
 )
-from pyraface.core.security import Handshake, Role
-from pyraface.daemon.credentials import Credentials
+from pyraface.core.protocol.proofs import Handshake, Role
+from pyraface.daemon.tls import Credentials
 from tests.stub_daemon import stub_daemon
 from tests.support import NONCE, ROOT, DaemonProcess, Peer, daemon, environment, parameters_xml, run
 

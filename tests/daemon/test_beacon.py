@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pyraface.core import announcement, keyfile
-from pyraface.core.announcement import Announcement, Goodbye, Probe
-from pyraface.core.interfaces import LOOPBACK_BROADCAST, broadcast_addresses
+from pyraface.core.host import keyfile
+from pyraface.core.host.interfaces import LOOPBACK_BROADCAST, broadcast_addresses
+from pyraface.core.protocol import announcement
+from pyraface.core.protocol.announcement import Announcement, Goodbye, Probe
 from tests.support import NONCE, daemon, free_udp_port
 
 

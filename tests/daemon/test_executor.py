@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pyraface.core import parameters, wire
+from pyraface.core import parameters
 from pyraface.core.errors import EngineError, ErrorCode
-from pyraface.core.messages import Cancel, Detect, Failed, Found, Message
+from pyraface.core.protocol import wire
+from pyraface.core.protocol.messages import Cancel, Detect, Failed, Found, Message
 from pyraface.daemon import executor as executor_module
 from pyraface.daemon.executor import Executor
-from pyraface.daemon.worker import PIXELS_AHEAD
+from pyraface.daemon.worker.worker import PIXELS_AHEAD
 from tests.stub_daemon import stub_daemon
 from tests.support import Peer, parameters_xml, run
 

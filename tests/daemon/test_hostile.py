@@ -33,12 +33,14 @@ import numpy as np
 import psutil
 import pytest
 
-from pyraface.client.discovery import Discovery
-from pyraface.core import announcement, keyfile, wire
-from pyraface.core.announcement import Announcement, Goodbye, Probe
+from pyraface.client.pool.discovery import Discovery
 from pyraface.core.errors import ErrorCode
 from pyraface.core.faces import Faces
-from pyraface.core.messages import (
+from pyraface.core.host import keyfile
+from pyraface.core.parameters import parse
+from pyraface.core.protocol import announcement, wire
+from pyraface.core.protocol.announcement import Announcement, Goodbye, Probe
+from pyraface.core.protocol.messages import (
     PROTOCOL_VERSIONS,
     Cancel,
     Closing,
@@ -54,9 +56,8 @@ from pyraface.core.messages import (
     Proof,
     Welcome,
 )
-from pyraface.core.parameters import parse
-from pyraface.core.security import Role
-from pyraface.daemon.limits import MOST_REFUSALS
+from pyraface.core.protocol.proofs import Role
+from pyraface.daemon.server import MOST_REFUSALS
 from tests import bombs
 from tests.conftest import photos_folder
 from tests.support import NONCE, DaemonProcess, Peer, daemon, free_udp_port, greeted, parameters_xml, run, tls

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 from PIL import Image
 
-from pyraface.core import keyfile, wire
 from pyraface.core.errors import ErrorCode
-from pyraface.core.messages import (
+from pyraface.core.host import keyfile
+from pyraface.core.protocol import wire
+from pyraface.core.protocol.messages import (
     PROTOCOL_VERSIONS,
     Cancel,
     Closing,
@@ -36,7 +37,7 @@ from pyraface.core.messages import (
     Status,
     Welcome,
 )
-from pyraface.core.security import Role
+from pyraface.core.protocol.proofs import Role
 from tests.support import NONCE, DaemonProcess, Peer, daemon
 
 T = TypeVar("T")

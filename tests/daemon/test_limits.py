@@ -20,11 +20,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pyraface.core import parameters, wire
+from pyraface.core import parameters
 from pyraface.core.errors import ErrorCode, RemoteProtocolError
-from pyraface.core.messages import Cancel, Closing, Detect, Failed, Found, Ping, Pong
-from pyraface.daemon import limits
-from pyraface.daemon.limits import SMALL_FRAME, Admission, Budget, LineLimit, Pace, Share, site
+from pyraface.core.protocol import wire
+from pyraface.core.protocol.messages import Cancel, Closing, Detect, Failed, Found, Ping, Pong
+from pyraface.daemon import process as process_module
+from pyraface.daemon.admission import Admission, site
+from pyraface.daemon.budget import SMALL_FRAME, Budget, Pace, Share
+from pyraface.daemon.process import LineLimit
 from tests.support import DaemonProcess, Peer, daemon, parameters_xml, run
 
 # who may connect
@@ -267,7 +270,7 @@ def test_no_least_pace_is_no_limit() -> None:
 
 def test_of_a_flood_of_lines_some_are_logged_and_the_rest_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr(limits.time, "monotonic", lambda: now)
+    monkeypatch.setattr(process_module.time, "monotonic", lambda: now)
     limit = LineLimit(lines=3, seconds=10)
 
     def lines(count: int) -> list[str]:
@@ -287,11 +290,11 @@ def test_descriptors_bound_the_connections() -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (400, before[1]))
-        assert limits.room_for_connections(64) == 64
+        assert process_module.room_for_connections(64) == 64
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 400
-        assert limits.room_for_connections(1000) == 1000
-        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 1000 + limits.OTHER_DESCRIPTORS
-        assert limits.room_for_connections(before[1]) == before[1] - limits.OTHER_DESCRIPTORS
+        assert process_module.room_for_connections(1000) == 1000
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 1000 + process_module.OTHER_DESCRIPTORS
+        assert process_module.room_for_connections(before[1]) == before[1] - process_module.OTHER_DESCRIPTORS
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 

@@ -19,11 +19,12 @@ from pathlib import Path
 
 import pytest
 
-from pyraface.core import parameters, wire
+from pyraface.core import parameters
 from pyraface.core.errors import ErrorCode
-from pyraface.core.messages import Closing, Message, Pair, Paired, Ping, Proof
-from pyraface.core.pairing import Exchange
-from pyraface.daemon import pairing
+from pyraface.core.protocol import wire
+from pyraface.core.protocol.messages import Closing, Message, Pair, Paired, Ping, Proof
+from pyraface.core.protocol.pairing import Exchange
+from pyraface.daemon import pair as pair_module
 from tests.support import ROOT, environment, free_udp_port, parameters_xml, run
 
 
@@ -235,11 +236,11 @@ def test_silent_strangers_keep_nobody_away_for_long(desk: Desk, tmp_path: Path) 
 
 
 def test_after_some_minutes_nobody_is_given_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairing, "MINUTES", 0.02)
+    monkeypatch.setattr(pair, "MINUTES", 0.02)
     found = parameters.parse(parameters_xml(server_port_pairing=free_udp_port()).encode())
     said: list[str] = []
-    with pytest.raises(pairing.NotPaired, match="nobody came with the code within"):
-        run(pairing.give(found, host="127.0.0.1", port=0, say=said.append), timeout=30)
+    with pytest.raises(pair_module.NotPaired, match="nobody came with the code within"):
+        run(pair_module.give(found, host="127.0.0.1", port=0, say=said.append), timeout=30)
     assert re.search(r"code: \d{4}-\d{4}", said[0])
 
 
@@ -248,10 +249,10 @@ def test_more_strangers_than_are_heard_at_a_time_are_sent_away_at_once(desk: Des
     with contextlib.ExitStack() as stack:
         crowd = [
             stack.enter_context(socket.create_connection(("127.0.0.1", desk.port)))
-            for _ in range(pairing.MOST_EXCHANGES + 4)
+            for _ in range(pair_module.MOST_EXCHANGES + 4)
         ]
-        for stranger in crowd[pairing.MOST_EXCHANGES :]:
-            stranger.settimeout(pairing.EXCHANGE_TIME / 2)
+        for stranger in crowd[pair_module.MOST_EXCHANGES :]:
+            stranger.settimeout(pair_module.EXCHANGE_TIME / 2)
             assert stranger.recv(1) == b""
         crowd[0].settimeout(0.1)
         with pytest.raises(TimeoutError):

@@ -16,15 +16,16 @@ import psutil
 import pytest
 from PIL import Image
 
-from pyraface.core import images, parameters
+from pyraface.core import parameters
 from pyraface.core.errors import ImageError
-from pyraface.core.messages import Detect, Found
+from pyraface.core.images.decode import decode
+from pyraface.core.protocol.messages import Detect, Found
 from tests.support import ROOT, DaemonProcess, Peer, daemon, environment, parameters_xml, run
 
 ATTEMPTS = """
 import ctypes, errno, json, mmap, os, queue, resource, signal, socket, sys, threading
 from pyraface.core import parameters
-from pyraface.daemon import sandbox
+from pyraface.daemon.worker import sandbox
 
 folder = sys.argv[1]
 held = os.open(folder + "/there", os.O_RDWR)  # a file that was open before
@@ -208,9 +209,10 @@ def _encoded(picture: np.ndarray) -> dict[str, bytes]:
 DECODE = """
 import hashlib, json, sys, threading
 from pathlib import Path
-from pyraface.core import images, parameters
+from pyraface.core import parameters
 from pyraface.core.errors import ImageError
-from pyraface.daemon import sandbox
+from pyraface.core.images import decode as images
+from pyraface.daemon.worker import sandbox
 
 found = parameters.load()
 images.claim_pillow(found.images)
@@ -253,7 +255,7 @@ def decoded_confined(paths: list[Path]) -> dict[str, list[object]]:
 def decoded_here(path: Path) -> list[object]:
     """The same of this process, which may open what it likes."""
     try:
-        picture = images.decode(path.read_bytes(), parameters.load().images)
+        picture = decode(path.read_bytes(), parameters.load().images)
     except ImageError as error:
         return [error.code.value, ""]
     return [picture.orientation, hashlib.sha256(picture.pixels).hexdigest()]

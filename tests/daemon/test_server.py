@@ -23,9 +23,11 @@ import psutil
 import pytest
 from PIL import Image
 
-from pyraface.core import parameters, wire
+from pyraface.core import parameters
 from pyraface.core.errors import ErrorCode
-from pyraface.core.messages import (
+from pyraface.core.pipeline import Pipeline
+from pyraface.core.protocol import wire
+from pyraface.core.protocol.messages import (
     Cancel,
     Challenge,
     Closing,
@@ -38,20 +40,9 @@ from pyraface.core.messages import (
     Ping,
     Pong,
 )
-from pyraface.core.pipeline import Pipeline
 from pyraface.daemon.__main__ import main
 from tests.stub_daemon import stub_daemon
-from tests.support import (
-    NONCE,
-    ROOT,
-    DaemonProcess,
-    Peer,
-    daemon,
-    environment,
-    greeted,
-    parameters_xml,
-    run,
-)
+from tests.support import NONCE, ROOT, DaemonProcess, Peer, daemon, environment, greeted, parameters_xml, run
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pyraface
-from pyraface.core.messages import Cancel, Detect, Draining, Failed, Found, Inquire, Status
+from pyraface.core.protocol.messages import Cancel, Detect, Draining, Failed, Found, Inquire, Status
 from tests.support import Peer, daemon, run
 
 

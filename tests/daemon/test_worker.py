@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from pyraface.daemon.worker import _Room
+from pyraface.daemon.worker.decode_window import DecodeWindow
 from tests.support import environment
 
 SOON = 10.0
@@ -18,7 +18,7 @@ SOON = 10.0
 class Decoders:
     """Threads that want room."""
 
-    def __init__(self, room: _Room) -> None:
+    def __init__(self, room: DecodeWindow) -> None:
         self.room = room
         self.admitted: list[int] = []
         self._changed = threading.Condition()
@@ -44,7 +44,7 @@ class Decoders:
 
 @pytest.fixture
 def decoders() -> Decoders:
-    return Decoders(_Room(100))
+    return Decoders(DecodeWindow(100))
 
 
 def test_pictures_are_decoded_ahead_while_there_is_room(decoders: Decoders) -> None:
@@ -91,10 +91,11 @@ def test_one_that_fails_before_it_has_a_size_holds_nobody_up(decoders: Decoders)
 
 LATE_CANCELS = """
 import os, socket, threading
-from pyraface.core import engines, parameters, wire
-from pyraface.core.messages import Cancel, Detect, Failed
+from pyraface.core import engines, parameters
+from pyraface.core.protocol import wire
+from pyraface.core.protocol.messages import Cancel, Detect, Failed
 from pyraface.core.pipeline import Pipeline
-from pyraface.daemon.worker import Worker
+from pyraface.daemon.worker.worker import Worker
 from tests.stub_daemon import StubEngine
 
 engines.start = lambda *_, **__: StubEngine(0.0)

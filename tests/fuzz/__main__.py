@@ -15,17 +15,17 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["pyraface", "PIL", "pillow_heif", "msgpack", "defusedxml"]):
-    from pyraface.core import images
+    from pyraface.core.images import decode
     from tests.fuzz.targets import IMAGE_LIMITS, TARGETS
 
-    images.load_decoders()
+    decode.load_decoders()
 
 
 def main() -> None:
     """Runs the target that the first argument names."""
     if len(sys.argv) < 2 or sys.argv[1] not in TARGETS:
         sys.exit(f"usage: python -m tests.fuzz {'|'.join(TARGETS)} [options and folders of libFuzzer]")
-    images.claim_pillow(IMAGE_LIMITS)
+    decode.claim_pillow(IMAGE_LIMITS)
     target = TARGETS[sys.argv[1]]
     # an image may take a while and memory; more than this is a bug too
     atheris.Setup([sys.argv[0], "-timeout=20", "-rss_limit_mb=2048", *sys.argv[2:]], target)

@@ -17,11 +17,11 @@ import pillow_heif
 from PIL import Image
 
 from pyraface.client.results import Result
-from pyraface.core import announcement, wire
 from pyraface.core.errors import ErrorCode
 from pyraface.core.faces import Faces
-from pyraface.core.messages import Found
-from pyraface.core.pairing import Exchange, Secret
+from pyraface.core.protocol import announcement, wire
+from pyraface.core.protocol.messages import Found
+from pyraface.core.protocol.pairing import Exchange, Secret
 from tests.support import ROOT, parameters_xml
 
 CORPUS = Path(__file__).resolve().parent / "corpus"

@@ -8,13 +8,15 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from pyraface.client.journal import Journal
-from pyraface.client.output import OutputError
-from pyraface.core import announcement, images, parameters, wire
+from pyraface.client.outputs.file import OutputError
+from pyraface.client.outputs.journal import Journal
+from pyraface.core import parameters
 from pyraface.core.errors import ErrorCode, ImageError, ParametersError, RemoteProtocolError
-from pyraface.core.messages import Message
-from pyraface.core.pairing import SHARE_BYTES, Exchange, Secret
+from pyraface.core.images.decode import decode
 from pyraface.core.parameters import ImageLimits
+from pyraface.core.protocol import announcement, wire
+from pyraface.core.protocol.messages import Message
+from pyraface.core.protocol.pairing import SHARE_BYTES, Exchange, Secret
 
 FRAME_LIMIT = 1 << 16
 
@@ -86,7 +88,7 @@ def xml(data: bytes) -> None:
 def image(data: bytes) -> None:
     """An image file: pixels within the limits, or ImageError."""
     try:
-        picture = images.decode(data, IMAGE_LIMITS)
+        picture = decode(data, IMAGE_LIMITS)
     except ImageError as error:
         assert "\n" not in str(error)
         return

@@ -19,8 +19,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from pyraface.core import announcement
-from pyraface.core.announcement import Announcement, Goodbye
+from pyraface.core.protocol import announcement
+from pyraface.core.protocol.announcement import Announcement, Goodbye
 from tests.network.conftest import Servers
 from tests.network.lab import Host, Lab
 from tests.support import DaemonProcess, parameters_xml
@@ -36,8 +36,9 @@ PATIENCE = 30.0
 
 FIRST = """
 import asyncio, json, sys, time
-from pyraface.client.discovery import Discovery
-from pyraface.core import keyfile, parameters
+from pyraface.client.pool.discovery import Discovery
+from pyraface.core import parameters
+from pyraface.core.host import keyfile
 
 async def main():
     async with Discovery(parameters.load(sys.argv[1]), keyfile.load()) as discovery:
@@ -62,7 +63,7 @@ for _ in range(100):
 STORM = """
 import random, socket, sys, time
 from pyraface.core import announcement
-from pyraface.core.announcement import Announcement, Goodbye, Probe
+from pyraface.core.protocol.announcement import Announcement, Goodbye, Probe
 
 chance = random.Random(7)
 good = [announcement.encode(words) for words in (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pyraface.core.engines.dlib import DlibEngine
-from pyraface.core.engines.onnx import OnnxEngine
+from pyraface.core.engines.onnx.engine import OnnxEngine
 
 
 @pytest.fixture(scope="session")

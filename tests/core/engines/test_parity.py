@@ -13,7 +13,7 @@ from PIL import Image
 from pyraface.core import boxes as geometry
 from pyraface.core.engines import Detections
 from pyraface.core.engines.dlib import DlibEngine
-from pyraface.core.engines.onnx import OnnxEngine
+from pyraface.core.engines.onnx.engine import OnnxEngine
 
 Crop = Callable[[np.ndarray], np.ndarray]
 

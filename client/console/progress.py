@@ -1,0 +1,209 @@
+"""What a person sees on standard error while it runs: servers, images done, faces, rate, time left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+from typing import TextIO, cast
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+
+from ...core.host import tasks
+from ...core.throughput import Throughput
+from ..pool.status import ServerStatus
+from ..results import Result
+from . import dashboard
+from .rates import Paces
+from .terminal import duration, printable, silence
+
+TICK = 0.5
+"""Seconds between two looks at the servers."""
+
+PLAIN_INTERVAL = 10.0
+"""Seconds between lines where standard error is no terminal."""
+
+
+class Tally:
+    """Counts, and shows the counts: live on a terminal, a plain line now and then elsewhere.
+
+    Args:
+        quiet: show nothing, whatever happens.
+        terminal_taken: the results go to the terminal: a display that moves would tear their lines apart.
+
+    Attributes:
+        images, faces, failed: so far.
+        poor: faces so far that are too small or too blurred for their encodings to be compared.
+    """
+
+    def __init__(self, *, quiet: bool = False, terminal_taken: bool = False) -> None:
+        self.images = 0
+        self.faces = 0
+        self.poor = 0
+        self.failed = 0
+        self._started = time.monotonic()
+        self._throughput = Throughput(self._started)
+        # emoji: a file's name may well be ":smile:.jpg"
+        self._console = Console(file=_standard_error(), highlight=False, markup=False, emoji=False)
+        self._quiet = quiet
+        self._found: int | None = None
+        self._left_out = 0
+        self._paces = Paces()
+        able = self._console.is_terminal and not self._console.is_dumb_terminal
+        self._live: Live | None = None
+        if able and not quiet and not terminal_taken:
+            self._live = Live(
+                get_renderable=self._view,
+                console=self._console,
+                auto_refresh=False,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+
+    def __enter__(self) -> Tally:
+        if self._live is not None:
+            self._live.start(refresh=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    @contextlib.asynccontextmanager
+    async def following(self, statuses: Callable[[], list[ServerStatus]]) -> AsyncIterator[None]:
+        """The servers are there: from here on time counts, and they are watched until the end."""
+        self._started = time.monotonic()
+        self._throughput = Throughput(self._started)
+        watching = asyncio.create_task(self._watch(statuses))
+        try:
+            yield
+        finally:
+            await tasks.end([watching])
+            self._look(statuses)
+
+    def say(self, text: str) -> None:
+        """Prints one line, whatever it holds."""
+        if not self._quiet:
+            self._console.print(printable(text), soft_wrap=True)
+
+    def expect(self, total: int) -> None:
+        """Sets how many images there are in all."""
+        self._found = total
+
+    def leave_out(self) -> None:
+        """One of the images needs not be done."""
+        self._left_out += 1
+
+    @property
+    def _total(self) -> int | None:
+        return None if self._found is None else self._found - self._left_out
+
+    def add(self, result: Result) -> None:
+        """Counts one image more; a failed one is named."""
+        self.images += 1
+        self._throughput.count(time.monotonic())
+        if result.error is not None:
+            self.failed += 1
+            code, message = result.error
+            self.say(f"{result.path}: {code.value}: {message}")
+        else:
+            faces = result.faces
+            self.faces += len(faces)
+            self.poor += int((faces.measured & ~faces.comparable).sum())
+
+    def summary(self) -> str:
+        """Returns the line for the end."""
+        seconds = time.monotonic() - self._started
+        took = duration(seconds) if seconds >= 60 else f"{seconds:.1f} s"
+        poor = f" ({self.poor} too small or blurred to compare)" if self.poor else ""
+        return (
+            f"{_plural(self.images, 'image')}, {_plural(self.faces, 'face')}{poor}, {self.failed} failed, "
+            f"in {took} ({self.images / max(seconds, 1e-3):.2f} images/s)"
+        )
+
+    def troubles(self) -> list[str]:
+        """Returns a line for each server that was slow, was lost, or never answered."""
+        found = [(pace.last.name, pace.trouble()) for pace in self._paces if pace.last is not None]
+        return [f"server {name}: {trouble}" for name, trouble in found if trouble]
+
+    async def _watch(self, statuses: Callable[[], list[ServerStatus]]) -> None:
+        plain = time.monotonic() + PLAIN_INTERVAL
+        while True:
+            self._look(statuses)
+            if self._live is not None:
+                self._live.refresh()
+            elif time.monotonic() >= plain:
+                plain = time.monotonic() + PLAIN_INTERVAL
+                self.say(self._totals())
+            await asyncio.sleep(TICK)
+
+    def _look(self, statuses: Callable[[], list[ServerStatus]]) -> None:
+        for pace in self._paces.observe(time.monotonic(), statuses()):
+            assert pace.last is not None
+            before = f", {pace.best:.2f} before" if pace.best else ""
+            self.say(f"server {pace.last.name} is slow: {pace.steady:.2f} images/s lately{before}")
+
+    def _totals(self) -> str:
+        """Returns the line of totals, the most important first."""
+        rate = self._throughput.rate(time.monotonic())
+        of = f" of {self._total}" if self._total is not None else ""
+        parts = [f"{self.images}{of} images", f"{rate:.2f} images/s", _plural(self.faces, "face")]
+        if self.failed:
+            parts.append(f"{self.failed} failed")
+        if self._total is not None and rate:
+            parts.append(f"{duration(max(0, self._total - self.images) / rate)} left")
+        return ", ".join(parts)
+
+    def _view(self) -> RenderableType:
+        lines = dashboard.servers(self._paces, width=self._console.width, height=self._console.height)
+        totals = self._totals() if lines else "finding servers"
+        return dashboard.view(lines, totals, done=self.images, total=self._total)
+
+
+class _Forgiving(io.TextIOBase):
+    """A standard stream; once it cannot be written, nothing: the photographs are done even if nobody can be told."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            silence(self._stream)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            silence(self._stream)
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+
+def _standard_error() -> TextIO:
+    if sys.stderr is None:  # it was closed
+        return open(os.devnull, "w")
+    return cast("TextIO", _Forgiving(sys.stderr))
+
+
+def _plural(count: int, thing: str) -> str:
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

@@ -1,0 +1,1 @@
+"""The images to be done: files found, and read ahead of the servers."""

@@ -1,0 +1,225 @@
+"""Files read ahead of the servers: by several threads, and never more of them than fit into a bounded memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import hashlib
+import os
+import queue
+import stat
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ...core.errors import ErrorCode
+
+THREADS = 8
+"""Files read at a time. A disk across a network answers each request late but many at once; one of this machine is
+read as fast by two."""
+
+HELD_BYTES, HELD_BYTES_A_SERVER = 128 << 20, 32 << 20
+"""What is held of files in all: those read ahead, those that wait for a server, those that a server has. A server's
+share is three photographs of 10 MB, so that it never runs dry."""
+
+CLOSED = "cannot be read: the client was closed meanwhile"
+
+ATTEMPTS = 3
+"""Times that a file is read which is being written to."""
+
+
+@dataclass(frozen=True, eq=False)
+class File:
+    """A file as it was read.
+
+    Attributes:
+        path: as it was given; "" for an image that was given as bytes.
+        size: in bytes.
+        modified: the time of its last change, in nanoseconds since 1970; None for an image that was given as bytes.
+        digest: "sha256:" and the hexadecimal SHA-256 of its bytes.
+        data: the bytes.
+    """
+
+    path: str
+    size: int
+    modified: int | None
+    digest: str
+    data: bytes = field(repr=False)
+
+
+def digest_of(data: bytes) -> str:
+    """Returns the digest that stands in the output."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+class Unreadable(Exception):
+    """A file has no bytes to send; `code` and the message stand in its result."""
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(eq=False)
+class _Order:
+    path: str
+    skip: Callable[[File], bool] | None
+    loop: asyncio.AbstractEventLoop
+    file: asyncio.Future[File | None]
+
+
+class Reader:
+    """Reads files in threads. Use `read`, then `release` when the bytes are no longer needed; `close` at the end.
+
+    A file is read once, into the very bytes that are sent. It is not mapped into memory: a file cut off meanwhile would
+    end the process.
+
+    Args:
+        max_file_bytes: a larger file is not read.
+        servers: says how many servers there are now: the more, the more may be held. A file that is larger than that
+            is read when nothing else is held.
+    """
+
+    def __init__(self, *, max_file_bytes: int, servers: Callable[[], int]) -> None:
+        self._max_file_bytes = max_file_bytes
+        self._servers = servers
+        self._held = 0
+        self._change = threading.Condition()
+        self._turns: deque[object] = deque()
+        """Threads that wait until their file fits, the first of them first: a large file is not overtaken for ever."""
+        self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
+        self._threads = 0
+        self._closed = False
+
+    async def read(self, path: str, skip: Callable[[File], bool] | None = None) -> File | None:
+        """Returns a file, which is held until `release`; None if `skip` said so of it, which is asked in a thread.
+
+        Raises:
+            Unreadable: with the code unreadable or frame-too-large.
+        """
+        if self._closed:
+            raise Unreadable(ErrorCode.UNREADABLE, CLOSED)
+        loop = asyncio.get_running_loop()
+        order = _Order(path, skip, loop, loop.create_future())
+        if self._threads < THREADS:
+            self._threads += 1
+            # daemons: a disk that does not answer must not keep the program from ending
+            threading.Thread(target=self._work, name="reader", daemon=True).start()
+        self._orders.put(order)
+        try:
+            return await order.file
+        except asyncio.CancelledError:
+            # which may have come when the file was there already
+            if order.file.done() and not order.file.cancelled() and order.file.exception() is None:
+                file = order.file.result()
+                if file is not None:
+                    self.release(file)
+            raise
+
+    def release(self, file: File) -> None:
+        """The bytes of a file are no longer needed."""
+        self._give_back(file.size)
+
+    def close(self) -> None:
+        """Ends the threads; what they still read is dropped."""
+        with self._change:
+            self._closed = True
+            self._change.notify_all()
+        for _ in range(self._threads):
+            self._orders.put(None)
+
+    def _work(self) -> None:
+        while (order := self._orders.get()) is not None:
+            if not order.file.cancelled():
+                self._carry_out(order)
+            del order  # or the file would be in memory until the next one is ordered
+
+    def _carry_out(self, order: _Order) -> None:
+        file: File | None = None
+        error: BaseException | None = None
+        try:
+            file = self._read(order.path)
+            if order.skip is not None and order.skip(file):
+                self.release(file)
+                file = None
+        except BaseException as failure:  # noqa: BLE001  whoever ordered it hears of it
+            error = failure
+            if file is not None:
+                self.release(file)
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits any more
+            order.loop.call_soon_threadsafe(self._deliver, order, file, error)
+
+    def _deliver(self, order: _Order, file: File | None, error: BaseException | None) -> None:
+        if order.file.done():  # cancelled meanwhile
+            if file is not None:
+                self.release(file)
+        elif error is not None:
+            order.file.set_exception(error)
+        else:
+            order.file.set_result(file)
+
+    def _read(self, path: str) -> File:
+        try:
+            with open(path, "rb", buffering=0, opener=_at_once) as stream:
+                number = stream.fileno()
+                for _ in range(ATTEMPTS):
+                    before = os.fstat(number)
+                    if not stat.S_ISREG(before.st_mode):
+                        raise OSError(errno.EINVAL, "it is no regular file")
+                    if before.st_size > self._max_file_bytes:
+                        raise Unreadable(
+                            ErrorCode.FRAME_TOO_LARGE,
+                            f"a file of {before.st_size} bytes; {self._max_file_bytes} are allowed "
+                            "(params/daemon/max_frame_bytes)",
+                        )
+                    self._take(before.st_size)
+                    try:
+                        # no further: a file that grows meanwhile must not take more than was granted
+                        data = stream.read(before.st_size)
+                        after = os.fstat(number)
+                        if len(data) == before.st_size and _version(before) == _version(after):
+                            return File(path, len(data), before.st_mtime_ns, digest_of(data), data)
+                        stream.seek(0)
+                    except BaseException:
+                        self._give_back(before.st_size)
+                        raise
+                    self._give_back(before.st_size)
+        except OSError as error:
+            raise Unreadable(ErrorCode.UNREADABLE, f"cannot be read: {error.strerror or error}") from error
+        except ValueError as error:  # a NUL in the name
+            raise Unreadable(ErrorCode.UNREADABLE, f"cannot be read: {error}") from error
+        raise Unreadable(ErrorCode.UNREADABLE, "cannot be read: it is being written to")
+
+    def _take(self, size: int) -> None:
+        """Returns when so many bytes more may be held."""
+        turn = object()
+        with self._change:
+            self._turns.append(turn)
+            try:
+                self._change.wait_for(lambda: self._closed or (self._turns[0] is turn and self._fits(size)))
+                if self._closed:
+                    raise Unreadable(ErrorCode.UNREADABLE, CLOSED)
+                self._held += size
+            finally:
+                self._turns.remove(turn)
+                self._change.notify_all()
+
+    def _fits(self, size: int) -> bool:
+        limit = HELD_BYTES + HELD_BYTES_A_SERVER * self._servers()
+        return not self._held or self._held + size <= limit
+
+    def _give_back(self, size: int) -> None:
+        with self._change:
+            self._held -= size
+            self._change.notify_all()
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Opens a file; a pipe that nobody writes to would have to be waited for."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _version(status: os.stat_result) -> tuple[int, int]:
+    return status.st_size, status.st_mtime_ns

@@ -1,0 +1,1 @@
+"""Where results go: the journal of JSON lines, its index, its file."""

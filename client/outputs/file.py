@@ -1,0 +1,256 @@
+"""The file that results go to, or the pipe: whole lines only, whatever happens, and one run at a time.
+
+A line that could not be written whole is cut off at once, or, after a SIGKILL, when the file is read again. Lines are
+removed by writing the file anew beside itself and putting that in its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import select
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+
+from ...core.errors import PyrafaceError
+
+CHUNK = 1 << 20
+
+
+class OutputError(PyrafaceError):
+    """The output cannot be written; the message says where and why."""
+
+
+class Output:
+    """A file, locked while it is open; a device or a pipe; standard output. Not for several threads at once, but for `stop`.
+
+    Args:
+        path: None for standard output.
+
+    Raises:
+        OutputError: it cannot be written, or another run writes to it; standard output is closed.
+
+    Attributes:
+        name: for people.
+        waits: whether `append` may have to wait until somebody reads.
+        keeps: whether it is a file of ours, to read, cut and write anew.
+        empty: whether it is such a file, and nothing is in it.
+        stopped: whether `stop` was called.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        self.name = path or "standard output"
+        self.stopped = False
+        self._path = path or ""
+        if path is None:
+            if sys.stdout is None:
+                raise OutputError("standard output is closed: name a file with --output")
+            self._file = os.dup(sys.stdout.fileno())
+        else:
+            self._file = self._open()
+        status = os.fstat(self._file)
+        self._regular = stat.S_ISREG(status.st_mode)
+        self._stopping = os.eventfd(0, os.EFD_CLOEXEC)
+        self.waits = not self._regular
+        self.keeps = self._regular and path is not None
+        self.empty = self.keeps and status.st_size == 0
+
+    def close(self) -> None:
+        """Closes it. A file with nothing in it is not left behind.
+
+        Raises:
+            OutputError: what was written may not be on the disk.
+        """
+        self.stop()
+        os.close(self._stopping)
+        if self.empty:  # while it is locked: whoever opens it now sees that it is gone
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path)
+        try:
+            if self.keeps and not self.empty:
+                os.fsync(self._file)
+            os.close(self._file)
+        except OSError as error:
+            raise self._error(error) from error
+
+    def stop(self) -> None:
+        """Ends `write_anew`, wherever another thread is with it, and the waiting of `append` for a reader."""
+        if not self.stopped:
+            self.stopped = True
+            os.eventfd_write(self._stopping, 1)
+
+    def lines(self, longest: int) -> Iterator[bytes]:
+        """Yields the lines, each with its end, and what stands after the last end; of what is longer, so many bytes."""
+        with open(self._file, "rb", buffering=CHUNK, closefd=False) as stream:
+            stream.seek(0)
+            while line := stream.readline(longest):
+                yield line
+
+    def line_at(self, start: int) -> bytes:
+        """Returns the line that begins at a byte."""
+        line = b""
+        while b"\n" not in line:
+            piece = os.pread(self._file, 1 << 16, start + len(line))
+            if not piece:
+                raise OutputError(f"{self.name} was changed by another program while it was written")
+            line += piece
+        return line.partition(b"\n")[0]
+
+    def cut(self, size: int) -> None:
+        """Leaves so many bytes, after which the next line is written."""
+        os.ftruncate(self._file, size)
+        os.lseek(self._file, size, os.SEEK_SET)
+        self.empty = size == 0
+
+    def check_room(self, probe: bytes) -> None:
+        """Writes bytes and cuts them off again, to see whether there is room for more.
+
+        Raises:
+            OutputError: there is not.
+        """
+        end = os.lseek(self._file, 0, os.SEEK_END)
+        self.append(probe)
+        self.cut(end)
+
+    def append(self, data: bytes) -> None:
+        """Writes all, or nothing of it: of what does not wait, whoever reads it sees whole lines only.
+
+        Raises:
+            OutputError: the disk is full, the reader of a pipe is gone, or `stop` was called while there was none.
+        """
+        written = 0
+        try:
+            with memoryview(data) as view:
+                while written < len(data):
+                    piece = view[written:]
+                    if not self._regular:
+                        self._wait_for_room()
+                        piece = piece[: select.PIPE_BUF]
+                    with contextlib.suppress(BlockingIOError):  # a terminal that another program left so
+                        written += os.write(self._file, piece)
+        except OSError as error:
+            if self._regular and written:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._file, os.lseek(self._file, -written, os.SEEK_CUR))
+            raise self._error(error) from error
+        self.empty = False
+
+    def write_anew(self, dropped: Iterable[tuple[int, int]]) -> None:
+        """Puts a file without some lines in the place of this one. Whatever ends it, one is there.
+
+        Args:
+            dropped: the first byte and the one after the last of each, in their order.
+
+        Raises:
+            OutputError: it could not be written; the file is as it was.
+        """
+        folder, name = os.path.split(self._path)
+        beside = os.path.join(folder, f".{name}.new")
+        status = os.fstat(self._file)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(beside)  # of a run that was killed here: this one has the lock
+            new = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                _lock(new)
+                os.fchmod(new, stat.S_IMODE(status.st_mode))
+                with contextlib.suppress(PermissionError):
+                    os.fchown(new, status.st_uid, status.st_gid)
+                position = 0
+                for start, end in dropped:
+                    self._copy(new, position, start)
+                    position = end
+                self._copy(new, position, status.st_size)
+                os.fsync(new)
+                os.replace(beside, self._path)
+            except BaseException:
+                os.close(new)
+                with contextlib.suppress(OSError):
+                    os.unlink(beside)
+                raise
+        except OSError as error:
+            raise OutputError(
+                f"{self.name} holds lines that count no more, and cannot be written without them: {error.strerror}; "
+                "of two lines of one path the later counts, and the next run tries again"
+            ) from error
+        os.close(self._file)
+        self._file = new
+        # some file systems cannot; then the name is not on the disk at once
+        with contextlib.suppress(OSError):
+            directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+
+    def _wait_for_room(self) -> None:
+        """Returns when PIPE_BUF bytes can be written without waiting; raises OSError when nobody wants that any more."""
+        either = select.poll()
+        either.register(self._file, select.POLLOUT)
+        either.register(self._stopping, select.POLLIN)
+        if self._stopping in dict(either.poll()):
+            raise OSError(errno.EINTR, "interrupted")
+
+    def _open(self) -> int:
+        try:
+            regular = stat.S_ISREG(os.stat(self._path).st_mode)
+        except OSError:
+            regular = True  # it will be, or opening it says why not
+        if regular:
+            self._path = os.path.realpath(self._path)  # a link stays one when the file is written anew
+        flags = os.O_RDWR | os.O_CREAT if regular else os.O_WRONLY  # a device, a pipe
+        while True:
+            try:
+                file = os.open(self._path, flags | os.O_CLOEXEC, 0o666)
+            except OSError as error:
+                raise self._error(error) from error
+            if self._locked(file):
+                return file
+
+    def _locked(self, file: int) -> bool:
+        """Locks a file; returns False if it is no longer the one at the path: a run that ended put another there."""
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            return True
+        try:
+            _lock(file)
+        except BlockingIOError:
+            os.close(file)
+            raise OutputError(
+                f"{self.name} is being written by another run: wait for its end, or choose another name"
+            ) from None
+        except OSError as error:
+            os.close(file)
+            raise self._error(error) from error
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file), os.stat(self._path)):
+                return True
+        os.close(file)
+        return False
+
+    def _copy(self, new: int, start: int, end: int) -> None:
+        while start < end:
+            if self.stopped:
+                raise OSError(errno.EINTR, "interrupted")
+            data = os.pread(self._file, min(CHUNK, end - start), start)
+            if not data:
+                raise OSError(errno.EIO, "it has become shorter")
+            with memoryview(data) as view:
+                written = 0
+                while written < len(data):
+                    written += os.write(new, view[written:])
+            start += len(data)
+
+    def _error(self, error: OSError) -> OutputError:
+        return OutputError(f"{self.name} cannot be written: {error.strerror}")
+
+
+def _lock(file: int) -> None:
+    """Locks a file, where its file system has locks."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
+            raise

@@ -1,0 +1,1 @@
+"""The pool of servers: found, connected, kept up, and given images as the scheduler decides."""

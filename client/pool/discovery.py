@@ -1,0 +1,189 @@
+"""Finds servers: asks by UDP broadcast who is there, and goes on asking."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import socket
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from ...core.errors import ServerError
+from ...core.host.interfaces import broadcast_addresses
+from ...core.host.keyfile import Keys
+from ...core.parameters import Parameters
+from ...core.protocol import announcement
+from ...core.protocol.announcement import Announcement, Probe
+from ...core.protocol.proofs import NONCE_BYTES
+
+log = logging.getLogger("pyraface.discovery")
+
+FIRST_PROBES = (0.0, 0.25, 0.6)
+"""Seconds after the start: three, because a datagram can get lost."""
+
+ANSWER_TIME = 1.2
+"""Seconds until nobody who heard the first probes is still expected to answer."""
+
+MAX_KNOWN = 256
+"""Servers remembered. Each means a connection, and a process may usually have 1024 files open: whoever forges
+announcements must not leave us without any."""
+
+
+NONCES = 8
+"""Probes whose answers are still taken: the three first ones, and then those of the last intervals."""
+
+MAX_STRANGERS = 16
+"""Servers without a key of ours that a person is told of."""
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a server listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def locations(servers: str, parameters: Parameters) -> list[Location]:
+    """Returns the places that "HOST[:PORT],..." names; an IPv6 address with a port stands in brackets.
+
+    Raises:
+        ServerError: an entry is no such place; the message names it.
+    """
+    found: list[Location] = []
+    for entry in servers.split(","):
+        host, port = entry.strip(), str(parameters.ports.images)
+        if host.startswith("["):
+            host, bracket, rest = host[1:].partition("]")
+            if not bracket or (rest and not rest.startswith(":")):
+                raise ServerError(f"--servers: {entry.strip()!r} is no [IPv6 address]:PORT")
+            port = rest[1:] if rest else port
+        elif host.count(":") == 1:
+            host, _, port = host.partition(":")
+        if not host or any(character.isspace() for character in host):
+            raise ServerError(f"--servers: {entry!r} is no HOST[:PORT]; use auto, local, or HOST[:PORT],...")
+        if not (port.isascii() and port.isdigit()) or len(port) > 5 or not 1 <= int(port) <= 65535:
+            raise ServerError(f"--servers: {port!r} in {entry.strip()!r} is no port from 1 to 65535")
+        found.append(Location(host, int(port)))
+    return list(dict.fromkeys(found))
+
+
+class Discovery:
+    """Servers on the network. Use as `async with`; `first()` once, then `more()` for those that come later.
+
+    Where keys are asked for, a server counts only if its answer is sealed with one of ours and has the nonce of a probe of
+    ours: a forged answer and an old one are ignored, and counted.
+
+    Attributes:
+        names: what the servers heard of call themselves.
+        strangers: what those call themselves that answer a probe, but have none of our keys.
+        ignored: how many datagrams were no answer to a probe of ours from a server with our key.
+    """
+
+    def __init__(self, parameters: Parameters, keys: Keys) -> None:
+        self.names: dict[Location, str] = {}
+        self.strangers: dict[Location, str] = {}
+        self.ignored = 0
+        self._parameters = parameters
+        self._keys = keys
+        self._nonces: deque[bytes] = deque(maxlen=NONCES)
+        self._strange: set[str] = set()
+        self._instances: dict[str, Location] = {}
+        self._found: asyncio.Queue[Location] = asyncio.Queue(MAX_KNOWN)
+        self._transport: asyncio.DatagramTransport | None = None
+
+    async def __aenter__(self) -> Discovery:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        sock.bind(("", 0))
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: _Listener(self._received), sock=sock)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._transport is not None:
+            self._transport.close()
+        if self.ignored:
+            log.info(
+                "discovery: %d datagrams ignored: foreign, forged, old, or of servers with another key",
+                self.ignored,
+            )
+
+    async def first(self) -> list[Location]:
+        """Returns the servers that answer within a bit more than a second."""
+        started = asyncio.get_running_loop().time()
+        for moment in (*FIRST_PROBES, ANSWER_TIME):
+            await asyncio.sleep(started + moment - asyncio.get_running_loop().time())
+            if moment < ANSWER_TIME:
+                self._probe()
+        found: dict[Location, None] = {}  # in the order in which they answered
+        with contextlib.suppress(asyncio.QueueEmpty):
+            while True:
+                found[self._found.get_nowait()] = None
+        return list(found)
+
+    async def more(self) -> AsyncIterator[Location]:
+        """Yields where a server has just said that it is there: new ones, and those known already, every interval."""
+        loop = asyncio.get_running_loop()
+        probing = loop.time() + self._parameters.beacon.interval
+        while True:
+            try:
+                yield await asyncio.wait_for(self._found.get(), probing - loop.time())
+            except asyncio.TimeoutError:
+                self._probe()
+                probing = loop.time() + self._parameters.beacon.interval
+
+    def _probe(self) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        self._nonces.append(secrets.token_bytes(NONCE_BYTES))
+        words = announcement.encode(Probe(self._nonces[-1]))
+        try:
+            there = broadcast_addresses(self._parameters.beacon.interfaces)
+        except OSError as error:  # an interface may go while it is looked at; the next probe is soon
+            log.debug("discovery: %s", error)
+            return
+        for targets in there.values():
+            for target in targets:
+                self._transport.sendto(words, (target, self._parameters.ports.discovery))
+
+    def _received(self, data: bytes, host: str) -> None:
+        received = announcement.decode(data)
+        words = received and received.words
+        if received is None or not isinstance(words, Announcement) or words.nonce not in self._nonces:
+            self.ignored += 1
+        elif not self._parameters.security.keyed or received.sealed(self._keys):
+            self._heard(words, host)
+        else:
+            self.ignored += 1
+            if words.instance not in self._strange and len(self._strange) < MAX_STRANGERS:
+                self._strange.add(words.instance)
+                self.strangers[Location(host, words.port)] = words.name
+
+    def _heard(self, words: Announcement, host: str) -> None:
+        location = Location(host, words.port)
+        if words.instance not in self._instances and len(self._instances) < MAX_KNOWN:
+            self._instances[words.instance] = location
+        # one server answers on each network it shares with us; the first way to it is good enough
+        if self._instances.get(words.instance) == location:
+            self.names[location] = words.name
+            with contextlib.suppress(asyncio.QueueFull):  # it will say so again
+                self._found.put_nowait(location)
+
+
+class _Listener(asyncio.DatagramProtocol):
+    def __init__(self, received: Callable[[bytes, str], None]) -> None:
+        self._received = received
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self._received(data, addr[0])
+
+    def error_received(self, exc: Exception) -> None:
+        del exc  # an unreachable network is like one where nobody answers

@@ -1,0 +1,123 @@
+"""A daemon of one's own: started on loopback when no server answers, stopped when it is no longer needed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import socket
+import tempfile
+from typing import IO
+
+from ...core.errors import ServerError
+from ...core.host import subprocesses, tasks
+from ...core.parameters import Parameters
+from ...core.protocol.proofs import KEY_BYTES
+from .connection import ServerConnection, connect
+
+START_TIMEOUT = 120.0
+"""Seconds for its models to load."""
+
+STOP_TIMEOUT = 10.0
+"""Seconds for it to stop by itself; then it is killed."""
+
+
+class LocalServer:
+    """A child daemon. It ends with this process, even if that is killed: its standard input ends then.
+
+    It has a key of its own, which is in no file: only this process can use it.
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._parameters = parameters
+        self.key = secrets.token_bytes(KEY_BYTES)
+        self._process: asyncio.subprocess.Process | None = None
+        self._log: IO[bytes] | None = None
+        self._port = 0
+
+    async def start(self) -> ServerConnection:
+        """Returns the connection to the daemon, once it is ready.
+
+        Raises:
+            ServerError: it did not become ready; the message has its last words.
+        """
+        try:
+            return await self._start()
+        except OSError as error:
+            raise ServerError(
+                f"no server could be started on this machine: {error.strerror or error}"
+            ) from error
+
+    async def connect(self) -> ServerConnection:
+        """Returns one connection more to the daemon, once it is ready.
+
+        Raises:
+            ServerError: it is gone.
+        """
+        return await connect("127.0.0.1", self._port, self._parameters, (self.key,), patience=START_TIMEOUT)
+
+    async def _start(self) -> ServerConnection:
+        with socket.create_server(("127.0.0.1", 0)) as listener, tempfile.NamedTemporaryFile("wb") as file:
+            self._port = listener.getsockname()[1]
+            # the daemon reads the very parameters this process has, whatever becomes of the file
+            file.write(self._parameters.xml)
+            file.flush()
+            self._log = tempfile.TemporaryFile()  # noqa: SIM115  kept for its last words
+            key_end = self._key_in_a_pipe()
+            command, environment = subprocesses.python_module(
+                "pyraface.daemon",
+                *("--fd", str(listener.fileno()), "--key-fd", str(key_end), "--parameters", file.name),
+                *("--no-beacon", "--stop-at-eof"),
+            )
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    *command,
+                    env=environment,
+                    cwd=subprocesses.WORKING_DIRECTORY,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=self._log,
+                    stderr=self._log,
+                    pass_fds=[listener.fileno(), key_end],
+                    start_new_session=True,  # Ctrl-C is for the client, which still wants the answers in flight
+                )
+            finally:
+                os.close(key_end)
+            connecting = asyncio.ensure_future(self.connect())
+            ending = asyncio.ensure_future(self._process.wait())
+            try:
+                await asyncio.wait({connecting, ending}, return_when=asyncio.FIRST_COMPLETED)
+                if not connecting.done():
+                    raise ServerError(f"no server could be started on this machine: {self._last_words()}")
+                return connecting.result()
+            finally:
+                await tasks.end([connecting, ending])
+
+    async def stop(self) -> None:
+        """Stops the daemon and waits for its end."""
+        process = self._process
+        if process is None or process.stdin is None:
+            return
+        process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), STOP_TIMEOUT)
+        except asyncio.TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+        if self._log is not None:
+            self._log.close()
+
+    def _key_in_a_pipe(self) -> int:
+        """Returns the end from which the daemon reads its key: arguments and environment can be seen by others."""
+        end, ours = os.pipe()
+        os.write(ours, self.key)  # a pipe holds far more
+        os.close(ours)
+        return end
+
+    def _last_words(self) -> str:
+        if self._log is None:
+            return "it said nothing"
+        self._log.seek(0, os.SEEK_SET)
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        return lines[-1].removeprefix("pyraface-daemon: ") if lines else "it said nothing"

@@ -1,0 +1,333 @@
+"""All servers together, given images as the scheduler decides."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Iterator, Set
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from ...core.errors import ErrorCode
+from ...core.host import tasks
+from ...core.host.keyfile import Keys
+from ...core.parameters import Parameters
+from ...core.protocol.messages import Failed, Found
+from ..scheduling.instructions import Cancel, Disconnect, GiveUp, Reason, Send
+from ..scheduling.scheduler import Scheduler
+from .connection import Answer, ServerConnection, ServerLost
+from .status import ServerStatus, State
+from .supervisor import LOCAL, Upkeep
+
+COST_BYTES = 4 << 20
+"""Bytes of a file that cost as much as an image does anyhow: the tiles that are searched are of one size, whatever the
+photograph's; what grows with it is sending and decoding. Its pixels would tell better, but to learn them a client would
+have to read formats of all kinds, which pyraface leaves to a process that can do no harm; and what is sent is bytes."""
+
+LIMITS = frozenset({ErrorCode.IMAGE_TOO_LARGE, ErrorCode.FRAME_TOO_LARGE})
+"""With these a server says at once that an image is not for it, which is no failure."""
+
+
+class Answered(NamedTuple):
+    """What became of an image: the name of the server that answered ("" if none did), its fingerprint, its answer."""
+
+    server: str
+    fingerprint: str
+    answer: Answer
+
+
+@dataclass(eq=False)
+class _Server:
+    """What listens at an address: over all its connections."""
+
+    address: str
+    name: str
+    connection: ServerConnection
+    """The last one."""
+    faces_from: int
+    """The smallest face that it is asked for."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that its faces depend on: what it is, and what it is asked for."""
+        fingerprint = self.connection.welcome.fingerprint
+        return f"{fingerprint}-from-{self.faces_from}" if self.faces_from else fingerprint
+
+    def answered(self, answer: Answer) -> Answered:
+        return Answered(self.name, self.fingerprint, answer)
+
+
+@dataclass(eq=False)
+class _Job:
+    image: bytes
+    answer: asyncio.Future[Answered]
+    """Cancelled when nobody waits for it any more."""
+    failure: Answered | None = None
+    """What the last server that refused it said."""
+    cancels: dict[_Server, asyncio.Future[None]] = field(default_factory=dict)
+    """Of the servers that have it; done when they need not answer any more."""
+
+
+class Fleet:
+    """Any number of servers, used as one. Use as `async with`; then `ask`.
+
+    Args:
+        servers: "auto", "local" or "HOST[:PORT],...", as for `Client`.
+        tell: is told in one line what a person may want to know.
+        faces_from: the smallest face wanted, as in `messages.Detect`.
+        keys: of servers that may have our images; None: those in this user's key file.
+
+    Raises (on entering):
+        ServerError: no server can be reached, and none started.
+        KeyFileError: this user's key file is wrong.
+    """
+
+    def __init__(
+        self,
+        servers: str,
+        parameters: Parameters,
+        tell: Callable[[str], None],
+        *,
+        faces_from: int = 0,
+        keys: Keys | None = None,
+    ) -> None:
+        self._parameters = parameters
+        self._faces_from = faces_from
+        self._tell = tell
+        self._upkeep = Upkeep(servers, parameters, self, tell, keys=keys)
+        self._scheduler: Scheduler[_Job, _Server] = Scheduler()
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._fingerprints: set[str] = set()
+        self._servers: dict[str, _Server] = {}
+        self._sources = 0
+        self._wake: asyncio.TimerHandle | None = None
+        self._draining = self._closing = False
+        self._alone: asyncio.TimerHandle | None = None
+        self._forsaken = False
+        self._first: tuple[str, str] | None = None
+        """Name and fingerprint of the first server."""
+
+    async def __aenter__(self) -> Fleet:
+        try:
+            await self._upkeep.find()
+        except BaseException:
+            await tasks.finish(self._close())
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await tasks.finish(self._close())
+
+    @property
+    def servers(self) -> int:
+        """How many servers are connected."""
+        return self._scheduler.servers
+
+    @property
+    def room(self) -> int:
+        """How many images all servers together should hold, so that none is idle."""
+        return self._scheduler.room
+
+    def status(self) -> list[ServerStatus]:
+        """Returns how each server is that was ever reached, in the order in which they were."""
+        return [self._status(server) for server in self._servers.values()]
+
+    @contextlib.contextmanager
+    def feeding(self) -> Iterator[None]:
+        """Meanwhile more images are on their way: an idle server rather waits for them than does another's again."""
+        self._sources += 1
+        self._scheduler.more_to_come = True
+        try:
+            yield
+        finally:
+            self._sources -= 1
+            self._scheduler.more_to_come = self._sources > 0
+            self._decide()
+
+    @property
+    def fingerprints(self) -> Set[str]:
+        """Those of all servers that were ever reached; it grows when another is."""
+        return self._fingerprints
+
+    def drain(self) -> None:
+        """From here on no image is begun: those that no server has are cancelled."""
+        self._draining = True
+        self._decide()
+
+    async def ask(self, image: bytes) -> Answered:
+        """Returns who answered for the bytes of an image file, and the answer.
+
+        An image that no server can do is answered too: with the last server's failure. Cancelling this cancels the
+        request at the server.
+        """
+        job = _Job(image, asyncio.get_running_loop().create_future())
+        self._scheduler.put(job, 1.0 + len(image) / COST_BYTES)
+        self._decide()
+        if self._forsaken:
+            self.deserted()
+        try:
+            return await job.answer
+        finally:
+            if job.answer.cancelled():
+                self._scheduler.withdraw(job)
+                self._decide()
+
+    def _status(self, server: _Server) -> ServerStatus:
+        connection = server.connection
+        load = self._scheduler.load(server, self._now)
+        state = State.CONNECTED
+        if connection.lost.done():
+            state = State.LOST
+        elif connection.draining.is_set():
+            state = State.DRAINING
+        elif load.resting or load.stuck:
+            state = State.RESTING
+        return ServerStatus(
+            name=server.name,
+            address=server.address,
+            engine=connection.welcome.engine,
+            device=connection.welcome.device,
+            state=state,
+            credits=load.credits,
+            in_flight=load.in_flight,
+            done=load.done,
+            rate=load.rate,
+        )
+
+    @property
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    # ------------------------------------------------------------------------------------------ what `upkeep` tells
+
+    def joined(self, place: str, connection: ServerConnection) -> None:
+        """From here on the server gets images."""
+        welcome = connection.welcome
+        name = place if place == LOCAL else f"{welcome.name} ({place})"
+        server = self._servers.setdefault(place, _Server(place, name, connection, self._faces_from))
+        server.name, server.connection = name, connection
+        self._compare(server)
+        self._fingerprints.add(server.fingerprint)
+        self._tell(f"server {name}: {welcome.engine} on {welcome.device}")
+        self._scheduler.server_up(server, welcome.credits, self._now)
+        self._company()
+        self._decide()
+
+    def draining(self, place: str) -> None:
+        """The server gets nothing more."""
+        self._scheduler.server_draining(self._servers[place], self._now)
+
+    def left(self, place: str) -> None:
+        """The server's images are given back."""
+        server = self._servers[place]
+        lost = server.connection.lost
+        silent = lost.done() and lost.result().silent
+        if lost.done() and not self._closing:
+            self._tell(f"server lost: {server.name}: {str(lost.result()).partition(': ')[2]}")
+        self._scheduler.server_down(server, self._now, silent=silent)
+        self._company()
+        self._decide()
+
+    def deserted(self) -> None:
+        """Whoever waits would wait for ever."""
+        self._forsaken = True
+        for job in self._scheduler.withdraw_all():
+            self._give_up(job, None)
+
+    # ------------------------------------------------------------------------------------------ servers and images
+
+    def _compare(self, server: _Server) -> None:
+        """Says so if this server's faces may differ from those of the first."""
+        fingerprint = server.connection.welcome.fingerprint
+        if self._first is None:
+            self._first = server.name, fingerprint
+        elif fingerprint != self._first[1]:
+            self._tell(
+                f"server {server.name} has another engine, device or parameters than {self._first[0]}: "
+                "its faces may differ a little"
+            )
+
+    def _decide(self) -> None:
+        """Carries out what the scheduler decides."""
+        if self._closing:
+            return
+        if self._draining:
+            for job in self._scheduler.withdraw_all():
+                job.answer.cancel()
+        for decision in self._scheduler.decide(self._now):
+            if isinstance(decision, Send):
+                cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                decision.job.cancels[decision.server] = cancelled
+                self._keep(self._run(decision.server, decision.job, cancelled))
+            elif isinstance(decision, Cancel):
+                cancelled = decision.job.cancels[decision.server]
+                if not cancelled.done():
+                    cancelled.set_result(None)
+            elif isinstance(decision, GiveUp):
+                self._give_up(decision.job, decision.reason)
+            elif isinstance(decision, Disconnect):
+                connection = decision.server.connection
+                self._keep(connection.close("answers pings, but no image any more", silent=True))
+        if self._wake is not None:
+            self._wake.cancel()
+        wake = self._scheduler.wake
+        self._wake = None if wake is None else asyncio.get_running_loop().call_at(wake, self._decide)
+
+    async def _run(self, server: _Server, job: _Job, cancelled: asyncio.Future[None]) -> None:
+        """Has one server do one image, and tells the scheduler how it went."""
+        try:
+            answer = await server.connection.request(job.image, cancelled, faces_from=self._faces_from)
+        except ServerLost:
+            return  # server_down gives the image back
+        now = self._now
+        if isinstance(answer, Failed) and answer.code in (
+            ErrorCode.BUSY,
+            ErrorCode.DRAINING,
+            ErrorCode.CANCELLED,
+        ):
+            if answer.code is ErrorCode.DRAINING:
+                self._scheduler.server_draining(server, now)
+            self._scheduler.postponed(server, job, now)
+        elif isinstance(answer, Failed) and answer.elsewhere:
+            job.failure = server.answered(answer)
+            self._scheduler.refused(server, job, now, tried=answer.code not in LIMITS)
+        elif (
+            self._scheduler.answered(server, job, now, learn=isinstance(answer, Found))
+            and not job.answer.done()  # nobody may wait since a moment ago
+        ):
+            job.answer.set_result(server.answered(answer))
+        self._decide()
+
+    def _give_up(self, job: _Job, reason: Reason | None) -> None:
+        if not job.answer.done():
+            text = "no server lived to answer it"
+            if reason is Reason.LOST:
+                text = "servers were lost while they had it, again and again"
+            lost = Failed.because(0, ErrorCode.SERVER_LOST, text)
+            job.answer.set_result(job.failure if job.failure is not None else Answered("", "", lost))
+
+    def _company(self) -> None:
+        """Without any server, images wait for one only so long."""
+        if self._scheduler.servers:
+            self._forsaken = False
+            if self._alone is not None:
+                self._alone.cancel()
+                self._alone = None
+        elif self._alone is None:
+            limit = self._parameters.timeouts.read
+            self._alone = asyncio.get_running_loop().call_later(limit, self.deserted)
+
+    def _keep(self, work: Coroutine[Any, Any, object]) -> None:
+        """Runs something until it is done, or the client closed."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _close(self) -> None:
+        self._closing = True
+        if self._wake is not None:
+            self._wake.cancel()
+        await tasks.end(self._tasks)
+        await self._upkeep.close()
+        if self._alone is not None:
+            self._alone.cancel()

@@ -1,0 +1,228 @@
+"""The servers that are wanted: found, connected, kept up, lost and tried again. What they are for is `fleet`'s affair."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from ...core.errors import ServerError
+from ...core.host import keyfile, tasks
+from ...core.host.keyfile import Keys
+from ...core.parameters import Parameters
+from ..console.terminal import printable
+from .connection import ANOTHER_KEY, ServerConnection, connect
+from .discovery import Discovery, Location, locations
+from .local_daemon import LocalServer
+
+log = logging.getLogger("pyraface.client")
+
+FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.5, 30.0
+"""Seconds before a lost server is tried again."""
+
+LOCAL = "local"
+"""The place of the child daemon; that of others is "HOST:PORT"."""
+
+
+class Follower(Protocol):
+    """Is told what becomes of the server at a place."""
+
+    def joined(self, place: str, connection: ServerConnection) -> None:
+        """It is connected, for the first time or again."""
+
+    def draining(self, place: str) -> None:
+        """It takes nothing more."""
+
+    def left(self, place: str) -> None:
+        """It is lost, or the connection is about to be closed."""
+
+    def deserted(self) -> None:
+        """There is no server, and none will come."""
+
+
+class Upkeep:
+    """Keeps up a connection to each server: `find` once, then it goes on by itself, until `close`.
+
+    Args:
+        servers: "auto", "local" or "HOST[:PORT],...", as for `Client`.
+        tell: is told in one line what a person may want to know.
+        keys: of servers that may have our images; None: those in this user's key file.
+
+    Raises:
+        ServerError: `servers` names no place.
+    """
+
+    def __init__(
+        self,
+        servers: str,
+        parameters: Parameters,
+        follower: Follower,
+        tell: Callable[[str], None],
+        *,
+        keys: Keys | None = None,
+    ) -> None:
+        self._wanted = servers
+        self._parameters = parameters
+        self._follower = follower
+        self._tell = tell
+        self._keys = keys
+        self._locations = [] if servers in ("auto", "local") else locations(servers, parameters)
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._heard_of: dict[Location, asyncio.Event] = {}
+        self._instances: set[str] = set()
+        """Of the servers that are in use."""
+        self._connections: set[ServerConnection] = set()
+        self._exit = contextlib.AsyncExitStack()
+
+    async def find(self) -> None:
+        """Returns when the servers that answer at once are connected; those that come later are from then on.
+
+        Raises:
+            ServerError: no server can be reached, and none started.
+            KeyFileError: this user's key file is wrong.
+        """
+        if self._keys is None and self._parameters.security.keyed and self._wanted != "local":
+            self._keys = keyfile.load()
+        if self._wanted == "auto":
+            discovery = await self._exit.enter_async_context(Discovery(self._parameters, self._keys or ()))
+            await self._connect_to(await discovery.first(), must=False)
+            self._keep(self._look_for_more(discovery))
+            for place, name in discovery.strangers.items():
+                self._tell(f"not used: {printable(name)} ({place}): {ANOTHER_KEY} {place.host}")
+            if self._instances:
+                return
+            whose = " with a key of ours" if discovery.strangers else ""
+            self._tell(f"no server{whose} answered on the network: starting one on this machine")
+        if self._wanted in ("auto", "local"):
+            await self._start_local()
+        else:
+            await self._connect_to(self._locations, must=True)
+
+    async def close(self) -> None:
+        """Ends every connection, and the child daemon."""
+        await tasks.end(self._tasks)
+        # those whose task had not even begun
+        await asyncio.gather(*[self._disconnect(connection) for connection in list(self._connections)])
+        self._follower.deserted()
+        await self._exit.aclose()
+
+    async def _connect_to(self, locations: list[Location], *, must: bool) -> None:
+        """Connects to all of them; raises ServerError if `must` and not one can be reached."""
+        attempts = [self._connect(place) for place in locations]
+        reached = await asyncio.gather(*attempts, return_exceptions=True)
+        failures = [outcome for outcome in reached if isinstance(outcome, BaseException)]
+        for failure in failures:
+            if not isinstance(failure, ServerError):
+                raise failure
+        if must and len(failures) == len(locations):
+            raise ServerError("no server reached: " + "; ".join(str(failure) for failure in failures))
+        for place, outcome in zip(locations, reached, strict=True):
+            if isinstance(outcome, ServerConnection):
+                self._keep_up(place, outcome)
+            else:
+                self._tell(f"not reached: {outcome}")
+                self._keep_up(place, None)
+
+    async def _start_local(self) -> None:
+        local = LocalServer(self._parameters)
+        self._exit.push_async_callback(local.stop)
+        connection = await local.start()
+        self._connections.add(connection)
+        self._join(LOCAL, connection)
+        self._keep(self._use_local(local, connection))
+
+    async def _use_local(self, local: LocalServer, connection: ServerConnection) -> None:
+        """Uses the child daemon as long as it lives: it ends the connection of a client that stood still for long."""
+        while True:
+            await self._until_lost(LOCAL, connection)
+            await asyncio.sleep(FIRST_BACK_OFF)
+            try:
+                connection = await local.connect()
+            except ServerError as error:
+                log.debug("%s", error)
+                break
+            self._connections.add(connection)
+            self._join(LOCAL, connection)
+        if self._wanted == "local":
+            self._follower.deserted()  # nobody tries to bring it back
+
+    async def _look_for_more(self, discovery: Discovery) -> None:
+        async for place in discovery.more():
+            if place in self._heard_of:
+                self._heard_of[place].set()
+            else:
+                self._keep_up(place, None)
+
+    def _keep_up(self, place: Location, connection: ServerConnection | None) -> None:
+        """Uses a server as long as it is there, and tries again when it is lost."""
+        self._heard_of[place] = asyncio.Event()
+        joined = connection is not None and self._join(str(place), connection)
+        self._keep(self._use(place, connection, joined=joined))
+
+    async def _use(self, place: Location, connection: ServerConnection | None, *, joined: bool) -> None:
+        back_off = 0.0
+        while True:
+            if connection is not None and joined:
+                await self._until_lost(str(place), connection)
+                back_off = FIRST_BACK_OFF
+            elif connection is not None:
+                log.debug("%s: %s once more, at another address", place, connection.welcome.name)
+                await self._disconnect(connection)
+                back_off = LONGEST_BACK_OFF
+            await self._pause(place, back_off)
+            connection = None
+            try:
+                connection = await self._connect(place)
+            except ServerError as error:
+                log.debug("%s", error)
+                back_off = min(max(FIRST_BACK_OFF, 2 * back_off), LONGEST_BACK_OFF)
+            else:
+                joined = self._join(str(place), connection)
+
+    async def _connect(self, place: Location) -> ServerConnection:
+        connection = await connect(place.host, place.port, self._parameters, self._keys or ())
+        self._connections.add(connection)
+        return connection
+
+    async def _disconnect(self, connection: ServerConnection) -> None:
+        self._connections.discard(connection)
+        await connection.close()
+
+    async def _pause(self, place: Location, seconds: float) -> None:
+        """Returns after some seconds, or sooner if the server makes itself heard."""
+        await asyncio.sleep(min(FIRST_BACK_OFF, seconds))
+        heard_of = self._heard_of[place]
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(heard_of.wait(), seconds - FIRST_BACK_OFF)
+        heard_of.clear()
+
+    def _join(self, place: str, connection: ServerConnection) -> bool:
+        """From here on the server is in use. Returns False for one that is already, at another address."""
+        if connection.welcome.instance in self._instances:
+            return False
+        self._instances.add(connection.welcome.instance)
+        self._follower.joined(place, connection)
+        return True
+
+    async def _until_lost(self, place: str, connection: ServerConnection) -> None:
+        """Returns when a server that is in use is lost."""
+        watch = asyncio.create_task(self._watch_draining(place, connection))
+        try:
+            await asyncio.shield(connection.lost)
+        finally:
+            watch.cancel()
+            self._instances.discard(connection.welcome.instance)
+            self._follower.left(place)
+            await self._disconnect(connection)
+
+    async def _watch_draining(self, place: str, connection: ServerConnection) -> None:
+        await connection.draining.wait()
+        self._follower.draining(place)
+
+    def _keep(self, work: Coroutine[Any, Any, object]) -> None:
+        """Runs something until it is done, or the client closed."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

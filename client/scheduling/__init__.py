@@ -1,0 +1,1 @@
+"""Which server gets which image: decisions only, no I/O and no clock."""

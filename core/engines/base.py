@@ -1,0 +1,93 @@
+"""Engine: the Protocol that every engine keeps, and what it takes and gives.
+
+An engine is not thread-safe but for `prepare`: one thread uses it (the executor's child has just one).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, Protocol, Union
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..boxes import Boxes
+from .network.packed_pyramid import Pyramid
+
+Pixels = NDArray[np.uint8]
+"""(height, width, 3) uint8, RGB, C-contiguous."""
+
+Tile = Union[Pixels, Pyramid]  # noqa: UP007  Python 3.10 knows no | between these
+"""A tile, or what `Engine.prepare` made of it."""
+
+EngineName = Literal["auto", "onnx", "dlib"]
+
+DEFAULT_TILE_PIXELS = 3_840_000
+"""What parameters.xml sets by default."""
+
+
+class Detections(NamedTuple):
+    """The faces that a detector saw in one tile, the most confident first.
+
+    boxes: (n, 4) float32, whole pixels of the tile, inside it: the strongest response to each face, which is the box that
+        face_recognition gives.
+    confidences: (n,) float32, of that response.
+    voted: (n, 4) float32, in pixels of the tile: the mean of all responses to each face. It is as good a box, stays where it
+        is when a pixel changes, and may leave the tile: where a face goes on beyond the edge, as far as the detector thinks.
+    hints: (m, 4) float32, in pixels of the tile: everything that scored above the engine's floor for hints, each once, the
+        faces among it. The scores of hints may be rougher than those of faces.
+    """
+
+    boxes: Boxes
+    confidences: NDArray[np.float32]
+    voted: Boxes
+    hints: Boxes = np.zeros((0, 4), np.float32)
+
+
+class Engine(Protocol):
+    """Detects and encodes; both networks, on one device."""
+
+    name: str
+    """"onnx" or "dlib"."""
+    device: str
+    """For people: "cpu, 2 threads", "cuda:0 Orin"."""
+    fingerprint: str
+    """Tells engines apart whose results may differ: the library's version, the device's kind, the weights' digest."""
+
+    def batch(self, height: int, width: int) -> int:
+        """Returns how many tiles of this size, in pixels, `detect` is best given at once: 1 on a CPU."""
+        ...
+
+    def prepare(self, tile: Pixels) -> Tile:
+        """Does what can be done to a tile before `detect` is given it, in any thread, while `detect` is at work.
+
+        It may take thirteen times the tile's own memory.
+
+        Raises:
+            ValueError: the tile is not (h, w, 3) uint8.
+            EngineError: it failed.
+        """
+        ...
+
+    def detect(self, tiles: Sequence[Tile]) -> list[Detections]:
+        """Returns the faces in each tile, prepared or not; the tiles all have one shape.
+
+        More of them than `batch` are worked on batch by batch, in the memory of one.
+
+        Raises:
+            ValueError: the tiles differ in shape, or are not (h, w, 3) uint8.
+            EngineError: the device failed (out of memory, lost).
+        """
+        ...
+
+    def encode(self, image: Pixels, boxes: Boxes) -> NDArray[np.float32]:
+        """Returns an encoding a box, (n, 128) float32, each from a chip cut out of `image` at its own resolution.
+
+        Args:
+            image: the upright image.
+            boxes: (n, 4), in pixels of `image`; rounded to whole pixels, as face_recognition takes them.
+
+        Raises:
+            EngineError: the device failed, or a number came out as NaN.
+        """
+        ...

@@ -1,0 +1,76 @@
+"""What the engines ask of the arrays they are given, and of the numbers they give back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..boxes import Boxes
+from ..errors import EngineError
+from ..faces import ENCODING_LENGTH
+from .base import Detections, Pixels, Tile
+from .network.packed_pyramid import Pyramid
+
+
+def checked_tiles(tiles: Sequence[Tile]) -> tuple[list[Tile], int, int]:
+    """Returns the tiles, C-contiguous, with the height and the width that all have; there must be at least one.
+
+    Raises:
+        ValueError: a tile is not (h, w, 3) uint8 with h and w above 0, or they differ in shape.
+    """
+    checked = [tile if isinstance(tile, Pyramid) else checked_pixels(tile) for tile in tiles]
+    for tile in checked:
+        if tile.shape != checked[0].shape:
+            raise ValueError(f"tiles must have one shape, not {checked[0].shape} and {tile.shape}")
+    height, width, _ = checked[0].shape
+    return checked, height, width
+
+
+def checked_pixels(pixels: Pixels) -> Pixels:
+    """Returns the picture, C-contiguous: dlib and ONNX Runtime take no other.
+
+    Raises:
+        ValueError: it is not (h, w, 3) uint8 with h and w above 0.
+    """
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or pixels.size == 0:
+        raise ValueError(f"pixels must be (h, w, 3) uint8, not {pixels.shape} {pixels.dtype}")
+    return np.ascontiguousarray(pixels)
+
+
+def nothing() -> Detections:
+    """Returns what a tile without faces gives."""
+    none = np.zeros((0, 4), np.float32)
+    return Detections(none, np.zeros(0, np.float32), none)
+
+
+def inside(boxes: ArrayLike, height: int, width: int) -> Boxes:
+    """Returns detector boxes (left, top, right, bottom), cut off at the edges as face_recognition does it."""
+    clipped = np.clip(np.array(boxes, np.float64).reshape(-1, 4), 0, [width, height, width, height])
+    return clipped.astype(np.float32)
+
+
+def whole(boxes: Boxes) -> list[tuple[int, int, int, int]]:
+    """Returns (left, top, right, bottom) of each box in whole pixels.
+
+    Raises:
+        ValueError: the boxes are not (n, 4), or not finite.
+    """
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
+        raise ValueError(f"boxes must be finite and of shape (n, 4), not {boxes.shape}")
+    return [(left, top, right, bottom) for left, top, right, bottom in np.rint(boxes).astype(int).tolist()]
+
+
+def checked_encodings(encodings: ArrayLike, count: int) -> NDArray[np.float32]:
+    """Returns encodings as (count, 128) float32.
+
+    Raises:
+        EngineError: a number is not finite, as broken GPU libraries have been seen to give.
+    """
+    array = np.asarray(encodings, np.float32).reshape(count, ENCODING_LENGTH)
+    if not np.isfinite(array).all():
+        raise EngineError(
+            "the engine computed an encoding that is not a number: its device or library is broken"
+        )
+    return array

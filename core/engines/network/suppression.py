@@ -1,0 +1,106 @@
+"""Non-maximum suppression: of all responses of the detector to one tile, each face once.
+
+A face makes the detector respond at a dozen neighbouring places and sizes. dlib keeps the strongest response, and which of
+two nearly equal ones that is, the last bit of a pixel may decide; with it the box jumps by a step of the pyramid, 6/5. The
+mean of the responses that it stands for does not jump.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...boxes import Boxes
+from .. import checks
+from ..base import Detections
+
+
+def detections(
+    boxes: NDArray[np.int64],
+    confidences: NDArray[np.float32],
+    tile: tuple[int, int],
+    *,
+    threshold: float,
+    overlap: float,
+    covered: float,
+) -> Detections:
+    """Returns each face once, from everything the detector responded to.
+
+    Args:
+        boxes: (n, 4) left, top, right, bottom of every response, the last pixel's coordinates; they may leave the tile.
+        confidences: (n,), above `threshold`.
+        tile: height and width in pixels.
+        threshold: a response has a vote by how far it is above that.
+        overlap, covered: as in `weights.Detector`.
+    """
+    order = np.argsort(-confidences, kind="stable")
+    boxes, confidences = boxes[order], confidences[order]
+    strongest = suppressed_by(boxes, overlap, covered)
+    kept, group = np.unique(strongest, return_inverse=True)
+    return Detections(
+        checks.inside(boxes[kept], *tile),
+        confidences[kept],
+        _means(boxes, confidences - threshold, group, len(kept)).astype(np.float32),
+    )
+
+
+def hints(
+    boxes: NDArray[np.int64], confidences: NDArray[np.float32], *, overlap: float, covered: float
+) -> Boxes:
+    """Returns the strongest of all responses in each place, (n, 4); the arguments are those of `detections`."""
+    order = np.argsort(-confidences, kind="stable")
+    boxes = boxes[order]
+    kept = np.unique(suppressed_by(boxes, overlap, covered))
+    return boxes[kept].astype(np.float32)
+
+
+def suppressed_by(boxes: NDArray[np.int64], overlap: float, covered: float) -> NDArray[np.intp]:
+    """Returns for each box, (n,), the index of the box that stands for it: its own if none does.
+
+    Boxes come the most confident first. A box is suppressed by the first of those kept that it overlaps: where their
+    intersection is above `overlap` of the box that encloses both, or above `covered` of either. A box's right and bottom
+    are its last pixels. (dlib 20.0: image_processing/box_overlap_testing.h and to_label in dnn/loss.h.)
+    """
+    areas = _areas(boxes)
+    strongest = np.arange(len(boxes))
+    waiting = np.arange(len(boxes))
+    while len(waiting):
+        best = waiting[0]
+        a, b = boxes[best], boxes[waiting]
+        shared = _areas(np.hstack([np.maximum(a[:2], b[:, :2]), np.minimum(a[2:], b[:, 2:])]))
+        enclosing = _areas(np.hstack([np.minimum(a[:2], b[:, :2]), np.maximum(a[2:], b[:, 2:])]))
+        smaller = np.minimum(areas[best], areas[waiting])
+        hit = (shared > overlap * enclosing) | (shared > covered * smaller)
+        hit[0] = True
+        strongest[waiting[hit]] = best
+        waiting = waiting[~hit]
+    return strongest
+
+
+def _means(
+    boxes: NDArray[np.int64], votes: NDArray[np.float32], group: NDArray[np.intp], groups: int
+) -> NDArray[np.float64]:
+    """(groups, 4) the mean box of each group: of its centres, and the geometric one of its sizes, because the detector's
+    windows grow by a factor. A response that just passes the threshold has hardly a vote, and moves nothing.
+
+    (Box voting: Gidaris and Komodakis, "Object detection via a multi-region and semantic segmentation-aware CNN model",
+    ICCV 2015, section 5; there the coordinates are averaged.)
+    """
+    weights = votes.astype(np.float64)
+    total = np.bincount(group, weights, groups)
+
+    def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.bincount(group, weights * values, groups) / total
+
+    left, top, right, bottom = boxes.astype(np.float64).T
+    x, y = mean((left + right) / 2), mean((top + bottom) / 2)
+    half_width = np.exp(mean(np.log(right - left + 1))) / 2 - 0.5
+    half_height = np.exp(mean(np.log(bottom - top + 1))) / 2 - 0.5
+    return np.stack([x - half_width, y - half_height, x + half_width, y + half_height], axis=1)
+
+
+def _areas(boxes: NDArray[np.int64]) -> NDArray[np.int64]:
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2] + 1, 0)
+    return cast("NDArray[np.int64]", sides[:, 0] * sides[:, 1])

@@ -1,0 +1,242 @@
+"""The two networks, read out of the files that face_recognition_models ships.
+
+Reading is strict. Every tag, version and shape is checked against the architecture written down here, and the file must end
+where the network ends: a file that is cut off, or that holds another network, is refused with EngineError.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import EngineError
+from .dlib_format import ONE, Convolution, Reader, Tensor, scaled
+
+DETECTOR_FILE = "mmod_human_face_detector.dat"
+ENCODER_FILE = "dlib_face_recognition_resnet_model_v1.dat"
+LANDMARKS_FILE = "shape_predictor_5_face_landmarks.dat"
+MORE_LANDMARKS_FILE = "shape_predictor_68_face_landmarks.dat"
+"""Its licence excludes commercial use: it is read only when parameters.xml asks for 68 points."""
+
+# (filters, side, stride, padding) of each convolution that is normalized and rectified; one more makes the scores
+_DETECTOR_LAYERS = (
+    *((filters, 5, 2, 0) for filters in (16, 32, 32)),
+    *((45, 5, 1, 2) for _ in range(3)),
+)
+STAGES = ((32, 3, False), (64, 4, True), (128, 3, True), (256, 3, True), (256, 1, True))
+"""The encoder's stages: (filters, residual blocks, whether the first of the blocks halves the picture)."""
+
+
+@dataclass(frozen=True)
+class Detector:
+    """The detector: convolutions with a rectifier between each and the next; the last one's output is the score map.
+
+    means: of red, green and blue, subtracted before the division by 256.
+    window: side, in pixels, of the box that a cell of the score map stands for.
+    overlap, covered: two boxes are one face where intersection over enclosing box is above the one, or intersection over
+        either box above the other.
+    """
+
+    means: tuple[float, float, float]
+    window: int
+    overlap: float
+    covered: float
+    convolutions: tuple[Convolution, ...]
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """The encoder: convolutions in the order of the data flow (stem, then two a block, see STAGES), and (256, 128)."""
+
+    means: tuple[float, float, float]
+    convolutions: tuple[Convolution, ...]
+    projection: Tensor
+
+
+def models_folder() -> Path:
+    """Returns the folder of face_recognition_models' files, without importing the package.
+
+    Importing it needs pkg_resources, which new versions of setuptools lack.
+
+    Raises:
+        EngineError: the package is not installed.
+    """
+    spec = importlib.util.find_spec("face_recognition_models")
+    if spec is None or not spec.submodule_search_locations:
+        raise EngineError("face_recognition_models is not installed: pip install face_recognition_models")
+    return Path(next(iter(spec.submodule_search_locations))) / "models"
+
+
+def model_path(name: str) -> Path:
+    """Returns where the model file `name` lies.
+
+    Raises:
+        EngineError: face_recognition_models or the file is missing.
+    """
+    path = models_folder() / name
+    if not path.is_file():
+        raise EngineError(f"{path} is missing: pip install --force-reinstall face_recognition_models")
+    return path
+
+
+@cache
+def digest() -> str:
+    """Returns the SHA-256, in hexadecimal, of the three files that decide boxes and encodings.
+
+    Raises:
+        EngineError: one of them is missing or cannot be read.
+    """
+    total = hashlib.sha256()
+    for name in (DETECTOR_FILE, ENCODER_FILE, LANDMARKS_FILE):
+        total.update(hashlib.sha256(_bytes_of(model_path(name))).digest())
+    return total.hexdigest()
+
+
+def load_detector() -> Detector:
+    """Returns the detector of face_recognition_models.
+
+    Raises:
+        EngineError: its file is missing, or not the network we know.
+    """
+    path = model_path(DETECTOR_FILE)
+    return parse_detector(_bytes_of(path), str(path))
+
+
+def detector_answering_everything(threshold: float) -> bytes:
+    """Returns the detector's file of face_recognition_models, changed by `answering_everything`.
+
+    Raises:
+        EngineError: its file is missing, or not the network we know.
+    """
+    path = model_path(DETECTOR_FILE)
+    return answering_everything(_bytes_of(path), threshold, str(path))
+
+
+def load_encoder() -> Encoder:
+    """Returns the encoder of face_recognition_models.
+
+    Raises:
+        EngineError: its file is missing, or not the network we know.
+    """
+    path = model_path(ENCODER_FILE)
+    return parse_encoder(_bytes_of(path), str(path))
+
+
+def parse_detector(data: bytes, source: str = DETECTOR_FILE) -> Detector:
+    """Returns the detector that `data` holds, in the layout of mmod_human_face_detector.dat.
+
+    Raises:
+        EngineError: the bytes are not that network, naming `source` and the offset of what was not expected.
+    """
+    reader = Reader(data, source)
+    window = _detector_window(reader)
+    overlap, covered = reader.real(), reader.real()
+    for _ in range(2):
+        reader.real()  # overlap of boxes to ignore, of training
+    reader.versions([2] * (3 * len(_DETECTOR_LAYERS)) + [3])
+    reader.expect("input", reader.text(), "input_rgb_image_pyramid")
+    means = reader.means()
+
+    convolutions: list[Convolution] = []
+    channels = 3
+    for filters, side, stride, padding in _DETECTOR_LAYERS:
+        raw = reader.convolution(channels, filters, side, stride, padding, innermost=not convolutions)
+        convolutions.append(scaled(raw, *reader.batch_normalization(filters)))
+        reader.rectifier()
+        channels = filters
+    convolutions.append(reader.convolution(channels, 1, 9, 1, 4))
+    reader.end()
+    return Detector(means, window, overlap, covered, tuple(convolutions))
+
+
+def answering_everything(data: bytes, threshold: float, source: str = DETECTOR_FILE) -> bytes:
+    """Returns the detector that `data` holds, changed so that dlib gives every response above `threshold`.
+
+    dlib's Python call gives the responses above 0, and of those to one face the strongest. Here no overlap exceeds the
+    limits, which are 1, and all scores are higher by -threshold.
+
+    Raises:
+        EngineError: as `parse_detector`.
+    """
+    last = parse_detector(data, source).convolutions[-1]
+    reader = Reader(data, source)
+    _detector_window(reader)
+    limits = reader.at
+    for _ in range(2):
+        reader.real()
+    scores: bytes = last.weights.tobytes()
+    bias = data.index(scores) + len(scores)
+    raised: bytes = (last.bias - np.float32(threshold)).tobytes()
+    return data[:limits] + ONE + ONE + data[reader.at : bias] + raised + data[bias + len(raised) :]
+
+
+def _detector_window(reader: Reader) -> int:
+    """Reads the detector's file up to the limits of suppression; returns the window's side."""
+    reader.expect("version", reader.integer(), 1)
+    reader.expect("loss", reader.text(), "loss_mmod_")
+    reader.expect("version of the loss", reader.integer(), 1)
+    window = reader.integer()
+    reader.expect("height of the window", reader.integer(), window)
+    for _ in range(3):
+        reader.real()  # two losses and an overlap, of training
+    return window
+
+
+def parse_encoder(data: bytes, source: str = ENCODER_FILE) -> Encoder:
+    """Returns the encoder that `data` holds, in the layout of dlib_face_recognition_resnet_model_v1.dat.
+
+    Raises:
+        EngineError: the bytes are not that network, naming `source` and the offset of what was not expected.
+    """
+    reader = Reader(data, source)
+    reader.expect("version", reader.integer(), 1)
+    reader.expect("loss", reader.text(), "loss_metric_2")
+    for _ in range(2):
+        reader.real()  # margin and distance, of training
+    inwards = [2, 2]  # fully connected, average pool
+    for _, blocks, halves in reversed(STAGES):
+        for block in reversed(range(blocks)):
+            # a 1 is a tag or a skip: the two ends of a shortcut
+            inwards += [2, 2, *([2, 1, 1] if halves and block == 0 else []), 2, 2, 2, 2, 2, 1]
+    reader.versions([*inwards, 2, 2, 2, 3])  # max pool, rectifier, normalization, convolution
+    reader.expect("input", reader.text(), "input_rgb_image_sized")
+    means = reader.means()
+    for side in ("height", "width"):
+        reader.expect(side, reader.integer(), 150)
+
+    convolutions = [
+        scaled(reader.convolution(3, 32, 7, 2, 0, innermost=True), *reader.affine(32)),
+    ]
+    reader.rectifier()
+    reader.pool("max_pool_2", (3, 3, 2, 2, 0, 0))
+    channels = 32
+    for filters, blocks, halves in STAGES:
+        for block in range(blocks):
+            down = halves and block == 0
+            first = reader.convolution(channels, filters, 3, 2 if down else 1, 0 if down else 1)
+            convolutions.append(scaled(first, *reader.affine(filters)))
+            reader.rectifier()
+            second = reader.convolution(filters, filters, 3, 1, 1)
+            convolutions.append(scaled(second, *reader.affine(filters)))
+            if down:
+                reader.pool("avg_pool_2", (2, 2, 2, 2, 0, 0))
+            reader.layer("add_prev_")
+            reader.state()
+            reader.rectifier()
+            channels = filters
+    reader.pool("avg_pool_2", (0, 0, 1, 1, 0, 0))
+    projection = reader.projection(channels, 128)
+    reader.end()
+    return Encoder(means, tuple(convolutions), projection)
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise EngineError(f"{path} cannot be read: {error.strerror}") from error

@@ -1,0 +1,1 @@
+"""The onnx engine: dlib's networks run by ONNX Runtime."""

@@ -1,0 +1,303 @@
+"""The networks of `weights` as ONNX models, built in memory: bytes that ONNX Runtime takes.
+
+Two rewritings keep the numbers, but for the order of additions, and suit ONNX Runtime's kernels better: channels are filled
+up to a multiple of 16 with zeros (its fastest convolution works in blocks of 16), and the detector's last layer, 9x9 with
+a single output, becomes 9x1 with nine outputs and then 1x9, which adds each up where it belongs: a third of its time.
+
+Two do not: the detector in 8-bit integers, for `screening`.
+
+What the detector's pixels are divided by, a power of two, is in its first weights, which changes no bit of a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from ..network.dlib_format import Convolution
+from ..network.weights import STAGES, Detector, Encoder
+
+BLOCK = 16
+OPSET, IR_VERSION = 17, 8  # what onnxruntime 1.17, the oldest we accept, reads
+
+DIVISOR = 256
+"""Of pixels, once the means are subtracted (dlib 20.0: dnn/input.h)."""
+
+LARGEST_WEIGHT = 64
+"""Of an integer: 255 * 64 * 2 is the most that fits in 16 bits."""
+
+Shape = list[int | str]
+
+
+class _Graph:
+    """Nodes in the order they were added, each named after its only output."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
+
+    def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        output = f"{operator}_{len(self._nodes)}"
+        self._nodes.append(helper.make_node(operator, list(inputs), [output], **attributes))
+        return output
+
+    def constant(self, array: NDArray[Any]) -> str:
+        name = f"constant_{len(self._constants)}"
+        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def convolution(
+        self,
+        source: str,
+        weights: NDArray[np.float32],
+        bias: NDArray[np.float32],
+        *,
+        stride: int = 1,
+        padding: tuple[int, int] = (0, 0),
+    ) -> str:
+        return self.add(
+            "Conv",
+            source,
+            self.constant(weights),
+            self.constant(bias),
+            kernel_shape=list(weights.shape[2:]),
+            strides=[stride, stride],
+            pads=[*padding, *padding],
+        )
+
+    def quantization(self, scale: float) -> tuple[str, str]:
+        """The constants by which unsigned 8-bit integers stand for values from 0 to 255 times `scale`."""
+        return self.constant(np.array(scale, np.float32)), self.constant(np.array(0, np.uint8))
+
+    def integer_convolution(
+        self,
+        source: str,
+        weights: NDArray[np.float32],
+        bias: NDArray[np.float32],
+        scale: float,
+        to_scale: float,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+    ) -> str:
+        """A convolution and its rectifier, from and to unsigned 8-bit integers of these scales."""
+        scales = np.abs(weights).max(axis=(1, 2, 3)) / LARGEST_WEIGHT
+        scales[scales == 0] = 1  # of channels that only fill up
+        whole = np.rint(weights / scales[:, None, None, None]).astype(np.int8)
+        return self.add(
+            "QLinearConv",
+            source,
+            *self.quantization(scale),
+            self.constant(whole),
+            self.constant(scales),
+            self.constant(np.zeros(len(scales), np.int8)),
+            *self.quantization(to_scale),
+            self.constant(np.rint(bias / (scale * scales)).astype(np.int32)),
+            kernel_shape=list(weights.shape[2:]),
+            strides=[stride, stride],
+            pads=[padding] * 4,
+        )
+
+    def model(
+        self,
+        inputs: dict[str, tuple[int, Shape]],
+        output: str,
+        shape: Shape,
+        kind: int = TensorProto.FLOAT,
+    ) -> bytes:
+        """Returns the model whose single output is `output`; `inputs` are element types and shapes by name."""
+        graph = helper.make_graph(
+            self._nodes,
+            self._name,
+            [helper.make_tensor_value_info(name, *what) for name, what in inputs.items()],
+            [helper.make_tensor_value_info(output, kind, shape)],
+            self._constants,
+        )
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+        )
+        return bytes(model.SerializeToString())
+
+
+def shrinking() -> bytes:
+    """Returns the model from a picture (1, 3, h, w) float32 and `size`, (4,) int64, to the picture at that size.
+
+    Bilinear, with the centres of the corner pixels on one another, as dlib's resize_image does it.
+    """
+    graph = _Graph("shrinking")
+    output = graph.add(
+        "Resize", "picture", "", "", "size", mode="linear", coordinate_transformation_mode="align_corners"
+    )
+    inputs: dict[str, tuple[int, Shape]] = {
+        "picture": (TensorProto.FLOAT, [1, 3, "h", "w"]),
+        "size": (TensorProto.INT64, [4]),
+    }
+    return graph.model(inputs, output, [1, 3, "height", "width"])
+
+
+def features(detector: Detector) -> int:
+    """Returns how many channels the convolutions that halve end in."""
+    return int(_trunk(detector)[-1].weights.shape[0])
+
+
+def detector_trunk(detector: Detector) -> bytes:
+    """Returns the model of the convolutions that halve: packed images (n, 3, h, w) to features at an eighth."""
+    graph = _Graph("detector_trunk")
+    at = "image"
+    for convolution in _trunk(detector):
+        at = graph.convolution(at, convolution.weights, convolution.bias, stride=convolution.stride)
+        at = graph.add("Relu", at)
+    shape: Shape = ["n", features(detector), "r", "c"]
+    return graph.model({"image": (TensorProto.FLOAT, ["n", 3, "h", "w"])}, at, shape)
+
+
+def detector_head(detector: Detector) -> bytes:
+    """Returns the model of the other convolutions: features (n, c, h, w) to scores (n, 1, h, w)."""
+    *inner, _ = detector.convolutions[len(_trunk(detector)) :]
+    graph = _Graph("detector_head")
+    at, filled = "features", inner[0].weights.shape[1]
+    for convolution in inner:
+        weights, bias = _filled(convolution, inputs=filled)
+        at = graph.convolution(at, weights, bias, padding=(convolution.padding, convolution.padding))
+        at = graph.add("Relu", at)
+        filled = len(weights)
+    return _scores(graph, detector, at, filled)
+
+
+def screen_trunk(detector: Detector, ranges: Sequence[float]) -> bytes:
+    """Returns the model of `detector_trunk` with all layers but the first, which sees three channels, in 8-bit integers.
+
+    Values are unsigned, because none is negative after a rectifier, which the lower end of their range stands for. Weights
+    have a scale for each output, and 7 bits: processors without instructions for dot products of bytes (AVX-512 VNNI, Arm's
+    dotprod) add up two products in 16 bits, which more could exceed, and then the result is wrong without a word.
+
+    Args:
+        ranges: the largest value of each layer's output.
+    """
+    first, *inner = _trunk(detector)
+    graph = _Graph("screen_trunk")
+    at = graph.add("Relu", graph.convolution("image", first.weights, first.bias, stride=first.stride))
+    scale = ranges[0] / 255
+    at = graph.add("QuantizeLinear", at, *graph.quantization(scale))
+    for one, largest in zip(inner, ranges[1:], strict=True):
+        at = graph.integer_convolution(at, one.weights, one.bias, scale, largest / 255, stride=one.stride)
+        scale = largest / 255
+    shape: Shape = ["n", features(detector), "r", "c"]
+    return graph.model({"image": (TensorProto.FLOAT, ["n", 3, "h", "w"])}, at, shape, TensorProto.UINT8)
+
+
+def screen_head(detector: Detector, ranges: Sequence[float]) -> bytes:
+    """Returns the model of `detector_head`, from the features of `screen_trunk`, with all layers but the last, which is
+    hardly any work, in 8-bit integers.
+
+    Args:
+        ranges: the largest value of the features, and of each layer's output but the last.
+    """
+    *inner, _ = detector.convolutions[len(_trunk(detector)) :]
+    graph = _Graph("screen_head")
+    at, scale, filled = "features", ranges[0] / 255, features(detector)
+    for convolution, largest in zip(inner, ranges[1:], strict=True):
+        weights, bias = _filled(convolution, inputs=filled)
+        at = graph.integer_convolution(at, weights, bias, scale, largest / 255, padding=convolution.padding)
+        scale, filled = largest / 255, len(weights)
+    at = graph.add("DequantizeLinear", at, *graph.quantization(scale))
+    return _scores(graph, detector, at, filled, TensorProto.UINT8)
+
+
+def encoder(network: Encoder) -> bytes:
+    """Returns the model from chips (n, 150, 150, 3) uint8 to encodings (n, 128) float32."""
+    graph = _Graph("encoder")
+    convolutions = iter(network.convolutions)
+
+    def convolved(at: str) -> str:
+        convolution = next(convolutions)
+        return graph.convolution(
+            at,
+            convolution.weights,
+            convolution.bias,
+            stride=convolution.stride,
+            padding=(convolution.padding, convolution.padding),
+        )
+
+    planes = graph.add("Transpose", "chips", perm=[0, 3, 1, 2])
+    values = graph.add("Cast", planes, to=TensorProto.FLOAT)
+    centred = graph.add(
+        "Sub", values, graph.constant(np.array(network.means, np.float32).reshape(1, 3, 1, 1))
+    )
+    at = graph.add("Mul", centred, graph.constant(np.array(1 / DIVISOR, np.float32)))
+    at = graph.add("Relu", convolved(at))
+    at = graph.add("MaxPool", at, kernel_shape=[3, 3], strides=[2, 2])
+    side, channels = 35, 32
+    for filters, blocks, halves in STAGES:
+        for block in range(blocks):
+            shortcut = at
+            if halves and block == 0:
+                shortcut = graph.add("AveragePool", at, kernel_shape=[2, 2], strides=[2, 2])
+            at = graph.add("Relu", convolved(at))
+            at = convolved(at)
+            if halves and block == 0:
+                # dlib adds pictures of different sizes as if the smaller one went on with zeros
+                inside, outside = (side - 3) // 2 + 1, side // 2
+                side = max(inside, outside)
+                at = _extended(graph, at, side - inside, 0)
+                shortcut = _extended(graph, shortcut, side - outside, filters - channels)
+            at = graph.add("Relu", graph.add("Add", at, shortcut))
+            channels = filters
+    at = graph.add("Flatten", graph.add("GlobalAveragePool", at))
+    at = graph.add("MatMul", at, graph.constant(network.projection))
+    return graph.model({"chips": (TensorProto.UINT8, ["n", 150, 150, 3])}, at, ["n", 128])
+
+
+def _scores(
+    graph: _Graph, detector: Detector, at: str, channels: int, kind: int = TensorProto.FLOAT
+) -> bytes:
+    """The model from features of this kind, which ends in the detector's last layer: from `at`, which has so many channels,
+    to scores."""
+    last = detector.convolutions[-1]
+    column, row = _split(last, inputs=channels)
+    no_bias = np.zeros(len(column), np.float32)
+    at = graph.convolution(at, column, no_bias, padding=(last.padding, 0))
+    at = graph.convolution(at, row, last.bias, padding=(0, last.padding))
+    shape: Shape = ["n", features(detector), "h", "w"]
+    return graph.model({"features": (kind, shape)}, at, ["n", 1, "h", "w"])
+
+
+def _trunk(detector: Detector) -> list[Convolution]:
+    """The convolutions that halve; the first one divides the pixels."""
+    first, *others = [convolution for convolution in detector.convolutions if convolution.stride == 2]
+    return [replace(first, weights=first.weights / np.float32(DIVISOR)), *others]
+
+
+def _extended(graph: _Graph, source: str, pixels: int, channels: int) -> str:
+    if pixels == 0 and channels == 0:
+        return source
+    pads = np.array([0, 0, 0, 0, 0, channels, pixels, pixels], np.int64)
+    return graph.add("Pad", source, graph.constant(pads))
+
+
+def _filled(convolution: Convolution, *, inputs: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The weights and the bias with zero channels, as many as make the outputs a multiple of BLOCK."""
+    out, into, *side = convolution.weights.shape
+    wide = -(-out // BLOCK) * BLOCK
+    weights = np.zeros((wide, inputs, *side), np.float32)
+    weights[:out, :into] = convolution.weights
+    return weights, np.pad(convolution.bias, (0, wide - out))
+
+
+def _split(last: Convolution, *, inputs: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A convolution with one output as two: (BLOCK, inputs, side, 1), and (1, BLOCK, 1, side) of ones and zeros.
+
+    Output i of the first is column i of the kernel, summed downwards; the second moves it i pixels and adds them up.
+    """
+    _, into, side, _ = last.weights.shape
+    column = np.zeros((BLOCK, inputs, side, 1), np.float32)
+    column[:side, :into, :, 0] = last.weights[0].transpose(2, 0, 1)
+    row = np.zeros((1, BLOCK, 1, side), np.float32)
+    row[0, np.arange(side), 0, np.arange(side)] = 1
+    return column, row

@@ -1,0 +1,1 @@
+"""What touches the machine: files of keys, network interfaces, other processes, asyncio tasks."""

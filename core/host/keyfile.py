@@ -1,0 +1,177 @@
+"""The file with this user's keys: one a line, 64 hexadecimal digits. The first is that of this user's own daemon.
+
+It is pyraface/key in $XDG_CONFIG_HOME, or in ~/.config. Nobody but its owner may have any right to it. A daemon makes
+it where there is none; pairing adds the keys of other machines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+
+from ..errors import KeyFileError
+from ..parameters import user_folder
+from ..protocol.proofs import KEY_BYTES
+
+Keys = tuple[bytes, ...]
+
+FILE_NAME = "key"
+
+MAX_KEYS = 64
+"""Each costs two microseconds whenever an unknown server makes itself known."""
+
+_MOST_BYTES = MAX_KEYS * 100
+
+_LINE = re.compile(rb"[0-9a-fA-F]{%d}" % (2 * KEY_BYTES))
+
+_OR_NONE = "or set params/security/authentication to none in parameters.xml, on a network whose every user may use it"
+
+
+def path() -> str:
+    """Returns where the file is, or would be.
+
+    Raises:
+        KeyFileError: this process has no home.
+    """
+    folder = user_folder()
+    if folder is None:
+        raise KeyFileError(
+            "there is no place for the key file: $HOME is not set; "
+            f"set $XDG_CONFIG_HOME to a folder that is this user's alone, {_OR_NONE}"
+        )
+    return os.path.join(folder, FILE_NAME)
+
+
+def load() -> Keys:
+    """Returns the keys in the file, none where there is no file.
+
+    Raises:
+        KeyFileError: it cannot be read, others may read it, or it holds something else.
+    """
+    if user_folder() is None:
+        return ()
+    name = path()
+    try:
+        # non-blocking: opening a pipe that nobody writes to would wait for ever
+        with open(name, "rb", opener=lambda file, flags: os.open(file, flags | os.O_NONBLOCK)) as file:
+            _check_rights(name, os.fstat(file.fileno()))
+            content = file.read(_MOST_BYTES + 1)
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise KeyFileError(
+            f"{name}: cannot be read: {error.strerror}; it must be a file of this user"
+        ) from error
+    lines = content.split()
+    if (
+        not lines
+        or len(content) > _MOST_BYTES
+        or len(lines) > MAX_KEYS
+        or not all(map(_LINE.fullmatch, lines))
+    ):
+        raise KeyFileError(
+            f"{name}: must hold 1 to {MAX_KEYS} keys, each a line of {2 * KEY_BYTES} hexadecimal digits; "
+            "remove it, and a daemon makes a new one when it starts"
+        )
+    return tuple(dict.fromkeys(bytes.fromhex(line.decode()) for line in lines))
+
+
+def load_or_make() -> Keys:
+    """Returns the keys in the file, which is made, with one, where there is none.
+
+    Raises:
+        KeyFileError: as for `load`, or it cannot be made.
+    """
+    keys = load()
+    if keys:
+        return keys
+    with (
+        _alone(),
+        _written((secrets.token_bytes(KEY_BYTES),)) as written,
+        contextlib.suppress(FileExistsError),
+    ):
+        os.link(written, path())  # another daemon, started in the same moment, may have been first
+    return load()
+
+
+def add(key: bytes) -> bool:
+    """Puts a key at the end of the file. Returns False where it is there already.
+
+    Raises:
+        KeyFileError: the file is wrong, cannot be written, or holds as many as it may.
+    """
+    with _alone():
+        keys = load()
+        if key in keys:
+            return False
+        if len(keys) >= MAX_KEYS:
+            raise KeyFileError(
+                f"{path()}: holds {MAX_KEYS} keys already; remove lines of machines that are gone"
+            )
+        with _written((*keys, key)) as written:
+            os.replace(written, path())
+    return True
+
+
+def _check_rights(name: str, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise KeyFileError(f"{name}: is no regular file; remove it")
+    # root may use the file of the user whose daemon it looks after
+    if os.geteuid() not in (status.st_uid, 0):
+        raise KeyFileError(f"{name}: belongs to another user; it must be this user's own")
+    if stat.S_IMODE(status.st_mode) & 0o177:
+        raise KeyFileError(
+            f"{name}: has the mode {stat.S_IMODE(status.st_mode):04o}: others may know its keys. "
+            f"If nobody does: chmod 600 {name}; otherwise remove it, start the daemon again and pair again"
+        )
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Meanwhile no other process of this user changes the file: of two that pair at once, each keeps the other's key.
+
+    Makes the folder. On a file system without locks there is none.
+    """
+    folder = os.path.dirname(path())
+    try:
+        os.makedirs(folder, 0o700, exist_ok=True)
+        number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _unwritable(error) from error
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(number, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(number)
+
+
+@contextlib.contextmanager
+def _written(keys: Keys) -> Iterator[str]:
+    """Yields the name of a complete file with these keys, beside the one that it is to become, and removes it."""
+    draft = f"{path()}.{secrets.token_hex(8)}"
+    try:
+        number = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with open(number, "wb") as file:
+                file.write(b"".join(key.hex().encode() + b"\n" for key in keys))
+                file.flush()
+                os.fsync(number)
+            yield draft
+        finally:
+            with contextlib.suppress(FileNotFoundError):  # it has become the file
+                os.unlink(draft)
+    except OSError as error:
+        raise _unwritable(error) from error
+
+
+def _unwritable(error: OSError) -> KeyFileError:
+    return KeyFileError(
+        f"{path()}: cannot be written: {error.strerror}; "
+        f"set $XDG_CONFIG_HOME to a folder that this user may write to, {_OR_NONE}"
+    )

@@ -1,0 +1,1 @@
+"""Image files: bytes in, upright RGB pixels out."""

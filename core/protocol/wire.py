@@ -1,0 +1,421 @@
+"""The codec: bytes to messages and back, without any I/O. docs/protocol.md is its specification.
+
+A frame is a 4-byte big-endian length and one msgpack map. `Codec` is fed whatever the network gives, in any pieces:
+
+    codec.receive_data(data)
+    while (message := codec.next_message()) is not None:
+        ...
+    if codec.error is not None:     # say why (messages.Closing), then close the connection
+        ...
+
+It never raises: what the peer did wrong is kept in `error`, and everything after it is ignored. A length beyond the
+limit is refused on its 4 bytes, before a byte of the frame is stored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import struct
+import sys
+from collections.abc import Hashable
+from functools import cache
+from typing import Annotated, Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from ..boxes import as_boxes
+from ..errors import ErrorCode, LocalProtocolError, RemoteProtocolError
+from ..faces import Faces
+from . import messages
+from .messages import Bytes32, Detect, Message
+
+PREFIX = struct.Struct(">I")
+
+_BIN = struct.Struct(">BI")
+_BIN_32 = 0xC6
+"""What msgpack puts before bytes: "bin 32" and their number."""
+
+OWN_PART = 1 << 16
+"""Bytes from which an image is a part of its frame for itself: where copying it takes longer than sending two parts.
+From there on msgpack's header of bytes is always "bin 32"."""
+
+MAX_CONTAINERS = 64
+"""Maps and lists in a frame. The largest message (Found) has 14; without a limit, a frame of one-byte empty lists would
+take 60 times its length in memory before anything could object to it."""
+
+MAX_ITEMS = 32
+"""Entries of one map or list; Welcome, the widest, has 10."""
+
+_ARRAYS: dict[str, type[Any]] = {
+    "boxes": np.float32,
+    "confidences": np.float32,
+    "levels": np.int32,
+    "encodings": np.float32,
+}
+_QUALITY: dict[str, type[Any]] = {"sharpness": np.float32, "comparable": np.bool_}
+"""Arrays that stand there both or not at all: a peer from before there were any measures none."""
+
+_WHOLE = range(2**63)
+"""What a plain int may be: what every language's signed 64-bit integer holds."""
+
+_T = TypeVar("_T")
+
+
+class Codec:
+    """One direction of one connection: what arrives."""
+
+    def __init__(self, *, max_frame_bytes: int) -> None:
+        self.max_frame_bytes = max_frame_bytes
+        self.error: RemoteProtocolError | None = None
+        self._buffer = bytearray()
+        self._length: int | None = None
+        self._ended = False
+
+    @property
+    def mid_frame(self) -> bool:
+        """Whether a frame has begun and not ended: the time for its rest is running.
+
+        Ask when next_message() has returned None: until then, a frame that is complete counts as begun.
+        """
+        return self.error is None and (self._length is not None or bool(self._buffer))
+
+    @property
+    def frame_bytes(self) -> int | None:
+        """The length of the frame that has begun, however much of it is there; None until its prefix is.
+
+        For a receiver that has to make room for the frame before it reads on.
+        """
+        return self._length
+
+    def receive_data(self, data: bytes | bytearray | memoryview) -> None:
+        """Takes bytes as they came. Call next_message() until it returns None afterwards."""
+        if self.error is None:
+            self._buffer += data
+            self._read_prefix()
+
+    def receive_eof(self) -> RemoteProtocolError | None:
+        """Takes note that the peer will send nothing more: an error in the middle of a frame, fine between two.
+
+        Returns `error`.
+
+        Messages that are complete still come from next_message(); the error stands after the last of them.
+        """
+        self._ended = True
+        if not self._complete:
+            self._check_end()
+        return self.error
+
+    def next_message(self) -> Message | None:
+        """Returns the next message, or None: more data is needed, or `error` says why none will ever come."""
+        if self._length is None or not self._complete:
+            self._check_end()
+            return None
+        end = PREFIX.size + self._length
+        try:
+            with memoryview(self._buffer) as view, view[PREFIX.size : end] as payload:
+                message = decode(payload)
+        except RemoteProtocolError as error:
+            # not the exception itself: its traceback would hold on to everything the frame was unpacked to
+            self._fail(error.code, str(error))
+            return None
+        del self._buffer[:end]
+        self._length = None
+        self._read_prefix()
+        return message
+
+    @property
+    def _complete(self) -> bool:
+        return self._length is not None and len(self._buffer) >= PREFIX.size + self._length
+
+    def _check_end(self) -> None:
+        if self._ended and self.mid_frame:
+            self._fail(ErrorCode.MALFORMED_FRAME, "the connection ended in the middle of a frame")
+
+    def _read_prefix(self) -> None:
+        if self._length is None and len(self._buffer) >= PREFIX.size:
+            (length,) = PREFIX.unpack_from(self._buffer)
+            if length > self.max_frame_bytes:
+                self._fail(
+                    ErrorCode.FRAME_TOO_LARGE,
+                    f"a frame of {length} bytes; the limit is {self.max_frame_bytes} (params/daemon/max_frame_bytes)",
+                )
+            else:
+                self._length = length
+
+    def _fail(self, code: ErrorCode, text: str) -> None:
+        self.error = RemoteProtocolError(text, code)
+        self._buffer.clear()
+        self._length = None
+
+
+def encode(message: Message, *, max_frame_bytes: int = 2**32 - 1) -> bytes:
+    """Returns the frame for a message: length and payload.
+
+    Raises:
+        LocalProtocolError: a field has a wrong type or is out of range, or the frame exceeds the peer's limit.
+    """
+    return b"".join(encode_parts(message, max_frame_bytes=max_frame_bytes))
+
+
+def encode_parts(message: Message, *, max_frame_bytes: int = 2**32 - 1) -> list[bytes]:
+    """Returns the frame for a message in parts to be sent one after the other: a large image is one, and not copied.
+
+    Raises:
+        LocalProtocolError: a field has a wrong type or is out of range, or the frame exceeds the peer's limit.
+    """
+    if (
+        isinstance(message, Detect)
+        and type(message.image) is bytes
+        and OWN_PART <= len(message.image) < 2**32
+    ):
+        # bytes of no length are packed as two bytes, and image is the last field: what stands for it is exchanged
+        head = pack(Detect(message.id, b"", faces_from=message.faces_from))[:-2] + _BIN.pack(
+            _BIN_32, len(message.image)
+        )
+        payload = [head, message.image]
+    else:
+        payload = [pack(message)]
+    length = sum(len(part) for part in payload)
+    if length > max_frame_bytes:
+        raise LocalProtocolError(
+            f"{message.type} makes a frame of {length} bytes; the peer takes {max_frame_bytes}",
+            ErrorCode.FRAME_TOO_LARGE,
+        )
+    return [PREFIX.pack(length) + payload[0], *payload[1:]]
+
+
+def decode(payload: bytes | memoryview) -> Message:
+    """Returns the message of one frame's payload.
+
+    Raises:
+        RemoteProtocolError: with the code malformed-frame (no msgpack map), unknown-message or bad-field.
+    """
+    return unpack(payload, messages.MESSAGES)
+
+
+def pack(message: Any) -> bytes:
+    """Returns a message (a dataclass with a `type`) as one msgpack map.
+
+    Raises:
+        LocalProtocolError: a field has a wrong type or is out of range.
+    """
+    kind: Any = type(message)
+    packed: dict[str, object] = {"type": message.type}
+    for name, hint in _fields(kind).items():
+        value = getattr(message, name)
+        try:
+            _check(hint, value)
+        except ValueError as error:
+            raise LocalProtocolError(f"{message.type}.{name}: {error}", ErrorCode.BAD_FIELD) from None
+        if hint is float:
+            value = float(value)  # an int would be sent as one, and one beyond 64 bits could not be
+        packed[name] = _pack_faces(value) if isinstance(value, Faces) else value
+    payload: bytes = msgpack.packb(packed)
+    return payload
+
+
+def unpack(payload: bytes | memoryview, kinds: tuple[type[_T], ...]) -> _T:
+    """Returns the message of one of `kinds` that a msgpack map holds.
+
+    Raises:
+        RemoteProtocolError: with the code malformed-frame (no msgpack map), unknown-message or bad-field.
+    """
+    content = _unpack_map(payload)
+    name = content.pop("type", None)
+    kind: Any = next((kind for kind in kinds if kind.type == name), None)  # type: ignore[attr-defined]
+    if kind is None:
+        known = ", ".join(kind.type for kind in kinds)  # type: ignore[attr-defined]
+        raise RemoteProtocolError(
+            f"no message has the type {_shown(name)}; known are {known}", ErrorCode.UNKNOWN_MESSAGE
+        )
+    hints = _fields(kind)
+    for odd in [*(content.keys() - hints.keys()), *(hints.keys() - content.keys())]:
+        reason = "is missing" if odd in hints else "does not belong there"
+        raise RemoteProtocolError(f"{name}: the field {_shown(odd)} {reason}", ErrorCode.BAD_FIELD)
+    values: dict[str, object] = {}
+    for field, hint in hints.items():
+        try:
+            values[field] = _unpack_value(hint, content[field])
+        except ValueError as error:
+            raise RemoteProtocolError(f"{name}.{field}: {error}", ErrorCode.BAD_FIELD) from None
+    message: _T = kind(**values)
+    return message
+
+
+@cache
+def _fields(kind: Hashable) -> dict[str, object]:
+    hints = get_type_hints(kind, include_extras=True)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+
+
+def _unpack_map(payload: bytes | memoryview) -> dict[str, Any]:
+    containers = 0
+
+    def counted(container: Any) -> Any:
+        nonlocal containers
+        containers += 1
+        if containers > MAX_CONTAINERS:
+            raise ValueError(f"more than {MAX_CONTAINERS} maps and lists")
+        return container
+
+    def without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        content = dict(pairs)
+        if any(type(key) is not str for key in content):  # strict_map_key lets bytes through
+            raise ValueError("a key is not text")
+        if len(content) != len(pairs):
+            raise ValueError("a key stands twice in a map")
+        return counted(content)  # type: ignore[no-any-return]
+
+    try:
+        content = msgpack.unpackb(
+            payload,
+            use_list=True,
+            raw=False,
+            strict_map_key=True,
+            list_hook=counted,
+            object_pairs_hook=without_doubles,
+            max_array_len=MAX_ITEMS,
+            max_map_len=MAX_ITEMS,
+            max_str_len=4 * messages.MAX_TEXT,
+            max_ext_len=0,
+            ext_hook=_refuse_extension,  # the limit above lets through those of no length
+        )
+    except (ValueError, msgpack.UnpackException, RecursionError) as error:
+        # msgpack derives what it raises from these: cut-off data, extra bytes, bad UTF-8, nesting, the limits above
+        text = str(error) or type(error).__name__
+        raise RemoteProtocolError(f"no msgpack map: {text[:200]}", ErrorCode.MALFORMED_FRAME) from None
+    if not isinstance(content, dict):
+        raise RemoteProtocolError("the payload is no map", ErrorCode.MALFORMED_FRAME)
+    return content
+
+
+def _refuse_extension(code: int, _: bytes) -> NoReturn:
+    raise ValueError(f"the msgpack extension {code}")
+
+
+def _check(hint: object, value: object) -> None:
+    """Raises ValueError if a value is not what a field of this type may hold."""
+    if hint == Bytes32:
+        if not isinstance(value, bytes) or len(value) != get_args(hint)[1]:
+            raise ValueError(f"must be bytes, exactly {get_args(hint)[1]} of them")
+    elif hint is int or get_origin(hint) is Annotated:
+        allowed = _WHOLE if hint is int else get_args(hint)[1]
+        if type(value) is not int or value not in allowed:
+            high = "2^63 - 1" if allowed.stop == _WHOLE.stop else allowed.stop - 1
+            raise ValueError(f"must be a whole number from {allowed.start} to {high}, not {_shown(value)}")
+    elif hint is float:
+        # the comparison is false for NaN and infinity, and never overflows, as conversion of a long int does
+        if type(value) not in (int, float) or not 0 <= value <= sys.float_info.max:  # type: ignore[operator]
+            raise ValueError(f"must be a finite number of at least 0, not {_shown(value)}")
+    elif hint is bool:
+        if type(value) is not bool:
+            raise ValueError(f"must be true or false, not {_shown(value)}")
+    elif hint is str:
+        if not isinstance(value, str) or len(value) > messages.MAX_TEXT:
+            raise ValueError(f"must be text of at most {messages.MAX_TEXT} characters, not {_shown(value)}")
+        value.encode("utf-8")  # a lone surrogate: UnicodeEncodeError is a ValueError
+    elif hint is bytes:
+        if not isinstance(value, bytes) or len(value) >= 2**32:
+            # only its kind: this may be an image that was sent as text, and what is said here may stand in a log
+            raise ValueError(f"must be bytes, less than 2^32 of them, not a {type(value).__name__}")
+    elif hint is ErrorCode:
+        if not isinstance(value, ErrorCode):
+            raise ValueError(f"must be one of the error codes, not {_shown(value)}")
+    elif hint is Faces:
+        if not isinstance(value, Faces):
+            raise ValueError(f"must be faces, not {_shown(value)}")
+        _check_faces(value)
+    else:
+        if not isinstance(value, tuple) or len(value) > MAX_ITEMS:
+            raise ValueError(f"must be a list of at most {MAX_ITEMS} whole numbers, not {_shown(value)}")
+        for entry in value:
+            _check(int, entry)
+
+
+def _check_faces(faces: Faces) -> None:
+    """Raises ValueError if a number is none a face can have: whoever gets it may write it to a file or compare it."""
+    as_boxes(faces.boxes)
+    for name in ("confidences", "encodings"):
+        if not np.isfinite(getattr(faces, name)).all():
+            raise ValueError(f"{name} must be finite")
+    if (faces.levels < 0).any():
+        raise ValueError("levels must not be negative")
+    if not faces.measured.any():
+        if faces.comparable.any():
+            raise ValueError("comparable must be false where sharpness was not measured")
+    elif not ((faces.sharpness >= 0) & (faces.sharpness <= 1)).all():  # false for NaN
+        raise ValueError("sharpness must be 0 to 1")
+
+
+def _unpack_value(hint: object, value: object) -> object:
+    if hint is ErrorCode and isinstance(value, str):
+        try:
+            value = ErrorCode(value)
+        except ValueError:
+            raise ValueError(f"no error code is {_shown(value)}") from None
+    elif hint is Faces:
+        value = _unpack_faces(value)
+    elif isinstance(value, list):
+        value = tuple(value)
+    _check(hint, value)
+    return float(value) if hint is float else value  # type: ignore[arg-type]
+
+
+def _pack_faces(faces: Faces) -> dict[str, object]:
+    arrays = _ARRAYS | _QUALITY if faces.measured.all() else _ARRAYS
+    return {name: _pack_array(getattr(faces, name), dtype) for name, dtype in arrays.items()}
+
+
+def _pack_array(array: NDArray[Any], dtype: type[Any]) -> dict[str, object]:
+    little = np.ascontiguousarray(array, np.dtype(dtype).newbyteorder("<"))
+    return {"dtype": little.dtype.str, "shape": list(little.shape), "data": little.tobytes()}
+
+
+def _unpack_faces(value: object) -> Faces:
+    kinds = _ARRAYS | _QUALITY
+    if not isinstance(value, dict) or value.keys() not in (_ARRAYS.keys(), kinds.keys()):
+        raise ValueError(
+            f"must be a map of {', '.join(_ARRAYS)}, and of both or neither of {', '.join(_QUALITY)}"
+        )
+    arrays = {}
+    for name, array in value.items():
+        try:
+            arrays[name] = _unpack_array(array, kinds[name])
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    if "sharpness" not in arrays:
+        return Faces.unmeasured(**arrays)
+    faces = Faces(**arrays)
+    if not faces.measured.all():  # left out is one thing, no number another
+        raise ValueError("sharpness must be 0 to 1")
+    return faces
+
+
+def _unpack_array(value: object, dtype: type[Any]) -> NDArray[Any]:
+    if not isinstance(value, dict) or value.keys() != {"dtype", "shape", "data"}:
+        raise ValueError("must be a map of dtype, shape and data")
+    little = np.dtype(dtype).newbyteorder("<")
+    shape, data = value["shape"], value["data"]
+    if value["dtype"] != little.str:
+        raise ValueError(f"dtype must be {little.str}, not {_shown(value['dtype'])}")
+    if not isinstance(shape, list) or not 1 <= len(shape) <= 2:
+        raise ValueError(f"shape must be a list of one or two whole numbers, not {_shown(shape)}")
+    for length in shape:
+        _check(int, length)
+    if not isinstance(data, bytes) or len(data) != math.prod(shape) * little.itemsize:
+        raise ValueError(f"data must be {math.prod(shape) * little.itemsize} bytes, as shape and dtype say")
+    if dtype is np.bool_ and np.frombuffer(data, np.uint8).max(initial=0) > 1:
+        raise ValueError("data must be bytes of 0 and 1")
+    # a copy in this machine's byte order, which the caller may keep and write to
+    return np.frombuffer(data, little).reshape(shape).astype(dtype)
+
+
+def _shown(value: object) -> str:
+    """Returns a value for an error message: never long, never more than its kind for bytes and containers."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        text = repr(value)
+        return text if len(text) <= 60 else text[:60] + "..."
+    return f"a {type(value).__name__}"

@@ -1,0 +1,150 @@
+"""The budget of bytes that all connections together may hold, and the pace at which a frame has to come.
+
+Everything here keeps accounts and decides; it touches no socket. A limit acts before there is work: a frame is counted
+before its bytes are stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from ..core.errors import ErrorCode, RemoteProtocolError
+from ..core.parameters import Parameters
+
+SMALL_FRAME = 8192
+"""Bytes of a frame that is not counted, so that pings and cancels pass when images have to wait: with every connection
+and every credit in use these take a few MB. No frame before the welcome may be longer: who is not known yet has no claim
+on memory."""
+
+
+class Budget:
+    """Bytes that all connections together may hold: frames that are coming in, and images without an answer.
+
+    Three quarters are divided evenly: a connection has its part whenever it wants it, whatever the others do. What it
+    holds beyond its part it borrows from the last quarter. When too little is left of that, it waits, and is not read
+    from meanwhile; of those who wait, the first whose frame fits goes first. A frame larger than that quarter goes when
+    nothing else is borrowed.
+
+    Nobody waits for ever by another's waiting: what is held is a frame whose bytes the pace of its sender bounds, or an
+    image that the executor answers in its time, and neither needs more from here to end.
+    """
+
+    def __init__(self, most: int, connections: int) -> None:
+        self.part = most * 3 // 4 // connections
+        self.to_lend = most - self.part * connections
+        self.lent = 0
+        self.waiting: list[_Claim] = []
+
+    def serve(self) -> None:
+        """Gives those who wait what fits now."""
+        for claim in self.waiting[:]:
+            if claim.share.take(claim.size):
+                self.waiting.remove(claim)
+                claim.granted.set_result(None)
+
+
+class Share:
+    """What one connection holds of the budget.
+
+    Args:
+        most: the most it may hold; one frame that is longer goes alone.
+    """
+
+    def __init__(self, budget: Budget, most: int) -> None:
+        self._budget = budget
+        self._most = most
+        self.held = 0
+
+    @property
+    def borrowed(self) -> int:
+        """Bytes that it holds beyond its part."""
+        return max(0, self.held - self._budget.part)
+
+    async def claim(self, size: int, patience: float) -> bool:
+        """Returns whether `size` bytes are this connection's, at once or within `patience` seconds; `free` them later."""
+        if self.take(size):
+            return True
+        claim = _Claim(self, size)
+        self._budget.waiting.append(claim)
+        try:
+            await asyncio.wait({claim.granted}, timeout=patience)
+        except asyncio.CancelledError:
+            if claim.granted.done():
+                self.free(size)
+            raise
+        finally:
+            if not claim.granted.done():
+                self._budget.waiting.remove(claim)
+        return claim.granted.done()
+
+    def take(self, size: int) -> bool:
+        """Returns whether there is room for `size` bytes, and takes them if so."""
+        if self.held and self.held + size > self._most:
+            return False
+        more = max(0, self.held + size - self._budget.part) - self.borrowed
+        if more and self._budget.lent and self._budget.lent + more > self._budget.to_lend:
+            return False
+        self._hold(size)
+        return True
+
+    def free(self, size: int) -> None:
+        """Gives back what was claimed."""
+        self._hold(-size)
+        self._budget.serve()
+
+    def _hold(self, size: int) -> None:
+        before = self.borrowed
+        self.held += size
+        self._budget.lent += self.borrowed - before
+
+
+@dataclass(eq=False)
+class _Claim:
+    share: Share
+    size: int
+    granted: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Pace:
+    """How one frame comes in: told of each wait for its bytes, it says when that has taken too long.
+
+    Only waiting for the peer counts; while we do not read, nobody is slow.
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._frame = parameters.timeouts.frame
+        self._window = parameters.timeouts.slow
+        self._rate = parameters.daemon.min_bytes_per_second
+        self._waited = 0.0
+        self._in_window = 0.0
+        self._bytes = 0
+
+    @property
+    def patience(self) -> float:
+        """Seconds that the next wait may take."""
+        return max(0.0, min(self._frame - self._waited, self._window - self._in_window))
+
+    def waited(self, seconds: float, received: int) -> None:
+        """Takes note of a wait and the bytes it brought, 0 if none.
+
+        Raises:
+            RemoteProtocolError: the frame takes too long, or comes too slowly.
+        """
+        self._waited += seconds
+        self._in_window += seconds
+        self._bytes += received
+        if self._waited >= self._frame:
+            raise RemoteProtocolError(
+                f"a frame was not complete within {self._frame:g} s (params/timeout/frame_timeout)",
+                ErrorCode.FRAME_TIMED_OUT,
+            )
+        if self._in_window >= self._window:
+            if self._bytes < self._rate * self._in_window:
+                raise RemoteProtocolError(
+                    f"{self._bytes} bytes of a frame came in {self._window:g} s (params/timeout/slow_timeout); "
+                    f"{self._rate} a second are expected (params/daemon/min_bytes_per_second)",
+                    ErrorCode.SLOW_SENDER,
+                )
+            self._in_window = 0.0
+            self._bytes = 0

@@ -1,0 +1,180 @@
+"""pyraface-daemon pair: for two minutes, gives this user's key to one other machine, by a code that a person carries over.
+
+A code serves for one guess; `core.pairing` says why. It needs no running daemon, and a running one need not know: the key
+is in a file that both read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import secrets
+import socket
+from collections.abc import Callable
+
+from ..core.errors import ErrorCode, RemoteProtocolError, ServerError
+from ..core.host import keyfile
+from ..core.parameters import Parameters
+from ..core.protocol import wire
+from ..core.protocol.announcement import Announcement
+from ..core.protocol.messages import PROTOCOL_VERSIONS, Closing, Message, Pair, Paired, Proof
+from ..core.protocol.pairing import Exchange, new_code
+from .beacon import Beacon
+from .server import listen
+
+log = logging.getLogger("pyraface.pairing")
+
+MINUTES = 2
+
+MOST_CODES = 3
+"""Guesses of a stranger in those minutes, each at another code of eight digits: one in 33 million that one is right."""
+
+EXCHANGE_TIME = 10.0
+"""Seconds for one exchange: the code was typed before it began."""
+
+MOST_EXCHANGES = 8
+"""At a time; each costs 15 ms of one core."""
+
+MAX_FRAME_BYTES = 8192
+
+
+class NotPaired(ServerError):
+    """Nobody has the key now who did not have it before."""
+
+
+async def give(parameters: Parameters, *, host: str, port: int | None, say: Callable[[str], None]) -> None:
+    """Returns when another machine has the key.
+
+    Args:
+        host, port: where to listen; no port: the one in parameters.xml.
+        say: is told, in lines for a person, the code and what becomes of it.
+
+    Raises:
+        NotPaired: nobody came in time, or too many guesses were wrong.
+        ServerError: the port cannot be had.
+        KeyFileError: there is no key to give.
+    """
+    key = keyfile.load_or_make()[0]
+    name = (parameters.beacon.name or socket.gethostname())[:64]
+    with listen(host, parameters.ports.pairing if port is None else port) as listener:
+        desk = _Desk(key, name, say, listener.getsockname()[1])
+        tcp = await asyncio.start_server(desk.serve, sock=listener, limit=MAX_FRAME_BYTES)
+        beacon = Beacon(_at_pairing_port(parameters), desk.announcement, None)
+        try:
+            await beacon.start()
+            desk.show()
+            say(await asyncio.wait_for(asyncio.shield(desk.outcome), MINUTES * 60))
+        except asyncio.TimeoutError:
+            raise NotPaired(
+                f"nobody came with the code within {MINUTES} minutes; run it again for another"
+            ) from None
+        except OSError as error:
+            raise ServerError(f"{error.strerror}; is another one waiting to be paired?") from error
+        finally:
+            await beacon.stop()
+            tcp.close()
+            await desk.end()
+
+
+def _at_pairing_port(parameters: Parameters) -> Parameters:
+    ports = dataclasses.replace(parameters.ports, discovery=parameters.ports.pairing)
+    return dataclasses.replace(parameters, ports=ports)
+
+
+class _Desk:
+    """Where other machines come with a code."""
+
+    def __init__(self, key: bytes, name: str, say: Callable[[str], None], port: int) -> None:
+        self.outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.announcement = Announcement(PROTOCOL_VERSIONS[-1], secrets.token_hex(8), name, port, "")
+        self._key = key
+        self._name = name
+        self._say = say
+        self._code = new_code()
+        self._shown = 1
+        self._exchanges: set[asyncio.Task[None]] = set()
+
+    def show(self) -> None:
+        """Tells the person what to do."""
+        self._say(
+            "on the other machine: pyraface pair, or pyraface pair HOST with this one's name or address\n"
+            f"code: {self._code}, for {MINUTES} minutes and one try"
+        )
+
+    async def end(self) -> None:
+        """Returns when what was said has left."""
+        if self._exchanges:
+            await asyncio.wait(self._exchanges, timeout=1)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        if len(self._exchanges) >= MOST_EXCHANGES:
+            writer.close()
+            return
+        self._exchanges.add(task)
+        # one that was gone before it was served has no name
+        peer = (writer.get_extra_info("peername") or ["a client"])[0]
+        try:
+            await asyncio.wait_for(self._exchange(reader, writer, peer), EXCHANGE_TIME)
+        except RemoteProtocolError as error:
+            log.info("%s: %s", peer, error)
+            writer.write(wire.encode(Closing.because(error.code, str(error))))
+        except (OSError, EOFError, asyncio.TimeoutError):
+            log.debug("%s: gone", peer)
+        finally:
+            self._exchanges.discard(task)
+            writer.close()
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
+        codec = wire.Codec(max_frame_bytes=MAX_FRAME_BYTES)
+        code = self._code
+        pair = await _next(reader, codec)
+        if not isinstance(pair, Pair):
+            raise RemoteProtocolError(
+                f"the first message must be pair, not {pair.type}", ErrorCode.UNEXPECTED_MESSAGE
+            )
+        exchange = Exchange(code, asks=False)
+        secret = exchange.finish(pair.share)
+        writer.write(wire.encode(Pair(self._name, exchange.share)))
+        guess = await _next(reader, codec)
+        if not isinstance(guess, Proof):
+            raise RemoteProtocolError(
+                f"pair must be followed by proof, not {guess.type}", ErrorCode.UNEXPECTED_MESSAGE
+            )
+        if code != self._code or self.outcome.done():
+            raise RemoteProtocolError("the code is used up", ErrorCode.WRONG_KEY)
+        self._code = new_code()  # whatever comes of it: this was the guess
+        if not secret.confirms(guess.proof):
+            self._guessed_wrong(peer)
+            raise RemoteProtocolError(
+                "the code is wrong, and used up; there is another one now", ErrorCode.WRONG_KEY
+            )
+        writer.write(wire.encode(Paired(secret.seal(self._key))))
+        await writer.drain()
+        self.outcome.set_result(f"{_printable(pair.name)} ({peer}) has this machine's key now")
+
+    def _guessed_wrong(self, peer: str) -> None:
+        self._say(f"{peer} had another code: a slip, or somebody who guesses")
+        if self._shown < MOST_CODES:
+            self._shown += 1
+            self.show()
+        else:
+            self.outcome.set_exception(NotPaired(f"{MOST_CODES} wrong codes: nobody was given the key"))
+
+
+async def _next(reader: asyncio.StreamReader, codec: wire.Codec) -> Message:
+    """Returns the next message; raises RemoteProtocolError, OSError or EOFError if none comes."""
+    while (message := codec.next_message()) is None:
+        if codec.error is not None:
+            raise codec.error
+        data = await reader.read(MAX_FRAME_BYTES)
+        if not data:
+            raise codec.receive_eof() or EOFError
+        codec.receive_data(data)
+    return message
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else ascii(text)[1:-1]

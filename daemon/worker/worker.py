@@ -1,0 +1,165 @@
+"""The executor's child process: bytes of images in, faces out, over a socket it inherits.
+
+It runs apart from the daemon because dlib holds the interpreter's lock for as long as a detection takes, because a
+damaged image or a lost GPU can end a process, and because CUDA wants a process that was never forked.
+
+Images go through in the order they come: threads decode ahead, and the main thread has the engine for itself. Before the
+first one the process gives up what it needs no more (`sandbox`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import queue
+import socket
+import threading
+import time
+import traceback
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+from ...core.errors import EngineError, ErrorCode, ImageError
+from ...core.images.decode import Picture
+from ...core.pipeline import Pipeline
+from ...core.protocol import wire
+from ...core.protocol.messages import PROTOCOL_VERSIONS, Cancel, Detect, Failed, Found, Message, Welcome
+from .decode_window import PIXELS_AHEAD, DecodeWindow
+
+log = logging.getLogger("pyraface.worker")
+
+_CHUNK = 1 << 18
+
+
+class _Decoded(NamedTuple):
+    picture: Picture
+    pixels: int
+    """As many as there had to be room for."""
+    seconds: float
+
+
+class _Request(NamedTuple):
+    id: int
+    faces_from: int
+    picture: Future[_Decoded]
+
+
+class Worker:
+    """Answers what comes over `channel` until the other side closes it."""
+
+    def __init__(self, channel: socket.socket, pipeline: Pipeline) -> None:
+        self._channel = channel
+        self._pipeline = pipeline
+        parameters = pipeline.parameters
+        # the daemon has checked the client's frame; its own may be longer by the bytes of a larger id
+        self._codec = wire.Codec(max_frame_bytes=parameters.daemon.max_frame_bytes + 64)
+        self._decoders = ThreadPoolExecutor(parameters.daemon.decoding_threads, "decode")
+        self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        # both guarded by it; a cancel that comes after the answer is not kept
+        self._held: set[int] = set()
+        self._cancelled: set[int] = set()
+        self._room = DecodeWindow(PIXELS_AHEAD)
+        self._turns = itertools.count()
+
+    def run(self) -> None:
+        """Says that it is ready, then answers for ever; the end of the channel ends the process."""
+        send(self._channel, self._welcome())
+        threading.Thread(target=self._receive, name="receive", daemon=True).start()
+        while True:
+            request = self._requests.get()
+            answer = self._answer(request)
+            with self._lock:
+                self._held.discard(request.id)
+                self._cancelled.discard(request.id)
+            send(self._channel, answer)
+
+    def _welcome(self) -> Welcome:
+        parameters, engine = self._pipeline.parameters, self._pipeline.engine
+        return Welcome(
+            version=PROTOCOL_VERSIONS[-1],
+            name="executor",
+            instance=str(os.getpid()),
+            engine=engine.name,
+            device=engine.device,
+            fingerprint=self._pipeline.fingerprint,
+            max_frame_bytes=parameters.daemon.max_frame_bytes,
+            max_pixels=parameters.images.max_pixels,
+            credits=parameters.daemon.images_ahead,
+        )
+
+    def _receive(self) -> None:
+        with contextlib.suppress(ConnectionError):  # a daemon that was killed with answers unread
+            while data := self._channel.recv(_CHUNK):
+                self._codec.receive_data(data)
+                while (message := self._codec.next_message()) is not None:
+                    if isinstance(message, Detect):
+                        with self._lock:
+                            self._held.add(message.id)
+                        picture = self._decoders.submit(self._decode, message, next(self._turns))
+                        self._requests.put(_Request(message.id, message.faces_from, picture))
+                    elif isinstance(message, Cancel):
+                        with self._lock:
+                            self._cancelled |= self._held & {message.id}
+                if self._codec.error is not None:
+                    log.error("the daemon sent what it must not: %s", self._codec.error)
+                    break
+        # the engine may be in the middle of an image that nobody waits for any more
+        os._exit(0)
+
+    def _decode(self, request: Detect, turn: int) -> _Decoded:
+        started = time.perf_counter()
+        waited = 0.0
+        taken = 0
+
+        def admit(pixels: int) -> None:
+            nonlocal waited, taken
+            began = time.perf_counter()
+            self._room.admit(turn, pixels)
+            taken = pixels
+            waited = time.perf_counter() - began
+
+        try:
+            if request.id in self._cancelled:
+                raise _Cancelled
+            picture = self._pipeline.decode(request.image, admit, faces_from=request.faces_from)
+        except BaseException:
+            self._room.free(taken)
+            raise
+        finally:
+            self._room.over(turn)
+        return _Decoded(picture, taken, time.perf_counter() - started - waited)
+
+    def _answer(self, request: _Request) -> Found | Failed:
+        try:
+            picture, pixels, decoding = request.picture.result()
+            self._room.free(pixels)
+            if request.id in self._cancelled:
+                raise _Cancelled
+            started = time.perf_counter()
+            faces = self._pipeline.find(picture, faces_from=request.faces_from)
+        except _Cancelled:
+            return Failed.because(request.id, ErrorCode.CANCELLED, "cancelled by the client")
+        except ImageError as error:
+            return Failed.because(request.id, error.code, str(error))
+        except EngineError as error:
+            return Failed.because(request.id, ErrorCode.ENGINE_FAILED, str(error))
+        except Exception as error:  # noqa: BLE001  one image must not take the others with it
+            # not the exception's text: it may quote the image, which is nobody's business but its sender's
+            log.error("an image failed in a way that nobody thought of: %s", type(error).__name__)
+            for line in "".join(traceback.format_tb(error.__traceback__)).splitlines():
+                log.error("%s", line)
+            text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            return Failed.because(request.id, ErrorCode.ENGINE_FAILED, text)
+        seconds = decoding + time.perf_counter() - started
+        return Found(request.id, faces, picture.width, picture.height, picture.orientation, seconds)
+
+
+class _Cancelled(Exception):
+    pass
+
+
+def send(channel: socket.socket, message: Message) -> None:
+    channel.sendall(wire.encode(message))

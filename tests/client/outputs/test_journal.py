@@ -1,0 +1,614 @@
+"""The output file: whole lines whatever happens, gone on with, and in the end each image exactly once."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import resource
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pyraface.client.inputs.reader import File, digest_of
+from pyraface.client.outputs import journal as module
+from pyraface.client.outputs.file import OutputError
+from pyraface.client.outputs.index import Head, Index, State
+from pyraface.client.outputs.journal import Journal
+from pyraface.client.results import Result
+from pyraface.core.errors import ErrorCode
+from pyraface.core.faces import Faces
+from pyraface.core.protocol.messages import Failed, Found
+
+OURS, OTHER = "0123456789abcdef", "fedcba9876543210"
+
+
+def faces(count: int, seed: int = 0) -> Faces:
+    chance = np.random.default_rng(seed)
+    corners = chance.random((count, 2), np.float32) * 100
+    return Faces(
+        np.concatenate([corners, corners + 50], axis=1),
+        chance.random(count, np.float32),
+        np.zeros(count, np.int32),
+        chance.standard_normal((count, 128), np.float32),
+        chance.random(count, np.float32),
+        chance.random(count) < 0.5,
+    )
+
+
+def read(path: Path) -> File:
+    status = path.stat()
+    data = path.read_bytes()
+    return File(str(path), len(data), status.st_mtime_ns, digest_of(data), data)
+
+
+def found(path: Path, fingerprint: str = OURS, count: int = 1) -> Result:
+    return Result.of(read(path), "attic", fingerprint, Found(1, faces(count), 300, 200, 1, 0.5))
+
+
+def failed(path: Path, fingerprint: str = OURS) -> Result:
+    answer = Failed.because(1, ErrorCode.IMAGE_TRUNCATED, "it is cut off")
+    return Result.of(read(path), "attic", fingerprint, answer)
+
+
+def unreadable(path: Path) -> Result:
+    return Result(str(path), error=(ErrorCode.UNREADABLE, "cannot be read: Input/output error"))
+
+
+class Archive:
+    """A folder of photographs and the output about them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "photographs"
+        self.folder.mkdir()
+        self.output = folder / "faces.jsonl"
+
+    def photo(self, name: str, content: str = "") -> Path:
+        path = self.folder / name
+        path.write_text(content or name)
+        return path
+
+    def run(
+        self,
+        detect: Callable[[Path], Result] = found,
+        *,
+        fingerprints: tuple[str, ...] = (OURS,),
+        retry_failed: bool = False,
+        finish: bool = True,
+    ) -> list[str]:
+        """One run over the folder; returns the names of the images that went to a server."""
+        sent = []
+        with Journal(str(self.output), retry_failed=retry_failed) as journal:
+            journal.load()
+            journal.begin(set(fingerprints))
+            for path in sorted(self.folder.iterdir()):
+                if not journal.has(str(path)) and not journal.repeat(read(path)):
+                    sent.append(path.name)
+                    journal.write(detect(path))
+            if finish:
+                journal.finish()
+        return sent
+
+    def lines(self) -> dict[str, dict[str, object]]:
+        """The lines by the file's name; each has one."""
+        lines = [json.loads(line) for line in self.output.read_text().splitlines()]
+        by_name = {Path(line["path"]).name: line for line in lines}
+        assert len(by_name) == len(lines)
+        return by_name
+
+    def words(self, fingerprints: tuple[str, ...] = (OURS,), *, retry_failed: bool = False) -> list[str]:
+        with Journal(str(self.output), retry_failed=retry_failed) as journal:
+            journal.load()
+            return journal.begin(set(fingerprints))
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    return Archive(tmp_path)
+
+
+def test_what_is_done_and_has_not_changed_is_not_done_again(archive: Archive) -> None:
+    archive.photo("a.jpg")
+    archive.photo("b.jpg")
+    assert archive.run() == ["a.jpg", "b.jpg"]
+    before = archive.output.read_bytes()
+    assert archive.words() == [f"going on with {archive.output}: 2 images done"]
+    assert archive.run() == []
+    assert archive.output.read_bytes() == before
+    archive.photo("c.jpg")
+    assert archive.run() == ["c.jpg"]
+    assert set(archive.lines()) == {"a.jpg", "b.jpg", "c.jpg"}
+
+
+def test_a_path_is_the_same_however_it_is_written(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive.photo("a.jpg")
+    archive.run()
+    monkeypatch.chdir(archive.folder)
+    with Journal(str(archive.output)) as journal:
+        journal.load()
+        journal.begin({OURS})
+        assert journal.has("a.jpg")
+        assert journal.has("./a.jpg")
+        assert journal.has("../photographs//a.jpg")
+        assert not journal.has("b.jpg")
+
+
+def test_a_changed_file_is_done_again_and_its_old_line_goes(archive: Archive) -> None:
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        archive.photo(name)
+    archive.run()
+    archive.photo("b.jpg", "another picture")
+    old = os.stat(archive.folder / "c.jpg")
+    archive.photo("c.jpg", "C.JPG")  # as long as before
+    os.utime(archive.folder / "c.jpg", ns=(old.st_atime_ns, old.st_mtime_ns + 1))
+    assert archive.run() == ["b.jpg", "c.jpg"]
+    assert archive.lines()["b.jpg"]["digest"] == digest_of(b"another picture")
+    assert archive.lines()["c.jpg"]["digest"] == digest_of(b"C.JPG")
+
+
+def test_a_file_that_was_only_touched_goes_to_no_server(archive: Archive) -> None:
+    path = archive.photo("a.jpg")
+    archive.run()
+    before = archive.lines()["a.jpg"]
+    os.utime(path, ns=(7, 7))
+    assert archive.run() == []
+    assert archive.lines()["a.jpg"] == {**before, "modified": 7}
+
+
+def test_a_renamed_file_takes_its_line_along(archive: Archive) -> None:
+    archive.photo("a.jpg")
+    archive.photo("b.jpg")
+    archive.run(lambda path: found(path, count=2))
+    before = archive.lines()["a.jpg"]
+    (archive.folder / "a.jpg").rename(archive.folder / "z.jpg")
+    assert archive.run() == []
+    after = archive.lines()
+    assert set(after) == {"b.jpg", "z.jpg"}
+    assert after["z.jpg"] == {**before, "path": str(archive.folder / "z.jpg")}
+    assert list(after["z.jpg"]) == list(before)
+
+
+def test_a_renamed_file_has_one_line_in_the_end_even_if_the_run_was_killed(archive: Archive) -> None:
+    archive.photo("a.jpg")
+    archive.run()
+    (archive.folder / "a.jpg").rename(archive.folder / "z.jpg")
+    assert archive.run(finish=False) == []
+    assert len(archive.output.read_bytes().splitlines()) == 2
+    assert archive.run() == []
+    assert set(archive.lines()) == {"z.jpg"}
+
+
+def test_copies_are_images_of_their_own(archive: Archive) -> None:
+    archive.photo("a.jpg", "same")
+    archive.run()
+    archive.photo("b.jpg", "same")
+    archive.photo("c.jpg", "same")
+    assert archive.run() == []
+    assert set(archive.lines()) == {"a.jpg", "b.jpg", "c.jpg"}
+    assert archive.lines()["b.jpg"]["faces"] == archive.lines()["a.jpg"]["faces"]
+    (archive.folder / "a.jpg").unlink()
+    archive.run()
+    assert set(archive.lines()) == {"b.jpg", "c.jpg"}
+
+
+def test_the_line_of_a_copy_that_this_run_did_not_look_at_stays(archive: Archive, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.jpg"
+    elsewhere.write_text("same")
+    with Journal(str(archive.output)) as journal:
+        journal.load()
+        journal.begin({OURS})
+        journal.write(found(elsewhere))
+    archive.photo("a.jpg", "same")
+    assert archive.run() == []
+    assert set(archive.lines()) == {"a.jpg", "elsewhere.jpg"}
+
+
+def test_the_line_of_a_file_that_is_gone_stays(archive: Archive) -> None:
+    archive.photo("a.jpg", "same")
+    archive.photo("b.jpg", "same")
+    archive.photo("c.jpg")
+    archive.run()
+    before = archive.output.read_bytes()
+    for path in archive.folder.iterdir():
+        path.unlink()
+    archive.run()
+    assert archive.output.read_bytes() == before
+
+
+def test_other_parameters_or_another_engine_do_all_again_and_that_is_said(archive: Archive) -> None:
+    archive.photo("a.jpg")
+    archive.photo("b.jpg")
+    archive.photo("c.jpg")
+    archive.run(lambda path: found(path, OTHER if path.name == "b.jpg" else OURS))
+    first, second = archive.words()
+    assert first.endswith("2 images done")
+    assert second == "1 image to be done again: parameters or engines were others then"
+    assert archive.run(fingerprints=(OURS, OTHER)) == []
+    assert archive.run() == ["b.jpg"]
+    assert {line["fingerprint"] for line in archive.lines().values()} == {OURS}
+
+
+def test_failed_is_not_done_and_is_tried_again_only_when_that_is_wanted(archive: Archive) -> None:
+    archive.photo("a.jpg")
+    archive.photo("b.jpg")
+    archive.run(lambda path: failed(path) if path.name == "a.jpg" else found(path, count=0))
+    assert archive.words()[0].endswith("1 image done, 1 failed (--retry-failed tries them again)")
+    assert archive.run() == []
+    (archive.folder / "a.jpg").rename(archive.folder / "c.jpg")
+    assert archive.run() == []
+    assert set(archive.lines()) == {"b.jpg", "c.jpg"}
+    assert "error" in archive.lines()["c.jpg"]
+    assert archive.words(retry_failed=True)[0].endswith("1 image done, 1 failed (tried again)")
+    assert archive.run(retry_failed=True) == ["c.jpg"]
+    assert len(archive.lines()["c.jpg"]["faces"]) == 1  # type: ignore[arg-type]
+    assert archive.lines()["b.jpg"]["faces"] == []
+
+
+def test_what_no_server_has_seen_is_tried_again(archive: Archive) -> None:
+    path = archive.photo("a.jpg")
+    archive.photo("b.jpg")
+    lost = Failed.because(0, ErrorCode.SERVER_LOST, "no server lived to answer it")
+    archive.run(
+        lambda path: unreadable(path) if path.name == "a.jpg" else Result.of(read(path), "", "", lost)
+    )
+    assert archive.words()[0].endswith("0 images done, 2 without an answer, tried again")
+    assert archive.run() == ["a.jpg", "b.jpg"]
+    assert "faces" in archive.lines()["a.jpg"]
+    assert path.exists()
+
+
+def test_faces_are_not_given_up_for_a_disk_that_fails(archive: Archive) -> None:
+    archive.photo("a.jpg")
+    archive.run()
+    archive.photo("a.jpg", "it has changed")
+    assert archive.run(unreadable) == ["a.jpg"]
+    assert archive.lines()["a.jpg"]["digest"] == digest_of(b"a.jpg")
+    assert archive.run() == ["a.jpg"]
+    assert archive.lines()["a.jpg"]["digest"] == digest_of(b"it has changed")
+
+
+def test_a_directory_that_can_be_read_again_loses_its_line(archive: Archive) -> None:
+    archive.photo("a.jpg")
+    archive.run(finish=False)
+    with Journal(str(archive.output)) as journal:
+        journal.load()
+        journal.begin({OURS})
+        journal.write(unreadable(archive.folder))
+    with Journal(str(archive.output)) as journal:
+        journal.load()
+        journal.begin({OURS})
+        journal.forget(str(archive.folder) + "/")
+        journal.finish()
+    assert set(archive.lines()) == {"a.jpg"}
+
+
+def test_a_last_line_that_was_cut_anywhere_is_dropped_and_done_again(archive: Archive) -> None:
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        archive.photo(name)
+    archive.run(lambda path: failed(path) if path.name == "b.jpg" else found(path, count=0))
+    whole = archive.output.read_bytes()
+    ends = [0, *(place + 1 for place, byte in enumerate(whole) if byte == ord("\n"))]
+    for cut in range(len(whole) + 1):
+        archive.output.write_bytes(whole[:cut])
+        kept = max(end for end in ends if end <= cut)
+        with Journal(str(archive.output)) as journal:
+            journal.load()
+            assert archive.output.read_bytes() == whole[:kept], cut
+        assert archive.output.exists() == (kept > 0)
+    for cut in range(0, len(whole), 97):
+        archive.output.write_bytes(whole[:cut])
+        archive.run(lambda path: failed(path) if path.name == "b.jpg" else found(path, count=0))
+        assert archive.output.read_bytes() == whole, cut
+
+
+def test_a_line_with_faces_cut_anywhere_is_dropped(archive: Archive) -> None:
+    archive.photo("a.jpg")
+    archive.run()
+    whole = archive.output.read_bytes()
+    for cut in range(1, len(whole), 61):
+        archive.output.write_bytes(whole + whole[:cut])
+        with Journal(str(archive.output)) as journal:
+            journal.load()
+        assert archive.output.read_bytes() == whole
+
+
+def test_what_a_power_cut_leaves_is_dropped(archive: Archive) -> None:
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        archive.photo(name)
+    archive.run()
+    first, second, third = archive.output.read_bytes().splitlines(keepends=True)
+    archive.output.write_bytes(first + second[:300] + bytes(len(second) - 301) + b"\n" + third)
+    assert archive.run() == ["b.jpg"]
+    assert set(archive.lines()) == {"a.jpg", "b.jpg", "c.jpg"}
+
+
+@pytest.mark.parametrize(
+    ("content", "number"),
+    [
+        (b"a shopping list\n", 1),
+        (b"no end of line", 1),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), 1),
+        (bytes(100), 1),
+        (b'{"name": "somebody"}\n', 1),
+        (b'{"path":"a.jpg","digest":null}\n', 1),
+        (b"[1, 2]\n", 1),
+        (b"\n", 1),
+        (b'{"path":"a.jpg","digest":null,"error":{}}\n{"path":3}\n', 2),
+        (b'{"path":"a.jpg","digest":null,"error":{}}\nhello\n{"pa', 2),
+        (b'{"path":"\\ud800","digest":null,"error":{}}\n', 1),
+        (b"[" * 100_000 + b"\n", 1),
+    ],
+)
+def test_a_file_of_others_is_refused_and_left_as_it_is(archive: Archive, content: bytes, number: int) -> None:
+    archive.output.write_bytes(content)
+    with (
+        pytest.raises(OutputError, match=rf"faces.jsonl: line {number} is none.*--overwrite"),
+        Journal(str(archive.output)) as journal,
+    ):
+        journal.load()
+    assert archive.output.read_bytes() == content
+    archive.photo("a.jpg")
+    with Journal(str(archive.output), overwrite=True) as journal:
+        journal.load()
+        assert archive.output.read_bytes() == content, "nothing replaces it yet"
+        journal.begin({OURS})
+        journal.write(found(archive.folder / "a.jpg"))
+    assert set(archive.lines()) == {"a.jpg"}
+
+
+def test_a_file_without_line_ends_is_not_read_whole(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_LINE_BYTES", 10_000)
+    archive.output.write_bytes(b'{"path":' + b"x" * 20_000)
+    with pytest.raises(OutputError, match="line 1 is none"), Journal(str(archive.output)) as journal:
+        journal.load()
+
+
+def test_lines_that_another_program_has_arranged_anew_are_understood(archive: Archive) -> None:
+    archive.photo("a.jpg")
+    archive.photo("b.jpg")
+    archive.run(lambda path: failed(path) if path.name == "b.jpg" else found(path))
+    lines = [json.loads(line) for line in archive.output.read_text().splitlines()]
+    archive.output.write_text("".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
+    assert archive.run() == []
+    assert set(archive.lines()) == {"a.jpg", "b.jpg"}
+
+
+def test_a_line_whose_faces_were_damaged_is_not_repeated_for_a_copy(archive: Archive) -> None:
+    archive.photo("a.jpg", "the same")
+    archive.run()
+    archive.output.write_bytes(archive.output.read_bytes().replace(b'"encoding":[', b'"encoding":[x'))
+    archive.photo("b.jpg", "the same")
+    assert archive.run() == ["b.jpg"]
+
+
+def test_a_path_may_look_like_the_rest_of_a_line(archive: Archive) -> None:
+    names = ['a,"faces":[.jpg', '","faces":[],"x":".jpg', "\udcff.jpg", "ü.jpg"]
+    for name in names:
+        archive.photo(name, repr(name))
+    assert sorted(archive.run()) == sorted(names)
+    assert archive.run() == []
+    assert set(archive.lines()) == set(names)
+
+
+def test_two_runs_do_not_write_to_one_file(archive: Archive) -> None:
+    archive.photo("a.jpg")
+    archive.run()
+    with Journal(str(archive.output)) as journal:
+        journal.load()
+        for overwrite in (False, True):
+            with pytest.raises(OutputError, match="being written by another run"):
+                Journal(str(archive.output), overwrite=overwrite)
+        journal.begin(set())
+        journal.write(found(archive.folder / "a.jpg"))
+        journal.finish()  # which puts another file there
+        with pytest.raises(OutputError, match="being written by another run"):
+            Journal(str(archive.output))
+    assert set(archive.lines()) == {"a.jpg"}
+
+
+def test_a_file_that_was_exchanged_before_it_was_locked_is_not_written_to(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive.photo("a.jpg")
+    archive.run()
+    content = archive.output.read_bytes()
+    at_once = os.open
+    exchanged = []
+
+    def slowly(path: str, flags: int, mode: int = 0o777) -> int:
+        file = at_once(path, flags, mode)
+        if not exchanged:
+            exchanged.append(path)
+            archive.output.rename(archive.output.with_suffix(".old"))
+            archive.output.write_bytes(content)
+        return file
+
+    monkeypatch.setattr(module.os, "open", slowly)
+    archive.photo("b.jpg")
+    assert archive.run() == ["b.jpg"]
+    assert set(archive.lines()) == {"a.jpg", "b.jpg"}
+    assert archive.output.with_suffix(".old").read_bytes() == content
+
+
+@pytest.fixture
+def superseded(archive: Archive) -> Archive:
+    """An output with two lines of one path, which a run that was killed has left, and a half-written new file."""
+    path = archive.photo("a.jpg")
+    archive.photo("b.jpg")
+    archive.run()
+    archive.photo("a.jpg", "it has changed")
+    archive.run(finish=False)
+    assert archive.output.read_text().count(json.dumps(str(path))) == 2
+    (archive.output.parent / ".faces.jsonl.new").write_text("half of it")
+    return archive
+
+
+def test_lines_that_count_no_more_go_at_the_end_of_the_next_run(superseded: Archive) -> None:
+    superseded.output.chmod(0o640)
+    assert superseded.run() == []
+    assert superseded.lines()["a.jpg"]["digest"] == digest_of(b"it has changed")
+    assert superseded.output.stat().st_mode & 0o777 == 0o640
+    assert sorted(path.name for path in superseded.output.parent.iterdir()) == ["faces.jsonl", "photographs"]
+
+
+def test_a_link_to_the_output_stays_one(superseded: Archive, tmp_path: Path) -> None:
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(superseded.output)
+    before = superseded.output
+    superseded.output = link
+    assert superseded.run() == []
+    assert link.is_symlink()
+    superseded.output = before
+    assert set(superseded.lines()) == {"a.jpg", "b.jpg"}
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace", "open"])
+def test_a_file_that_cannot_be_written_anew_stays_as_it_was(
+    superseded: Archive, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    before = superseded.output.read_bytes()
+    at_once = getattr(os, call)
+
+    def full(*arguments: object, **words: object) -> object:
+        if call == "open" and ".new" not in str(arguments[0]):
+            return at_once(*arguments, **words)
+        raise OSError(28, "No space left on device")
+
+    with Journal(str(superseded.output)) as journal:
+        journal.load()
+        journal.begin({OURS})
+        with monkeypatch.context() as patch:
+            patch.setattr(module.os, call, full)
+            with pytest.raises(OutputError, match=r"No space left on device.*the later counts"):
+                journal.finish()
+    assert superseded.output.read_bytes() == before
+    assert superseded.run() == []
+    assert set(superseded.lines()) == {"a.jpg", "b.jpg"}
+
+
+def test_a_file_system_without_locks_is_no_hindrance(
+    superseded: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    assert superseded.run() == []
+    assert superseded.lines()["a.jpg"]["digest"] == digest_of(b"it has changed")
+
+
+@contextmanager
+def small_disk(size: int) -> Iterator[None]:
+    """No file of this process can grow beyond a size; not for longer than needed, since pytest's own output may be one."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_line_that_has_no_room_is_not_written_half(archive: Archive) -> None:
+    for number in range(20):
+        archive.photo(f"{number:02}.jpg")
+    full = pytest.raises(OutputError, match=r"faces.jsonl cannot be written: File too large")
+    with full, small_disk(12_000):
+        archive.run()
+    done = set(archive.lines())
+    assert 0 < len(done) < 20
+    assert {*archive.run(), *done} == {f"{number:02}.jpg" for number in range(20)}
+    assert len(archive.lines()) == 20
+
+
+def test_a_full_disk_is_told_before_anything_is_done(archive: Archive) -> None:
+    archive.photo("a.jpg")
+    archive.run()
+    before = archive.output.read_bytes()
+    full = pytest.raises(OutputError, match="cannot be written")
+    with full, small_disk(len(before) + 100), Journal(str(archive.output)) as journal:
+        journal.load()
+    assert archive.output.read_bytes() == before
+
+
+def test_what_is_to_be_replaced_stays_until_there_is_a_first_line_instead(archive: Archive) -> None:
+    a = archive.photo("a.jpg")
+    archive.photo("b.jpg")
+    archive.run()
+    before = archive.output.read_bytes()
+    for line in (None, found(a)):
+        with Journal(str(archive.output), overwrite=True) as journal:
+            journal.load()
+            assert journal.begin({OURS}) == []
+            if line is not None:
+                journal.write(line)
+            journal.finish()
+        assert (archive.output.read_bytes() == before) == (line is None)
+    assert set(archive.lines()) == {"a.jpg"}
+
+
+def test_an_output_that_no_line_was_written_to_is_not_left_behind(archive: Archive) -> None:
+    assert archive.words() == []
+    assert not archive.output.exists()
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 4), st.sampled_from([OURS, OTHER, ""])),
+        max_size=40,
+    )
+)
+def test_the_index_says_of_each_path_what_its_last_line_says(lines: list[tuple[str, int, str]]) -> None:
+    index = Index()
+    last: dict[str, tuple[int, Head]] = {}
+    for number, (path, content, fingerprint) in enumerate(lines):
+        digest = digest_of(bytes([content])) if content else None
+        state = State.DONE if fingerprint else State.UNANSWERED
+        head = Head(path, digest, content, number, fingerprint, state)
+        index.add(head, 10 * number, 10 * number + 10)
+        last[path] = number, head
+    index.sort()
+    for path in "abcdefghi":
+        entry = index.at(path)
+        assert (entry is None) == (path not in last)
+        if entry is not None:
+            number, head = last[path]
+            assert (entry.number, entry.start, entry.modified) == (number, 10 * number, number)
+            assert (entry.size, entry.fingerprint, entry.state) == (head.size, head.fingerprint, head.state)
+    for content in range(1, 5):
+        numbers = sorted(entry.number for entry in index.with_digest(digest_of(bytes([content]))))
+        assert numbers == [number for number, line in enumerate(lines) if line[1] == content]
+    kept = {number for number, _ in last.values()}
+    cut = [(10 * number, 10 * number + 10) for number in range(len(lines)) if number not in kept]
+    assert list(index.dropped()) == cut
+    done = [head for _, head in last.values() if head.state is State.DONE]
+    ours = sum(head.fingerprint == OURS for head in done)
+    assert index.count(State.DONE, {OURS}) == (ours, len(done) - ours)
+
+
+def test_the_index_of_many_lines_is_small() -> None:
+    count = 100_000
+    tracemalloc.start()
+    try:
+        index = Index()
+        for number in range(count):
+            digest = digest_of(number.to_bytes(8, "big"))
+            index.add(Head(f"/p/{number}.jpg", digest, 1, number, OURS, State.DONE), number, number + 1)
+        index.sort()
+        held, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 100 * count
+    assert most < 150 * count
+    entry = index.at("/p/77777.jpg")
+    assert entry is not None
+    assert entry.modified == 77777

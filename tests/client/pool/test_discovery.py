@@ -1,0 +1,178 @@
+"""Datagrams of strangers, and of servers, on loopback: which of them make a server known."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pyraface.client import Client
+from pyraface.client.pool.discovery import Discovery, Location
+from pyraface.core import parameters
+from pyraface.core.host import keyfile
+from pyraface.core.protocol import announcement
+from pyraface.core.protocol.announcement import UNASKED, Announcement, Goodbye, Probe
+from tests.stub_daemon import stub_daemon
+from tests.support import ROOT, environment, free_udp_port, parameters_xml, run
+
+KEY, OTHER = bytes(range(32)), bytes(32)
+HERE = Announcement(1, "instance", "attic", 5000, "f")
+
+
+def settings(port: int, **changes: object) -> parameters.Parameters:
+    return parameters.parse(parameters_xml(server_port_ip_disc=port, **changes).encode())
+
+
+async def found_by(
+    keys: tuple[bytes, ...], *answers: tuple[Announcement, bytes | None], authentication: str = "key"
+) -> Discovery:
+    """Discovery after its first probes, each answered with these: what is said, and the key of its seal.
+
+    Whatever has no nonce yet has that of the probe.
+    """
+    port = free_udp_port()
+
+    class Server(asyncio.DatagramProtocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = transport
+
+        def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+            received = announcement.decode(data)
+            assert received is not None
+            assert isinstance(received.words, Probe)
+            for words, key in answers:
+                nonce = received.words.nonce if words.nonce == b"" else words.nonce
+                said = announcement.encode(dataclasses.replace(words, nonce=nonce), key)
+                self.transport.sendto(said, addr)  # type: ignore[attr-defined]
+
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("", port))
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Server, sock=sock)
+    try:
+        async with Discovery(settings(port, authentication=authentication), keys) as discovery:
+            assert set(await discovery.first()) == set(discovery.names)
+            return discovery
+    finally:
+        transport.close()
+
+
+ASKED = dataclasses.replace(HERE, nonce=b"")
+PLACE = Location("127.0.0.1", 5000)
+
+
+@pytest.mark.parametrize(
+    ("answer", "keys", "known", "stranger"),
+    [
+        ((ASKED, KEY), (OTHER, KEY), True, False),
+        ((ASKED, OTHER), (KEY,), False, True),
+        ((ASKED, KEY), (), False, True),
+        ((ASKED, None), (KEY,), False, True),
+        ((dataclasses.replace(HERE, nonce=UNASKED), KEY), (KEY,), False, False),
+        ((dataclasses.replace(HERE, nonce=b"recorded an hour ago" + bytes(12)), KEY), (KEY,), False, False),
+    ],
+    ids=["ours", "forged", "no key here", "no seal", "nobody asked", "replayed"],
+)
+def test_only_an_answer_to_our_probe_sealed_with_our_key_makes_a_server_known(
+    answer: tuple[Announcement, bytes | None], keys: tuple[bytes, ...], *, known: bool, stranger: bool
+) -> None:
+    discovery = run(found_by(keys, answer))
+    assert (PLACE in discovery.names) is known
+    assert discovery.strangers == ({PLACE: "attic"} if stranger else {})
+    assert (discovery.ignored >= 1) is not known
+
+
+def test_what_is_forged_or_replayed_does_not_hide_the_server_that_it_imitates() -> None:
+    there = dataclasses.replace(ASKED, port=5000)
+    forged = dataclasses.replace(ASKED, port=6666)
+    old = dataclasses.replace(HERE, port=6667, nonce=b"n" * 32)
+    discovery = run(found_by((KEY,), (forged, OTHER), (old, KEY), (there, KEY)))
+    assert Location("127.0.0.1", 5000) in discovery.names
+    assert Location("127.0.0.1", 6666) not in discovery.names
+    assert Location("127.0.0.1", 6667) not in discovery.names
+
+
+def test_there_is_an_end_to_the_strangers_that_are_told_of() -> None:
+    crowd = [(dataclasses.replace(ASKED, instance=str(n), port=n), OTHER) for n in range(1, 60)]
+    discovery = run(found_by((KEY,), *crowd))
+    assert len(discovery.strangers) == 16
+
+
+def test_there_is_an_end_to_the_servers_that_are_known() -> None:
+    """Each is a connection, and whoever has the key could make up any number."""
+
+    async def talk() -> None:
+        async with Discovery(settings(free_udp_port()), (KEY,)) as discovery:
+            discovery._nonces.append(b"n" * 32)
+            for n in range(1, 400):  # more than a socket holds before it is read
+                words = dataclasses.replace(HERE, instance=str(n), port=n, nonce=b"n" * 32)
+                discovery._received(announcement.encode(words, KEY), "127.0.0.1")
+            assert len(discovery.names) == 256
+
+    run(talk())
+
+
+def test_without_authentication_whoever_answers_is_a_server() -> None:
+    discovery = run(found_by((), (ASKED, None), authentication="none"))
+    assert PLACE in discovery.names
+
+
+def test_a_server_with_another_key_is_told_of_once_and_one_of_our_own_started(
+    tmp_path: Path, astronaut_jpeg: bytes
+) -> None:
+    port = free_udp_port()
+    (tmp_path / "photo.jpg").write_bytes(astronaut_jpeg)
+    with stub_daemon(tmp_path, beacon=True, seconds=0.0, server_port_ip_disc=port, name="cellar") as theirs:
+        file = tmp_path / "client.xml"
+        file.write_text(parameters_xml(server_port_ip_disc=port))
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "pyraface.client", "--parameters", str(file)),
+                str(tmp_path / "photo.jpg"),
+            ],
+            cwd=ROOT,
+            env=environment(XDG_CONFIG_HOME=str(tmp_path / "another user")),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        said = theirs.said
+    assert done.returncode == 0, done.stderr
+    (told,) = [line for line in done.stderr.splitlines() if "cellar" in line]
+    assert told.startswith(
+        f"not used: cellar (127.0.0.1:{theirs.port}): has a key that this user does not have"
+    )
+    assert told.endswith("pyraface-daemon pair there, and here pyraface pair 127.0.0.1")
+    assert "no server with a key of ours answered on the network: starting one on this machine" in done.stderr
+    assert '"server":"local"' in done.stdout
+    assert not re.search(r"127\.0\.0\.1:\d+", said.replace(f"ready on 127.0.0.1:{theirs.port}", "")), (
+        "nobody went there"
+    )
+
+
+def test_a_forged_goodbye_ends_nothing(tmp_path: Path, astronaut_jpeg: bytes) -> None:
+    port = free_udp_port()
+    with stub_daemon(tmp_path, beacon=True, seconds=0.0, server_port_ip_disc=port) as server:
+
+        async def talk() -> None:
+            async with Client("auto", parameters=settings(port, interval=0.2)) as client:
+                first = await client.detect(astronaut_jpeg)
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+                    for key in (None, OTHER, keyfile.load()[0]):  # the last as if it had been recorded
+                        sock.sendto(announcement.encode(Goodbye("x"), key), ("127.255.255.255", port))
+                        sock.sendto(announcement.encode(Goodbye("x"), key), ("127.0.0.1", port))
+                await asyncio.sleep(0.7)
+                second = await client.detect(astronaut_jpeg)
+                assert client.servers == 1
+                assert first.error is second.error is None
+                assert first.server == second.server
+
+        run(talk())
+        assert server.stop() == 0

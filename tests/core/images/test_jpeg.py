@@ -1,0 +1,143 @@
+"""Scans of a JPEG, counted as a decoder would go over them; and pixels, as Pillow decodes them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from pyraface.core.errors import TruncatedImage
+from pyraface.core.images.decode import decode
+from pyraface.core.images.jpeg import MAX_SCANS, decoded, scans
+from pyraface.core.parameters import ImageLimits
+from tests import bombs
+
+
+def saved(astronaut: np.ndarray, **options: object) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(astronaut).save(stream, "JPEG", **options)  # type: ignore[arg-type]
+    return stream.getvalue()
+
+
+def test_a_sequential_picture_has_one_scan_whatever_follows(astronaut: np.ndarray) -> None:
+    jpeg = saved(astronaut, restart_marker_rows=1)
+    assert scans(jpeg) == 1
+    assert scans(jpeg + jpeg[2:] * 200) == 1
+
+
+def test_a_progressive_picture_has_those_of_its_script(astronaut: np.ndarray) -> None:
+    jpeg = saved(astronaut, progressive=True)
+    assert scans(jpeg) == 10  # libjpeg's script for three components
+    assert scans(jpeg + jpeg[2:] * 200) == 10
+    # what looks like a scan in a comment is none
+    assert scans(bombs.with_segment(jpeg, 0xFE, b"\xff\xda\0\2" * 1000)) == 10
+
+
+@pytest.mark.parametrize("more", [89, 90, 91, 500])
+def test_counting_stops_beyond_the_most(more: int) -> None:
+    jpeg = bombs.many_scans(more, side=64)
+    base = scans(bombs.many_scans(0, side=64))
+    assert scans(jpeg) == min(base + more, MAX_SCANS + 1)
+
+
+def test_a_picture_of_too_many_scans_is_refused_before_they_are_decoded(astronaut: np.ndarray) -> None:
+    limits = ImageLimits()
+    with pytest.raises(TruncatedImage, match="more than 100 scans"):
+        decode(bombs.many_scans(101, side=64), limits)
+    assert decode(bombs.many_scans(50, side=64), limits).width == 64
+    assert decode(saved(astronaut, progressive=True), limits).width == 512
+
+
+@given(st.binary(max_size=300), st.integers(0, 3000))
+def test_whatever_the_bytes_are_there_is_a_count(noise: bytes, at: int) -> None:
+    jpeg = bombs.many_scans(3, side=64)
+    assert 0 <= scans(jpeg[:at] + noise + jpeg[at:]) <= MAX_SCANS + 1
+    assert 0 <= scans(noise) <= MAX_SCANS + 1
+    assert 0 <= scans(jpeg[:at]) <= MAX_SCANS + 1
+
+
+SOUND: list[dict[str, object]] = [
+    {"quality": 92},
+    {"quality": 30},
+    {"subsampling": "4:4:4"},
+    {"subsampling": "4:2:2"},
+    {"subsampling": "4:2:0", "quality": 75},
+    {"progressive": True},
+    {"restart_marker_rows": 1},
+    {"optimize": True},
+    {"keep_rgb": True},
+]
+
+
+@pytest.mark.parametrize("options", SOUND, ids=str)
+def test_a_sound_jpeg_is_decoded_as_pillow_decodes_it(
+    options: dict[str, object], astronaut: np.ndarray
+) -> None:
+    odd = np.ascontiguousarray(astronaut[:301, :227])  # no whole number of blocks
+    data = saved(odd, **options)
+    expected = np.asarray(Image.open(io.BytesIO(data)))
+    pixels = decoded(data, 227, 301)
+    assert pixels is not None
+    np.testing.assert_array_equal(pixels, expected)
+    np.testing.assert_array_equal(decode(data, ImageLimits()).pixels, expected)
+
+
+def test_real_jpegs_are_decoded_as_pillow_decodes_them(photos: Path) -> None:
+    files = sorted(photos.rglob("*.jp*g"))[::7]
+    assert len(files) > 40
+    taken = 0
+    for file in files:
+        data = file.read_bytes()
+        try:
+            expected = np.asarray(Image.open(io.BytesIO(data)))
+        except OSError:
+            continue  # a damaged one
+        height, width = expected.shape[:2]
+        if (pixels := decoded(data, width, height)) is not None:
+            np.testing.assert_array_equal(pixels, expected, err_msg=str(file))
+            taken += 1
+    assert taken > 0.8 * len(files)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda jpeg: jpeg[: len(jpeg) // 2], id="cut off"),
+        pytest.param(lambda jpeg: jpeg[:-2], id="no end"),
+        pytest.param(lambda jpeg: jpeg[:3000] + b"\xff\xd3" + jpeg[3000:], id="a restart that is none"),
+        pytest.param(lambda jpeg: jpeg[:-2] + b"\0" * 50 + jpeg[-2:], id="bytes too many"),
+    ],
+)
+def test_what_is_odd_about_a_jpeg_is_for_pillow_to_judge(
+    change: Callable[[bytes], bytes], astronaut: np.ndarray
+) -> None:
+    data = change(saved(astronaut))
+    assert decoded(data, 512, 512) is None
+    try:
+        expected = np.asarray(Image.open(io.BytesIO(data)))
+    except OSError:
+        with pytest.raises(TruncatedImage):
+            decode(data, ImageLimits())
+    else:
+        np.testing.assert_array_equal(decode(data, ImageLimits()).pixels, expected)
+
+
+def test_no_other_size_than_what_the_limits_have_seen_is_decoded(astronaut: np.ndarray) -> None:
+    assert decoded(saved(astronaut), 512, 511) is None
+    assert decoded(saved(astronaut), 511, 512) is None
+    assert decoded(saved(astronaut), 600, 600) is None
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_other_colours_are_left_to_pillow(mode: str, astronaut: np.ndarray) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(astronaut).convert(mode).save(stream, "JPEG")
+    assert decoded(stream.getvalue(), 512, 512) is None
+    expected = np.asarray(Image.open(io.BytesIO(stream.getvalue())).convert("RGB"))
+    np.testing.assert_array_equal(decode(stream.getvalue(), ImageLimits()).pixels, expected)

@@ -11,7 +11,7 @@ if (
     from pathlib import Path
 
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
-    from .client import main as run
+    from pyraface.client.client import main as run
 
     sys.exit(run())
 

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
         ServerError,
     )
     from ..core.faces import Faces
+    from ..core.results import Result
     from .api import Client
     from .blocking import detect_faces, map_faces
     from .pool.status import ServerStatus, State
-    from .results import Result
 
 __all__ = [
     "Client",
@@ -57,7 +57,7 @@ _MODULES = {
     "..core.faces": ("Faces",),
     ".api": ("Client",),
     ".blocking": ("detect_faces", "map_faces"),
-    ".results": ("Result",),
+    "..core.results": ("Result",),
     ".pool.status": ("ServerStatus", "State"),
 }
 

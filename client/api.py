@@ -10,11 +10,11 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, S
 from ..core import parameters as parameters_file
 from ..core.parameters import Parameters
 from ..core.protocol.messages import MAX_FACES_FROM
+from ..core.results import Result
 from .inputs.reader import File, Reader, Unreadable, digest_of
 from .pool.bounded_map import mapped
 from .pool.pool import Fleet
 from .pool.status import ServerStatus
-from .results import Result
 
 log = logging.getLogger("pyraface.client")
 
@@ -148,7 +148,7 @@ class Client:
             raise RuntimeError("a Client is to be used inside of `async with`")
         if isinstance(image, bytes):
             digest = await asyncio.to_thread(digest_of, image)
-            return Result.of(File("", len(image), None, digest, image), *await self._fleet.ask(image))
+            return Result("", digest, len(image)).answered(*await self._fleet.ask(image))
         path = os.fspath(image)
         try:
             file = await self._reader.read(path, skip)
@@ -157,6 +157,7 @@ class Client:
         if file is None:
             return None
         try:
-            return Result.of(file, *await self._fleet.ask(file.data))
+            about = Result(file.path, file.digest, file.size, file.modified)
+            return about.answered(*await self._fleet.ask(file.data))
         finally:
             self._reader.release(file)

@@ -15,8 +15,8 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 
 from ..core.host import tasks
 from ..core.parameters import Parameters
+from ..core.results import Result
 from .api import Client, Image
-from .results import Result
 
 READY = 16
 """Results that wait for a caller who is busy with another, before no more are taken from the servers."""

@@ -14,6 +14,7 @@ from ...core import parameters as parameters_file
 from ...core import pyramid
 from ...core.errors import ErrorCode, PyrafaceError
 from ...core.parameters import DetectionParameters
+from ...core.results import Result
 from ..api import Client
 from ..console.progress import Tally
 from ..inputs.prefetch import Ahead
@@ -21,7 +22,6 @@ from ..inputs.reader import File
 from ..inputs.scan import Walk
 from ..outputs.file import OutputError
 from ..outputs.journal import Journal
-from ..results import Result
 
 PREDICTED_FOR = (4000, 3000)
 """Pixels: the photograph that a cost is predicted for."""

@@ -16,9 +16,9 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from ...core.host import tasks
+from ...core.results import Result
 from ...core.throughput import Throughput
 from ..pool.status import ServerStatus
-from ..results import Result
 from . import dashboard
 from .rates import Paces
 from .terminal import duration, printable, silence

@@ -12,8 +12,8 @@ import threading
 from collections.abc import Container
 from types import TracebackType
 
+from ...core.results import Result
 from ..inputs.reader import File
-from ..results import Result
 from .file import Output, OutputError
 from .index import Entry, Head, Index, State
 

@@ -16,12 +16,12 @@ import numpy as np
 import pillow_heif
 from PIL import Image
 
-from pyraface.client.results import Result
 from pyraface.core.errors import ErrorCode
 from pyraface.core.faces import Faces
 from pyraface.core.protocol import announcement, wire
 from pyraface.core.protocol.messages import Found
 from pyraface.core.protocol.pairing import Exchange, Secret
+from pyraface.core.results import Result
 from tests.support import ROOT, parameters_xml
 
 CORPUS = Path(__file__).resolve().parent / "corpus"

@@ -18,8 +18,8 @@ from PIL import Image
 from pyraface.client.console import progress
 from pyraface.client.console.progress import Tally
 from pyraface.client.pool.status import ServerStatus, State
-from pyraface.client.results import Result
 from pyraface.core.errors import ErrorCode
+from pyraface.core.results import Result
 from tests.stub_daemon import stub_daemon
 from tests.support import ROOT, environment, parameters_xml, run
 

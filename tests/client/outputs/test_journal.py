@@ -22,12 +22,18 @@ from pyraface.client.outputs import journal as module
 from pyraface.client.outputs.file import OutputError
 from pyraface.client.outputs.index import Head, Index, State
 from pyraface.client.outputs.journal import Journal
-from pyraface.client.results import Result
 from pyraface.core.errors import ErrorCode
 from pyraface.core.faces import Faces
 from pyraface.core.protocol.messages import Failed, Found
+from pyraface.core.results import Result
 
 OURS, OTHER = "0123456789abcdef", "fedcba9876543210"
+
+
+def about(path: Path) -> Result:
+    """What is known of a file before a server answers."""
+    file = read(path)
+    return Result(file.path, file.digest, file.size, file.modified)
 
 
 def faces(count: int, seed: int = 0) -> Faces:
@@ -50,12 +56,12 @@ def read(path: Path) -> File:
 
 
 def found(path: Path, fingerprint: str = OURS, count: int = 1) -> Result:
-    return Result.of(read(path), "attic", fingerprint, Found(1, faces(count), 300, 200, 1, 0.5))
+    return about(path).answered("attic", fingerprint, Found(1, faces(count), 300, 200, 1, 0.5))
 
 
 def failed(path: Path, fingerprint: str = OURS) -> Result:
     answer = Failed.because(1, ErrorCode.IMAGE_TRUNCATED, "it is cut off")
-    return Result.of(read(path), "attic", fingerprint, answer)
+    return about(path).answered("attic", fingerprint, answer)
 
 
 def unreadable(path: Path) -> Result:
@@ -255,9 +261,7 @@ def test_what_no_server_has_seen_is_tried_again(archive: Archive) -> None:
     path = archive.photo("a.jpg")
     archive.photo("b.jpg")
     lost = Failed.because(0, ErrorCode.SERVER_LOST, "no server lived to answer it")
-    archive.run(
-        lambda path: unreadable(path) if path.name == "a.jpg" else Result.of(read(path), "", "", lost)
-    )
+    archive.run(lambda path: unreadable(path) if path.name == "a.jpg" else about(path).answered("", "", lost))
     assert archive.words()[0].endswith("0 images done, 2 without an answer, tried again")
     assert archive.run() == ["a.jpg", "b.jpg"]
     assert "faces" in archive.lines()["a.jpg"]

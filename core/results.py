@@ -1,14 +1,13 @@
-"""What became of one image."""
+"""Result: one image with its faces or its error, and the JSON line that stands for it in every output."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
 
-from ..core.errors import DetectionFailed, ErrorCode
-from ..core.faces import Faces
-from ..core.protocol.messages import Failed, Found
-from .inputs.reader import File
+from .errors import DetectionFailed, ErrorCode
+from .faces import Faces
+from .protocol.messages import Failed, Found
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,14 +52,13 @@ class Result:
             raise DetectionFailed(f"{self.path or 'image'}: {message}", code)
         return self._faces
 
-    @classmethod
-    def of(cls, file: File, server: str, fingerprint: str, answer: Found | Failed) -> Result:
-        """Returns the result that a server's answer stands for."""
-        known = cls(file.path, file.digest, file.size, file.modified, fingerprint, server=server)
+    def answered(self, server: str, fingerprint: str, answer: Found | Failed) -> Result:
+        """Returns this result of a file that was read, completed by the answer of a server."""
+        about = dataclasses.replace(self, server=server, fingerprint=fingerprint)
         if isinstance(answer, Failed):
-            return dataclasses.replace(known, error=(answer.code, answer.message))
+            return dataclasses.replace(about, error=(answer.code, answer.message))
         return dataclasses.replace(
-            known,
+            about,
             width=answer.width,
             height=answer.height,
             orientation=answer.orientation,

@@ -7,15 +7,14 @@ import json
 import numpy as np
 
 from pyraface.client.console.progress import Tally
-from pyraface.client.inputs.reader import File
-from pyraface.client.results import Result
 from pyraface.core.faces import Faces
 from pyraface.core.protocol.messages import Found
+from pyraface.core.results import Result
 
 
 def result(faces: Faces) -> Result:
-    file = File("a.jpg", 3, 7, "sha256:00", b"abc")
-    return Result.of(file, "attic", "0123456789abcdef", Found(1, faces, 300, 200, 1, 0.5))
+    about = Result("a.jpg", "sha256:00", size=3, modified=7)
+    return about.answered("attic", "0123456789abcdef", Found(1, faces, 300, 200, 1, 0.5))
 
 
 def three_faces() -> Faces:

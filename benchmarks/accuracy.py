@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from pyraface.core import parameters
-from pyraface.core.engines import start
+from pyraface.core.engines import EngineOptions, start
 from pyraface.core.errors import ImageError, ParametersError
 from pyraface.core.images.decode import Picture as Pixels
 from pyraface.core.images.decode import decode
@@ -241,7 +241,7 @@ def main() -> None:
     if unclear := [text for text in options.python if "=" not in text]:
         parser.error(f"--python takes PACKAGE=PYTHON, not {unclear[0]}")
 
-    engine = start(options.engine, threads=options.threads)
+    engine = start(options.engine, EngineOptions(threads=options.threads))
     offered = offers(engine, dict(text.split("=", 1) for text in options.python))
     wanted = options.peers.split(",") if options.peers else [offer.key for offer in offered]
     if unknown := set(wanted) - {offer.key for offer in offered}:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from pyraface.core import adaptive
 from pyraface.core.boxes import Boxes
-from pyraface.core.engines import Detections, Engine, Pixels, Tile, start
+from pyraface.core.engines import Detections, Engine, EngineOptions, Pixels, Tile, start
 from pyraface.core.parameters import DetectionParameters
 from pyraface.core.pipeline import Pipeline
 
@@ -51,6 +51,7 @@ class Counted:
 
     def __init__(self, engine: Engine) -> None:
         self.name, self.device, self.fingerprint = engine.name, engine.device, engine.fingerprint
+        self.gpu = engine.gpu
         self._engine = engine
         self.pixels = 0
 
@@ -84,7 +85,7 @@ def look(pictures: list[Picture], detection: DetectionParameters, cache: Path | 
         kept = {line["name"]: line for line in map(json.loads, cache.read_text().splitlines())}
     packaged = packaged_parameters()
     hints = adaptive.HINT if detection.adaptive else None
-    engine = Counted(start("onnx", threshold=min(THRESHOLDS), hints=hints))
+    engine = Counted(start("onnx", EngineOptions(threshold=min(THRESHOLDS), hints=hints)))
     pipeline = Pipeline(replace(packaged, detection=detection), engine)
     seen = []
     for number, picture in enumerate(pictures, 1):

@@ -23,7 +23,7 @@ from PIL import Image
 
 from pyraface.core import boxes as geometry
 from pyraface.core.boxes import Boxes
-from pyraface.core.engines import Engine, Pixels, start
+from pyraface.core.engines import Engine, EngineOptions, Pixels, start
 from pyraface.core.images.decode import Picture, decode
 from pyraface.core.parameters import ImageLimits
 from pyraface.core.pipeline import Pipeline
@@ -155,8 +155,8 @@ def main() -> None:
     }
     rows = {"face_recognition": plain(engine), "pyraface": ours(Pipeline(packaged_parameters(), engine))}
     rows |= {
-        "face_recognition, 10 jitters": plain(start("onnx", jitters=10)),
-        "face_recognition, 68 landmarks": plain(start("onnx", landmarks=68)),
+        "face_recognition, 10 jitters": plain(start("onnx", EngineOptions(jitters=10))),
+        "face_recognition, 68 landmarks": plain(start("onnx", EngineOptions(landmarks=68))),
     }
     sizes = {f"a face of {side} px": shrunk(engine, side) for side in SIZES}
     lines = [f"{today()}; {machine()}; {versions(*PACKAGES)}", "", *table(rows, sets), ""]

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pyraface.core import boxes
-from pyraface.core.engines import Detections, Engine, Pixels, start
+from pyraface.core.engines import Detections, Engine, EngineOptions, Pixels, start
 from pyraface.core.errors import ImageError
 from pyraface.core.images.decode import decode
 from pyraface.core.parameters import ImageLimits
@@ -38,8 +38,8 @@ BOX_TOLERANCE, CONFIDENCE_TOLERANCE, ENCODING_TOLERANCE = 1.0, 1e-3, 1e-4
 
 ENGINES: dict[str, Callable[[int], Engine]] = {
     "dlib": lambda _: start("dlib"),
-    "onnx": lambda threads: start("onnx", threads=threads),
-    "float32": lambda threads: start("onnx", threads=threads, screened=False),
+    "onnx": lambda threads: start("onnx", EngineOptions(threads=threads)),
+    "float32": lambda threads: start("onnx", EngineOptions(threads=threads, screened=False)),
 }
 
 

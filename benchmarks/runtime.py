@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from pyraface.core.engines import EngineOptions
 from pyraface.core.engines.onnx.engine import OnnxEngine
 from pyraface.core.engines.onnx.runtime import onnxruntime
 from pyraface.core.images.decode import decode
@@ -126,7 +127,7 @@ def main() -> None:
     print(
         "| option | alone, as it is / changed | ratio | beside decoding | ratio | decoded |\n|---|--:|--:|--:|--:|--:|"
     )
-    as_it_is = OnnxEngine()
+    as_it_is = OnnxEngine(EngineOptions())
     for name in names:
         what, change = CHANGES[name]
         cells = compare(as_it_is, Changed(change), pixels, arguments.turns)

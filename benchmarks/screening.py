@@ -19,6 +19,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from pyraface.core.engines import EngineOptions
 from pyraface.core.engines.network import packed_pyramid, weights
 from pyraface.core.engines.onnx import engine as onnx_engine
 from pyraface.core.engines.onnx.engine import OnnxEngine, graphs, screening
@@ -39,7 +40,7 @@ class Measures:
     """Of every photograph, one number a list."""
 
     def __init__(self) -> None:
-        self.engine = OnnxEngine()
+        self.engine = OnnxEngine(EngineOptions())
         network = weights.load_detector()
         self.trunk = showing_its_layers(graphs.detector_trunk(network))
         self.head = showing_its_layers(graphs.detector_head(network))
@@ -156,7 +157,9 @@ def main() -> None:
 def photographs(paths: list[Path]) -> None:
     """Prints how long whole photographs take, without screening and with it."""
     defaults = packaged_parameters()
-    pipelines = [Pipeline(defaults, OnnxEngine(screened=screened)) for screened in (False, True)]
+    pipelines = [
+        Pipeline(defaults, OnnxEngine(EngineOptions(screened=screened))) for screened in (False, True)
+    ]
     ratios, seconds, faces = [], [], []
     for path in paths:
         image = path.read_bytes()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from . import adaptive, boxes, engines, fusion, pyramid, quality, resampling
 from .boxes import Boxes
-from .engines import Engine, EngineName, Tile, devices
+from .engines import Engine, EngineName, EngineOptions, Tile, devices
 from .faces import Faces
 from .images import decode as image_files
 from .images.decode import Picture
@@ -53,13 +53,12 @@ class Pipeline:
         if isinstance(engine, str):
             engine = engines.start(
                 engine,
-                threads=parameters.daemon.engine_threads,
-                threshold=parameters.detection.threshold,
-                hints=adaptive.HINT if parameters.detection.adaptive else None,
-                screened=bool(parameters.detection.screening),
-                tile_pixels=parameters.detection.tile_pixels,
-                jitters=parameters.encoding.jitters,
-                landmarks=parameters.encoding.landmarks,
+                EngineOptions.from_parameters(
+                    parameters.detection,
+                    parameters.encoding,
+                    threads=parameters.daemon.engine_threads,
+                    hints=adaptive.HINT if parameters.detection.adaptive else None,
+                ),
             )
         self.engine: Engine = engine
         self._zoomers = ThreadPoolExecutor(min(devices.cores(), ZOOMING_THREADS), "zoom")

@@ -41,6 +41,7 @@ class StubEngine:
 
     name = "stub"
     device = "no device"
+    gpu = False
     fingerprint = "stub"
 
     def __init__(self, seconds: float) -> None:

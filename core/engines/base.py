@@ -1,17 +1,19 @@
-"""Engine: the Protocol that every engine keeps, and what it takes and gives.
+"""Engine: the Protocol of every engine, its options, its input and its output.
 
-An engine is not thread-safe but for `prepare`: one thread uses it (the executor's child has just one).
+Except for `prepare`, an engine is not thread-safe: a single thread uses it (the worker process has only one).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..boxes import Boxes
+from ..parameters import DetectionParameters, EncodingParameters
 from .network.packed_pyramid import Pyramid
 
 Pixels = NDArray[np.uint8]
@@ -21,9 +23,62 @@ Tile = Union[Pixels, Pyramid]  # noqa: UP007  Python 3.10 knows no | between the
 """A tile, or what `Engine.prepare` made of it."""
 
 EngineName = Literal["auto", "onnx", "dlib"]
+"""The names a user may choose from: `auto`, and the engines in the registry (`engines.NAMES`)."""
 
-DEFAULT_TILE_PIXELS = 3_840_000
-"""What parameters.xml sets by default."""
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """The settings of an engine, the same for all of them. An engine ignores an option that does not concern it.
+
+    threads: of the onnx engine on a CPU; 0: one for each core available to this process.
+    threshold: the confidence above which a detector's response is a face; 0 is face_recognition's threshold.
+    hints: the score above which a response is a hint; None: no hints are returned.
+    screened: whether the onnx engine on a CPU searches a tile in 8-bit integers first, and in float32 only where those
+        leave room for a face.
+    tile_pixels: the size of the largest tile, in pixels; the onnx engine on TensorRT plans for it.
+    jitters: the number of random variations of a face, slightly turned and moved, over which its encoding is averaged;
+        1: the face itself.
+    landmarks: the number of points that align a face before it is encoded, 5 or 68.
+
+    Raises:
+        ValueError: an option is out of its range.
+    """
+
+    threads: int = 0
+    threshold: float = 0.0
+    hints: float | None = None
+    screened: bool = True
+    tile_pixels: int = DetectionParameters().tile_pixels
+    jitters: int = 1
+    landmarks: int = 5
+
+    def __post_init__(self) -> None:
+        if self.threads < 0:
+            raise ValueError(f"threads must be 0 or more, not {self.threads}")
+        if self.jitters < 1:
+            raise ValueError(f"jitters must be 1 or more, not {self.jitters}")
+        if self.landmarks not in (5, 68):
+            raise ValueError(f"landmarks must be 5 or 68, not {self.landmarks}")
+
+    @classmethod
+    def from_parameters(
+        cls,
+        detection: DetectionParameters,
+        encoding: EncodingParameters,
+        *,
+        threads: int,
+        hints: float | None,
+    ) -> EngineOptions:
+        """Returns the options that parameters.xml sets."""
+        return cls(
+            threads=threads,
+            threshold=detection.threshold,
+            hints=hints,
+            screened=bool(detection.screening),
+            tile_pixels=detection.tile_pixels,
+            jitters=encoding.jitters,
+            landmarks=encoding.landmarks,
+        )
 
 
 class Detections(NamedTuple):
@@ -51,6 +106,8 @@ class Engine(Protocol):
     """"onnx" or "dlib"."""
     device: str
     """For people: "cpu, 2 threads", "cuda:0 Orin"."""
+    gpu: bool
+    """Whether the networks run on a GPU."""
     fingerprint: str
     """Tells engines apart whose results may differ: the library's version, the device's kind, the weights' digest."""
 

@@ -1,4 +1,4 @@
-"""The reference: what face_recognition itself finds and encodes, through its own functions."""
+"""The reference engine: face_recognition's own detector and encoder, through its own functions."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from PIL import ImageFile
 from ..boxes import Boxes
 from ..errors import EngineError
 from . import checks, devices
-from .base import Detections, Pixels, Tile
+from .base import Detections, Engine, EngineOptions, Pixels, Tile
 from .network import packed_pyramid, suppression, weights
 
 _FAILURES = (RuntimeError, MemoryError)
 
 
-class DlibEngine:
+class DlibEngine(Engine):
     """face_recognition's CNN detector and encoder; see `Engine` for what the methods promise.
 
     Boxes are those of face_locations(image, number_of_times_to_upsample=0, model="cnn"), encodings those of
@@ -31,24 +31,17 @@ class DlibEngine:
     The detector is dlib's own with face_recognition's weights, but for its suppression of overlapping boxes, which is done
     here by the same rule: the suppressed ones have a vote.
 
-    Args:
-        threshold: responses of this score or less are no faces; face_recognition's is 0.
-        hints: responses above this score are hints; None: there are none.
-        jitters, landmarks: as in `EncodingParameters`.
-
     Raises:
         EngineError: dlib, face_recognition or what they need is missing, or the device cannot be used.
     """
 
     name = "dlib"
 
-    def __init__(
-        self, threshold: float = 0.0, *, hints: float | None = None, jitters: int = 1, landmarks: int = 5
-    ) -> None:
-        self._threshold = threshold
-        self._hints = hints
-        self._jitters, self._model = jitters, "small" if landmarks == 5 else "large"
-        self._floor = threshold if hints is None else min(threshold, hints)
+    def __init__(self, options: EngineOptions) -> None:
+        self._threshold = options.threshold
+        self._hints = options.hints
+        self._jitters, self._model = options.jitters, "small" if options.landmarks == 5 else "large"
+        self._floor = options.threshold if options.hints is None else min(options.threshold, options.hints)
         digest = weights.digest()  # first, because it says which file is missing
         self._network = weights.load_detector()
         dlib, self._api = _imported()
@@ -63,15 +56,15 @@ class DlibEngine:
         except _FAILURES as error:
             raise EngineError(f"the dlib engine cannot be started: {error}") from error
         try:
-            self._cuda = bool(dlib.DLIB_USE_CUDA) and dlib.cuda.get_num_devices() > 0
-            self.device = f"cuda:{dlib.cuda.get_device()}{devices.gpu_name()}" if self._cuda else "cpu"
+            self.gpu = _finds_gpu(dlib)
+            self.device = f"cuda:{dlib.cuda.get_device()}{devices.gpu_name()}" if self.gpu else "cpu"
         except _FAILURES as error:
             raise EngineError(f"the dlib engine cannot use the GPU: {error}") from error
-        kind = "cuda" if self._cuda else "cpu"
+        kind = "cuda" if self.gpu else "cpu"
         self.fingerprint = f"dlib {dlib.__version__}, {kind}, weights {digest[:16]}"
 
     def batch(self, height: int, width: int) -> int:
-        return devices.batch(height, width) if self._cuda else 1
+        return devices.batch(height, width) if self.gpu else 1
 
     def prepare(self, tile: Pixels) -> Pixels:
         return checks.checked_pixels(tile)
@@ -120,6 +113,20 @@ class DlibEngine:
         return found._replace(
             hints=suppression.hints(responded[weak], scores[weak], overlap=overlap, covered=covered)
         )
+
+
+def has_gpu() -> bool:
+    """Returns whether dlib was built with CUDA and finds a GPU."""
+    try:
+        import dlib
+
+        return _finds_gpu(dlib)
+    except (ImportError, RuntimeError):  # no dlib; or built for CUDA, without a working driver
+        return False
+
+
+def _finds_gpu(dlib: Any) -> bool:
+    return bool(dlib.DLIB_USE_CUDA) and dlib.cuda.get_num_devices() > 0
 
 
 def _imported() -> tuple[Any, Any]:

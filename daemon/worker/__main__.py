@@ -45,8 +45,9 @@ def main() -> None:
         pipeline = Pipeline(parameters, arguments.engine)
         load_decoders()
         _warm_up(pipeline)
-        gpu = pipeline.engine.device.startswith("cuda")
-        log.info("%s", sandbox.enter(parameters, images=parameters.daemon.images_ahead, gpu=gpu))
+        log.info(
+            "%s", sandbox.enter(parameters, images=parameters.daemon.images_ahead, gpu=pipeline.engine.gpu)
+        )
     except PyrafaceError as error:
         send(channel, Closing.because(ErrorCode.ENGINE_FAILED, str(error)))
         sys.exit(1)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pyraface.core import adaptive, boxes, engines, parameters, pyramid
-from pyraface.core.engines import Detections
+from pyraface.core.engines import Detections, EngineOptions
 from pyraface.core.images.decode import Picture
 from pyraface.core.parameters import DetectionParameters
 from pyraface.core.pipeline import Pipeline
@@ -115,9 +115,10 @@ class Watched:
     """The onnx engine, and the pixels it looked at."""
 
     name = device = fingerprint = "watched"
+    gpu = False
 
     def __init__(self, hints: float | None) -> None:
-        self.engine = engines.start("onnx", hints=hints)
+        self.engine = engines.start("onnx", EngineOptions(hints=hints))
         self.pixels = 0
         self.hinted = 0
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ...boxes import Boxes
 from ...errors import EngineError
 from .. import checks, devices
-from ..base import DEFAULT_TILE_PIXELS, Detections, Pixels, Tile
+from ..base import Detections, Engine, EngineOptions, Pixels, Tile
 from ..network import packed_pyramid, suppression, weights
 from ..network.packed_pyramid import Layout, Pyramid
 from . import screening
@@ -64,54 +64,33 @@ _FAILURES = (
 )
 
 
-class OnnxEngine:
+class OnnxEngine(Engine):
     """The networks of face_recognition_models in ONNX Runtime; see `Engine` for what the methods promise.
 
     It runs on the first that is there and starts: TensorRT, CUDA, the CPU. Landmarks, the pyramid and suppression are the
     CPU's work in any case.
 
-    Args:
-        threads: for a CPU; 0 means one a core this process may use.
-        threshold: responses of this score or less are no faces; face_recognition's is 0.
-        hints: responses above this score are hints; None: there are none.
-        screened: whether a CPU goes over a tile in 8-bit integers first, and in float32 only where a face can be (see
-            `screening`).
-        tile_pixels: the most that a tile will have: TensorRT plans for that.
-        jitters, landmarks: as in `EncodingParameters`.
-
     Raises:
         EngineError: weights are missing or damaged, or ONNX Runtime does not take the networks.
-        ValueError: threads is negative.
     """
 
     name = "onnx"
 
-    def __init__(
-        self,
-        threads: int = 0,
-        threshold: float = 0.0,
-        *,
-        hints: float | None = None,
-        screened: bool = True,
-        tile_pixels: int = DEFAULT_TILE_PIXELS,
-        jitters: int = 1,
-        landmarks: int = 5,
-    ) -> None:
-        if threads < 0:
-            raise ValueError(f"threads must be 0 or more, not {threads}")
-        self._threads = threads or devices.cores()
-        self._threshold = threshold
-        self._hints = hints
-        self._jitters = jitters
+    def __init__(self, options: EngineOptions) -> None:
+        self._threads = options.threads or devices.cores()
+        self._threshold = options.threshold
+        self._hints = options.hints
+        self._jitters = options.jitters
         self._network = weights.load_detector()
-        points = weights.LANDMARKS_FILE if landmarks == 5 else weights.MORE_LANDMARKS_FILE
+        points = weights.LANDMARKS_FILE if options.landmarks == 5 else weights.MORE_LANDMARKS_FILE
         try:
             self._landmarks = dlib.shape_predictor(str(weights.model_path(points)))
-            self._start_networks(graphs.encoder(weights.load_encoder()), tile_pixels)
+            self._start_networks(graphs.encoder(weights.load_encoder()), options.tile_pixels)
             # a thread a plane where the processor has nothing else to do; on a CPU it runs beside the networks
             self._shrink = self._session(graphs.shrinking(), threads=3 if self._provider.gpu else 1)
             self._screen_trunk = self._screen_head = None
-            if screened and not self._provider.gpu:
+            self.gpu = self._provider.gpu
+            if options.screened and not self.gpu:
                 self._screen_trunk = self._session(graphs.screen_trunk(self._network, screening.TRUNK_RANGES))
                 self._screen_head = self._session(graphs.screen_head(self._network, screening.HEAD_RANGES))
         except _FAILURES as error:

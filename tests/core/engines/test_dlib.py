@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import ImageFile
 
+from pyraface.core.engines import EngineOptions
 from pyraface.core.engines.dlib import DlibEngine
 from pyraface.core.errors import EngineError
 
@@ -103,7 +104,7 @@ def test_without_room_for_a_temporary_file_it_says_what_to_do(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(EngineError, match="temporary file: No such file or directory; TMPDIR"):
-        DlibEngine()
+        DlibEngine(EngineOptions())
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pyraface.core import boxes as geometry
-from pyraface.core.engines import Detections
+from pyraface.core.engines import Detections, EngineOptions
 from pyraface.core.engines.dlib import DlibEngine
 from pyraface.core.engines.onnx.engine import OnnxEngine
 
@@ -77,8 +77,8 @@ def test_the_engines_agree_on_what_is_above_another_threshold(
 ) -> None:
     """The face is 62 px then, and scores 0.77; or 52 px, and scores -0.99."""
     picture = zoomed(astronaut, size)
-    [dlib] = DlibEngine(threshold).detect([picture])
-    [onnx] = OnnxEngine(threshold=threshold).detect([picture])
+    [dlib] = DlibEngine(EngineOptions(threshold=threshold)).detect([picture])
+    [onnx] = OnnxEngine(EngineOptions(threshold=threshold)).detect([picture])
     assert len(onnx.boxes) == faces
     check(dlib, onnx)
 
@@ -135,7 +135,11 @@ def test_the_engines_agree_on_hints_and_asking_for_them_changes_no_face(
     astronaut: np.ndarray, onnx_engine: OnnxEngine, dlib_engine: DlibEngine
 ) -> None:
     picture = np.ascontiguousarray(astronaut[60:260, 100:300])
-    with_hints = [DlibEngine(hints=-1.1), OnnxEngine(hints=-1.1, screened=False), OnnxEngine(hints=-1.1)]
+    with_hints = [
+        DlibEngine(EngineOptions(hints=-1.1)),
+        OnnxEngine(EngineOptions(hints=-1.1, screened=False)),
+        OnnxEngine(EngineOptions(hints=-1.1)),
+    ]
     (dlib,), (onnx,), (screened,) = (engine.detect([picture]) for engine in with_hints)
     for plain, hinted in ((dlib_engine, dlib), (onnx_engine, onnx), (onnx_engine, screened)):
         [face] = plain.detect([picture])
@@ -155,8 +159,8 @@ def test_the_engines_agree_on_other_ways_to_encode(
 ) -> None:
     face = np.array([[176, 71, 266, 161]], np.float32)
     [plain] = onnx_engine.encode(astronaut, face)
-    [onnx] = OnnxEngine(jitters=jitters, landmarks=landmarks).encode(astronaut, face)
-    [dlib] = DlibEngine(jitters=jitters, landmarks=landmarks).encode(astronaut, face)
+    [onnx] = OnnxEngine(EngineOptions(jitters=jitters, landmarks=landmarks)).encode(astronaut, face)
+    [dlib] = DlibEngine(EngineOptions(jitters=jitters, landmarks=landmarks)).encode(astronaut, face)
     # jitters are random: the mean of 40 is steady to a few hundredths
     assert np.linalg.norm(dlib - onnx) < (1e-5 if jitters == 1 else 0.06)
     assert 0.08 < np.linalg.norm(plain - onnx) < 0.3

@@ -6,12 +6,12 @@ from typing import cast
 
 import pytest
 
-from pyraface.core.engines import EngineName, start
+from pyraface.core.engines import EngineName, EngineOptions, start
 from pyraface.core.errors import EngineError
 
 
 def test_an_engine_starts_by_its_name() -> None:
-    assert start("onnx", threads=1).name == "onnx"
+    assert start("onnx", EngineOptions(threads=1)).name == "onnx"
     assert start("dlib").name == "dlib"
 
 
@@ -19,7 +19,7 @@ def test_auto_is_onnx_where_dlib_has_no_gpu(monkeypatch: pytest.MonkeyPatch) -> 
     import dlib
 
     monkeypatch.setattr(dlib, "DLIB_USE_CUDA", False)
-    assert start("auto", threads=1).name == "onnx"
+    assert start("auto", EngineOptions(threads=1)).name == "onnx"
 
 
 def test_auto_is_onnx_where_dlibs_gpu_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,7 +30,7 @@ def test_auto_is_onnx_where_dlibs_gpu_does_not_work(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(dlib, "DLIB_USE_CUDA", True)
     monkeypatch.setattr(dlib, "cuda", SimpleNamespace(get_num_devices=no_driver))
-    assert start("auto", threads=1).name == "onnx"
+    assert start("auto", EngineOptions(threads=1)).name == "onnx"
 
 
 def test_auto_is_dlib_where_dlib_has_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,6 +40,7 @@ def test_auto_is_dlib_where_dlib_has_a_gpu(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(dlib, "cuda", SimpleNamespace(get_num_devices=lambda: 1, get_device=lambda: 0))
     engine = start("auto")
     assert engine.name == "dlib"
+    assert engine.gpu
     assert engine.device.startswith("cuda:0")
     assert "cuda" in engine.fingerprint
 
@@ -52,5 +53,5 @@ def test_auto_without_dlib_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_an_unknown_name_is_refused() -> None:
-    with pytest.raises(EngineError, match="use auto, onnx or dlib"):
+    with pytest.raises(EngineError, match="unknown engine 'cuda'; the engines are auto, onnx, dlib"):
         start(cast("EngineName", "cuda"))

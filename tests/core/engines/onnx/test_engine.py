@@ -9,6 +9,7 @@ import dlib
 import numpy as np
 import pytest
 
+from pyraface.core.engines import EngineOptions
 from pyraface.core.engines.network import packed_pyramid, weights
 from pyraface.core.engines.onnx import engine as onnx_module
 from pyraface.core.engines.onnx.engine import CHIPS_AT_ONCE, OnnxEngine, screening
@@ -72,7 +73,7 @@ def test_tiles_of_a_level_give_what_each_gives_alone(onnx_engine: OnnxEngine, as
 def test_tiles_in_batches_give_what_each_gives_alone(
     screened: bool, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = OnnxEngine(screened=screened)
+    engine = OnnxEngine(EngineOptions(screened=screened))
     tiles = [np.ascontiguousarray(astronaut[20:260, left : left + 200]) for left in (100, 140, 300, 130)]
     monkeypatch.setattr(screening, "WORTHWHILE", 0)
     alone = [engine.detect([tile])[0] for tile in tiles]
@@ -97,7 +98,7 @@ def test_tiles_in_batches_give_what_each_gives_alone(
 
 def test_a_cpu_has_one_tile_at_a_time(onnx_engine: OnnxEngine) -> None:
     assert onnx_engine.batch(1600, 2400) == 1
-    if not onnx_engine.device.startswith("cuda"):
+    if not onnx_engine.gpu:
         assert onnx_engine.batch(40, 60) == 1
 
 
@@ -165,7 +166,7 @@ def test_a_network_that_computes_no_number_is_an_engine_error(
     broken = replace(encoder, projection=np.full_like(encoder.projection, np.nan))
     monkeypatch.setattr(weights, "load_encoder", lambda: broken)
     with pytest.raises(EngineError, match="not a number"):
-        OnnxEngine(threads=1).encode(astronaut, FACE)
+        OnnxEngine(EngineOptions(threads=1)).encode(astronaut, FACE)
 
 
 def test_scores_that_are_no_numbers_are_an_engine_error_and_not_an_empty_photograph(
@@ -176,7 +177,7 @@ def test_scores_that_are_no_numbers_are_an_engine_error_and_not_an_empty_photogr
     broken = replace(detector, convolutions=(*detector.convolutions[:-1], last))
     monkeypatch.setattr(weights, "load_detector", lambda: broken)
     with pytest.raises(EngineError, match="no numbers"):
-        OnnxEngine(threads=1).detect([astronaut])
+        OnnxEngine(EngineOptions(threads=1)).detect([astronaut])
 
 
 def test_a_failure_of_the_runtime_is_an_engine_error(
@@ -198,25 +199,20 @@ def test_a_network_that_the_runtime_refuses_is_an_engine_error(monkeypatch: pyte
     odd = replace(encoder, projection=np.zeros((200, 128), np.float32))  # the network ends in 256 channels
     monkeypatch.setattr(weights, "load_encoder", lambda: odd)
     with pytest.raises(EngineError, match="cannot be started"):
-        OnnxEngine(threads=1)
+        OnnxEngine(EngineOptions(threads=1))
 
 
 def test_the_engine_says_what_it_runs_on() -> None:
-    engine = OnnxEngine(threads=1)
+    engine = OnnxEngine(EngineOptions(threads=1))
     assert engine.name == "onnx"
     assert engine.device in ("cpu, 1 thread",) or engine.device.startswith("cuda:0")
     assert weights.digest()[:16] in engine.fingerprint
 
 
-def test_a_negative_number_of_threads_is_refused() -> None:
-    with pytest.raises(ValueError, match="threads"):
-        OnnxEngine(threads=-1)
-
-
 def test_face_recognition_is_not_imported() -> None:
     """Importing it would load every model it has, 100 MB of them for nothing."""
     program = (
-        "import sys; from pyraface.core.engines import start; start('onnx', threads=1);"
+        "import sys; from pyraface.core.engines import EngineOptions, start; start('onnx', EngineOptions(threads=1));"
         "sys.exit('face_recognition' in sys.modules or 'face_recognition_models' in sys.modules)"
     )
     ran = subprocess.run(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyraface.core.engines import DEFAULT_TILE_PIXELS
+from pyraface.core.engines import EngineOptions
 from pyraface.core.engines.network import packed_pyramid, weights
 from pyraface.core.engines.onnx import engine as onnx_module
 from pyraface.core.engines.onnx.engine import OnnxEngine, providers
@@ -57,7 +57,7 @@ def test_where_no_gpu_starts_the_cpu_does_and_says_why(
 ) -> None:
     monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path))
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: EVERY)
-    engine = OnnxEngine(threads=1)
+    engine = OnnxEngine(EngineOptions(threads=1))
     assert engine.device.startswith("cpu, 1 thread (TensorRT did not start: its libraries, the driver")
     assert "(CUDA did not start: its libraries" in engine.device
     assert "cpu" in engine.fingerprint
@@ -68,7 +68,7 @@ def test_where_no_gpu_starts_the_cpu_does_and_says_why(
 @pytest.mark.usefixtures("cpu_as_cuda")
 @pytest.mark.filterwarnings("ignore:Duplicate provider:UserWarning")
 def test_a_gpu_gets_batches_and_no_screening(astronaut: np.ndarray, onnx_engine: OnnxEngine) -> None:
-    engine = OnnxEngine(threads=1)
+    engine = OnnxEngine(EngineOptions(threads=1))
     assert engine.device.startswith("cuda:0")
     assert engine.device.endswith("CUDA")
     assert ", cuda, " in engine.fingerprint
@@ -88,7 +88,10 @@ def test_a_gpu_that_computes_no_numbers_is_not_used(monkeypatch: pytest.MonkeyPa
     last = replace(detector.convolutions[-1], bias=np.full(1, np.nan, np.float32))
     broken = replace(detector, convolutions=(*detector.convolutions[:-1], last))
     monkeypatch.setattr(weights, "load_detector", lambda: broken)
-    assert "(CUDA did not start: it computes what is not a number)" in OnnxEngine(threads=1).device
+    assert (
+        "(CUDA did not start: it computes what is not a number)"
+        in OnnxEngine(EngineOptions(threads=1)).device
+    )
 
 
 @pytest.mark.usefixtures("cpu_as_cuda")
@@ -106,7 +109,7 @@ def test_tensorrt_has_what_it_planned_for_and_cuda_the_rest(
     monkeypatch.setattr(providers, "TENSORRT", replace(TENSORRT, execution_provider=CPU.execution_provider))
     monkeypatch.setattr(providers, "_tensorrt_options", options)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: EVERY)
-    engine = OnnxEngine(threads=1, tile_pixels=300_000)
+    engine = OnnxEngine(EngineOptions(threads=1, tile_pixels=300_000))
     assert engine.device.endswith("TensorRT")
     assert ", tensorrt, " in engine.fingerprint
     assert engine.batch(40, 60) == 1
@@ -155,7 +158,7 @@ def test_an_input_beyond_the_plan_goes_to_the_other_session() -> None:
 
 
 @given(
-    pixels=st.sampled_from([240_000, DEFAULT_TILE_PIXELS, 20_000_000]),
+    pixels=st.sampled_from([240_000, EngineOptions.tile_pixels, 20_000_000]),
     share=st.floats(0.05, 1),
     shape=st.floats(1 / 2.9, 2.9),
 )
@@ -172,7 +175,7 @@ def test_the_plan_holds_the_tiles_of_every_usual_shape(pixels: int, share: float
 
 
 def test_no_band_is_higher_than_the_plan(astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = OnnxEngine(screened=False)
+    engine = OnnxEngine(EngineOptions(screened=False))
     tile = np.ascontiguousarray(np.tile(astronaut[:, 200:260], (3, 1, 1)))
     run, bands = engine._run, []
 
@@ -182,7 +185,7 @@ def test_no_band_is_higher_than_the_plan(astronaut: np.ndarray, monkeypatch: pyt
 
     monkeypatch.setattr(engine, "_run", recorded)
     engine.detect([tile])
-    most, _ = onnx_module._shapes(DEFAULT_TILE_PIXELS)
+    most, _ = onnx_module._shapes(EngineOptions.tile_pixels)
     assert len(bands) > 1
     assert all(most.hold(shape) for shape in bands)
 
@@ -218,4 +221,4 @@ def test_without_a_cache_folder_nothing_is_kept(monkeypatch: pytest.MonkeyPatch,
 def test_a_cpu_that_fails_is_an_engine_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(providers, "CPU", replace(CPU, execution_provider="CUDAExecutionProvider"))
     with pytest.warns(UserWarning, match="Specified provider"), pytest.raises(EngineError):
-        OnnxEngine(threads=1)
+        OnnxEngine(EngineOptions(threads=1))

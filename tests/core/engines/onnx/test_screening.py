@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import load_model_from_string, numpy_helper
 from PIL import Image
 
+from pyraface.core.engines import EngineOptions
 from pyraface.core.engines.network import packed_pyramid, weights
 from pyraface.core.engines.onnx import engine as onnx_module
 from pyraface.core.engines.onnx.engine import OnnxEngine, graphs, screening
@@ -24,7 +25,7 @@ WINDOW = BLOCK + 2 * REACH
 
 @pytest.fixture(scope="module")
 def float32_engine() -> OnnxEngine:
-    return OnnxEngine(screened=False)
+    return OnnxEngine(EngineOptions(screened=False))
 
 
 class Head:
@@ -193,5 +194,5 @@ def check_same(tile: np.ndarray, screened: OnnxEngine, float32: OnnxEngine) -> N
 def test_the_fingerprint_tells_that_a_tile_is_screened(
     onnx_engine: OnnxEngine, float32_engine: OnnxEngine
 ) -> None:
-    assert "int8" in onnx_engine.fingerprint or onnx_engine.device.startswith("cuda")
+    assert "int8" in onnx_engine.fingerprint or onnx_engine.gpu
     assert "int8" not in float32_engine.fingerprint

@@ -1,7 +1,7 @@
 """Every figure of speed in the documentation, in one table.
 
     python -m benchmarks [--rows tile,encode,photograph,networks,daemon,memory,flood,start] [--openblas PYTHON]
-                         [--markdown FILE] [--plot FILE.png]
+                         [--parameters FILE.xml] [--turns N] [--markdown FILE] [--plot FILE.png]
 
 Each row is a ratio of two things that took turns in this run, the median of the turns and their spread. The reference
 is face_recognition's CNN detector and encoder on the dlib that is installed (dlib-bin: no BLAS), and, where --openblas
@@ -27,12 +27,14 @@ import numpy as np
 from PIL import Image
 
 from pyraface.core import pyramid, resampling
+from pyraface.core.errors import ParametersError
 from pyraface.core.images.decode import decode
+from pyraface.core.parameters import Parameters
 from pyraface.core.pipeline import Pipeline
 
 from . import daemon as daemon_rows
 from . import start as start_rows
-from .common import PACKAGES, machine, packaged_parameters, photos_folder, timed, today, versions
+from .common import PACKAGES, chosen_parameters, machine, photos_folder, timed, today, versions
 from .peer import Peer, chips, tile
 
 
@@ -99,18 +101,25 @@ class Inside:
                 self.seconds += time.perf_counter() - begin
 
 
+ROWS = ("tile", "encode", "photograph", "networks", "daemon", "memory", "flood", "start")
+"""By name: each is a method of Bench."""
+
 HEAD = "| what | reference | reference takes | pyraface (onnx) takes | ratio | |\n|---|---|--:|--:|--:|---|"
 
 
 class Bench:
-    """The engines and peers, and the rows made with them."""
+    """The engines and peers, and the rows made with them, as much of each as the command's options say."""
 
-    def __init__(self, openblas: str | None, photos: Path) -> None:
-        self.onnx = Pipeline(packaged_parameters(), "onnx")
-        self.photos = photos
-        self._peers = {"face_recognition on dlib-bin": Peer(sys.executable)}
-        if openblas:
-            self._peers["face_recognition on OpenBLAS dlib"] = Peer(openblas)
+    def __init__(self, options: argparse.Namespace, parameters: Parameters) -> None:
+        self.options = options
+        self.onnx = Pipeline(parameters, "onnx")
+        self.photos: Path = options.photos
+        self._peers = {"face_recognition on dlib-bin": Peer(sys.executable, options.parameters)}
+        if options.openblas:
+            self._peers["face_recognition on OpenBLAS dlib"] = Peer(options.openblas, options.parameters)
+
+    def turns(self, usual: int) -> int:
+        return self.options.turns or usual
 
     def against_peers(
         self, what: str, ours: Callable[[], object], turns: dict[str, int], note: str = "", **work: object
@@ -119,23 +128,23 @@ class Bench:
         ours()  # what happens only once is not what is measured
         for name, peer in self._peers.items():
             row = Row(what, name, [], [], note)
-            for _ in range(turns[name.rpartition(" on ")[2]]):
+            for _ in range(self.turns(turns[name.rpartition(" on ")[2]])):
                 row.ours.append(timed(ours)[0])
                 row.theirs.append(peer.ask(**work)["seconds"])
             yield row
 
     def tile(self) -> Iterator[Row]:
         """Detection in one tile."""
-        for megapixels in (0.75, 3.84):
+        for megapixels in self.options.megapixels:
             work = partial(self.onnx.engine.detect, [tile(megapixels)])
             turns = {"dlib-bin": 3 if megapixels < 1 else 1, "OpenBLAS dlib": 5 if megapixels < 1 else 2}
             yield from self.against_peers(
-                f"detection, {megapixels} Mpx", work, turns, work="tile", megapixels=megapixels
+                f"detection, {megapixels:g} Mpx", work, turns, work="tile", megapixels=megapixels
             )
 
     def encode(self) -> Iterator[Row]:
         """Encoding of faces: landmarks, chips, network."""
-        for count in (1, 8, 32):
+        for count in self.options.faces:
             work = partial(self.onnx.engine.encode, *chips(count))
             turns = {"dlib-bin": 3, "OpenBLAS dlib": 5}
             yield from self.against_peers(f"encoding, {count} faces", work, turns, work="encode", faces=count)
@@ -163,7 +172,7 @@ class Bench:
                 image = path.read_bytes()
                 row = Row(f"photograph, {megapixels:.0f} Mpx: all / its networks", "(share)", [], [])
                 shares, work = [], []
-                for _ in range(3):
+                for _ in range(self.turns(3)):
                     inside.seconds = 0.0
                     begin = time.process_time()
                     whole, _ = timed(partial(self.onnx.detect, image))
@@ -203,7 +212,7 @@ class Bench:
         side = 3000
         a = np.random.default_rng(0).random((side, side), np.float32)
         row = Row("as many operations: sgemm / the detector's head", "numpy's sgemm", [], [])
-        for _ in range(7):
+        for _ in range(self.turns(7)):
             ours, _ = timed(lambda: engine._run(engine._head, {"features": features}))  # type: ignore[attr-defined]
             theirs, _ = timed(lambda: a @ a)
             row.ours.append(ours)
@@ -215,7 +224,7 @@ class Bench:
     def daemon(self) -> Iterator[Row]:
         """A directory through a daemon on loopback, against the same in this process; pings meanwhile."""
         paths = sorted((self.photos / "dlib_faces").glob("*.jpg"))[:8]
-        result = daemon_rows.compare(self.onnx, paths, turns=3)
+        result = daemon_rows.compare(self.onnx, paths, turns=self.turns(3))
         yield Row(
             f"{len(paths)} photographs: in process / through a daemon",
             "in process",
@@ -226,41 +235,45 @@ class Bench:
         )
 
     def memory(self) -> Iterator[Row]:
-        """The most memory an executor takes: for photographs of 36 Mpx alone, and over 500 of mixed sizes."""
+        """The most memory an executor takes: for photographs of 36 Mpx alone, and over many of mixed sizes."""
+        count, parameters = self.options.images, self.onnx.parameters
+        begin, end = (count // 5, 2 * count // 5), (4 * count // 5, count)
         samples = self.photos / "compreface_samples"
         large = [samples / "001_A.jpg", samples / "003_A.jpg"]
-        [peak] = daemon_rows.peaks(large * 6, stretches=[(0, 12)])
+        [peak] = daemon_rows.peaks(large * 6, parameters, stretches=[(0, 12)])
         yield Row("executor's peak memory", "(memory)", [], [peak / 2**30], "12 photographs of 36 Mpx", "GiB")
         with tempfile.TemporaryDirectory() as folder:
             first, last = daemon_rows.peaks(
-                self._mixed(Path(folder), 500), stretches=[(100, 200), (400, 500)]
+                self._mixed(Path(folder), count), parameters, stretches=[begin, end]
             )
         yield Row(
-            "executor's peak memory: images 100 to 200 / 400 to 500",
+            f"executor's peak memory: images {begin[0]} to {begin[1]} / {end[0]} to {end[1]}",
             "(memory)",
             [first / 2**30],
             [last / 2**30],
-            "500 photographs of 0.1 to 36 Mpx",
+            f"{count} photographs of 0.1 to 36 Mpx",
             "GiB",
         )
 
     def flood(self) -> Iterator[Row]:
         """The memory of a daemon and its process while clients send as much as they may."""
-        for size in (5, 40, 120):
-            allowed, taken = daemon_rows.flood(clients=8, size=size * 1_000_000, seconds=15)
+        for size in self.options.megabytes:
+            allowed, taken = daemon_rows.flood(
+                self.onnx.parameters, clients=8, size=round(size * 1e6), seconds=self.options.seconds
+            )
             yield Row(
                 "memory for images without an answer, of what max_bytes_in_flight allows",
                 "(memory)",
                 [],
                 [taken / allowed],
-                f"8 clients send files of {size} MB",
+                f"8 clients send files of {size:g} MB",
                 "times",
             )
 
     def start(self) -> Iterator[Row]:
         """How long a person waits for --help."""
         for program, module in (("pyraface", "client"), ("pyraface-daemon", "daemon")):
-            empty, ours = start_rows.compare(f"pyraface.{module}", turns=15)
+            empty, ours = start_rows.compare(f"pyraface.{module}", turns=self.turns(15))
             yield Row(f"{program} --help", "python -c pass", empty, ours)
 
     def _mixed(self, folder: Path, count: int) -> list[Path]:
@@ -269,7 +282,7 @@ class Bench:
         large = [self.photos / "compreface_samples" / name for name in ("001_A.jpg", "003_A.jpg")]
         small = []
         with Image.open(self.photos / "compreface_samples" / "004_A.jpg") as image:
-            for number in range(40):
+            for number in range(min(count, 40)):
                 side = np.sqrt(np.exp(chance.uniform(np.log(0.1e6), np.log(12e6))))
                 width, height = round(side * chance.uniform(0.7, 1.4)), round(side * chance.uniform(0.7, 1.4))
                 small.append(folder / f"{number}.jpg")
@@ -292,33 +305,73 @@ class Bench:
         yield self.photos / "compreface_samples" / "001_A.jpg", 36
 
 
+def numbers(text: str) -> list[float]:
+    """Returns what an option lists with commas."""
+    return [float(number) for number in text.split(",")]
+
+
+def counts(text: str) -> list[int]:
+    """Returns what an option lists with commas, whole numbers."""
+    return [int(count) for count in text.split(",")]
+
+
 def main() -> None:
-    rows = ["tile", "encode", "photograph", "networks", "daemon", "memory", "flood", "start"]
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument(
-        "--rows", default=",".join(rows), help="which, with commas between them (default: %(default)s)"
+        "--rows", default=",".join(ROWS), help="which, with commas between them (default: %(default)s)"
     )
     parser.add_argument(
         "--openblas", metavar="PYTHON", help="an interpreter whose dlib was built against OpenBLAS"
     )
     parser.add_argument("--photos", type=Path, default=photos_folder(), help="the shared photographs")
+    parser.add_argument(
+        "--parameters",
+        type=Path,
+        metavar="FILE.xml",
+        help="how photographs are searched (default: the packaged one)",
+    )
+    parser.add_argument(
+        "--turns",
+        type=int,
+        metavar="N",
+        help="how often each is timed (default: 1 to 15, what is short more often)",
+    )
+    parser.add_argument(
+        "--megapixels", type=numbers, default="0.75,3.84", help="row tile: of each (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--faces", type=counts, default="1,8,32", help="row encode: how many at once (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--images", type=int, default=500, help="row memory: how many, of mixed sizes (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--megabytes", type=numbers, default="5,40,120", help="row flood: of a file (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=15.0, help="row flood: how long clients send (default: %(default)s)"
+    )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="where to write the table, too")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="where to draw it (needs matplotlib)")
     options = parser.parse_args()
     wanted = options.rows.split(",")
-    if unknown := set(wanted) - set(rows):
+    if unknown := set(wanted) - set(ROWS):
         parser.error(f"no such rows: {', '.join(sorted(unknown))}")
     if not options.photos.is_dir():
         parser.error(f"{options.photos} is no folder: the photographs are needed")
+    try:
+        parameters = chosen_parameters(options.parameters)
+    except ParametersError as error:
+        parser.error(str(error))
 
     lines = [f"{today()}; {machine()}; {versions(*PACKAGES)}", ""]
     if not options.openblas:
         lines += ["face_recognition on OpenBLAS dlib: absent (no --openblas)", ""]
     lines.append(HEAD)
     print("\n".join(lines), flush=True)
-    bench = Bench(options.openblas, options.photos)
+    bench = Bench(options, parameters)
     done: list[Row] = []
     for name in wanted:
         for row in getattr(bench, name)():

@@ -30,6 +30,15 @@ def packaged_parameters() -> Parameters:
     return parameters.parse((Path(__file__).resolve().parent.parent / "parameters.xml").read_bytes())
 
 
+def chosen_parameters(file: Path | None) -> Parameters:
+    """Returns the parameters of a file that the user of a benchmark names, or else the default ones.
+
+    Raises:
+        ParametersError: the file is missing or wrong.
+    """
+    return packaged_parameters() if file is None else parameters.load(file)
+
+
 def timed(work: Callable[[], Result]) -> tuple[float, Result]:
     """Returns the seconds that something took, and its result."""
     begin = time.perf_counter()

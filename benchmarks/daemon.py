@@ -17,9 +17,10 @@ from pyraface.client import Client
 from pyraface.client.pool.connection import ServerConnection
 from pyraface.client.pool.local_daemon import LocalServer
 from pyraface.core.host import tasks
+from pyraface.core.parameters import Parameters
 from pyraface.core.pipeline import Pipeline
 
-from .common import packaged_parameters, timed
+from .common import timed
 
 PING_INTERVAL = 0.01
 
@@ -34,7 +35,8 @@ class Outcome:
     pings: list[float] = field(default_factory=list)
 
     def ping(self, percentile: float) -> float:
-        return float(np.percentile(self.pings, percentile))
+        # none, where the photographs were through before the first was answered
+        return float(np.percentile(self.pings, percentile)) if self.pings else float("nan")
 
 
 def compare(pipeline: Pipeline, paths: list[Path], *, turns: int) -> Outcome:
@@ -75,16 +77,17 @@ def compare(pipeline: Pipeline, paths: list[Path], *, turns: int) -> Outcome:
     return asyncio.run(run())
 
 
-def peaks(paths: list[Path], *, stretches: list[tuple[int, int]]) -> list[int]:
+def peaks(paths: list[Path], parameters: Parameters, *, stretches: list[tuple[int, int]]) -> list[int]:
     """Returns the executor's peak memory in bytes over stretches of images.
 
     Args:
         paths: as many images as go through.
+        parameters: how they are searched.
         stretches: (first, last) of each, in order and apart.
     """
 
     async def run() -> list[int]:
-        async with Client("local", parameters=packaged_parameters()) as client:
+        async with Client("local", parameters=parameters) as client:
             children = psutil.Process().children(recursive=True)
             [worker] = [child for child in children if "pyraface.daemon.worker" in child.cmdline()]
             found, done = [], 0
@@ -99,7 +102,7 @@ def peaks(paths: list[Path], *, stretches: list[tuple[int, int]]) -> list[int]:
     return asyncio.run(run())
 
 
-def flood(*, clients: int, size: int, seconds: float) -> tuple[int, int]:
+def flood(parameters: Parameters, *, clients: int, size: int, seconds: float) -> tuple[int, int]:
     """Returns the bytes of images without an answer that a daemon allows, and by how much it and its process grow at most.
 
     Args:
@@ -107,7 +110,6 @@ def flood(*, clients: int, size: int, seconds: float) -> tuple[int, int]:
         size: bytes of an image, which is none.
         seconds: how long they go on.
     """
-    parameters = packaged_parameters()
     image = os.urandom(size)
 
     async def send(connection: ServerConnection) -> None:

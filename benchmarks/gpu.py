@@ -1,10 +1,12 @@
 """Both engines on this machine's GPU: tiles one by one and in batches, faces, and whole photographs.
 
     python -m benchmarks.gpu [PHOTOS] [--engines onnx,dlib] [--megapixels 0.24,0.96,3.84] [--threads 1,2,4,8] [--seconds 5]
+                             [--rows tiles,faces,photographs] [--faces 1,32]
 
 Everything is repeated for so many seconds; with the defaults it is done in under five minutes, after what the first start
 with TensorRT takes. Photographs are decoded by so many threads while the engine has the one before, as in a daemon; without
-a folder they are made of noise, 12 megapixels each. It runs without a GPU, too, and says so; take small tiles there.
+a folder they are made of noise, 12 megapixels each. It runs without a GPU, too, and says so; take small tiles there, and
+leave out dlib's photographs (--rows tiles,faces), which take it a minute each.
 """
 
 from __future__ import annotations
@@ -38,9 +40,13 @@ from .peer import chips, tile
 PHOTOGRAPHS = 40
 """At most; they are held in memory."""
 
+ROWS = ("tiles", "faces", "photographs")
+
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument(
         "photos", nargs="?", type=Path, default=photos_folder(), help="a folder of photographs"
     )
@@ -50,13 +56,22 @@ def main() -> None:
     parser.add_argument("--megapixels", default="0.24,0.96,3.84", help="of tiles (default: %(default)s)")
     parser.add_argument("--threads", default="1,2,4,8", help="that decode (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=5.0, help="for each figure (default: %(default)s)")
+    parser.add_argument(
+        "--rows", default=",".join(ROWS), help="which, with commas between them (default: %(default)s)"
+    )
+    parser.add_argument("--faces", default="1,32", help="encoded at once (default: %(default)s)")
     arguments = parser.parse_args()
+    wanted = arguments.rows.split(",")
+    if unknown := set(wanted) - set(ROWS):
+        parser.error(f"no such rows: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
     sizes = [float(size) for size in arguments.megapixels.split(",")]
     threads = [int(count) for count in arguments.threads.split(",")]
+    counts = [int(count) for count in arguments.faces.split(",")]
 
     print(f"{today()}; {machine()}; {versions(*PACKAGES, 'onnxruntime-gpu', 'tensorrt')}\n")
-    images = list(photographs(arguments.photos))
-    print(f"{len(images)} photographs of {arguments.photos if arguments.photos.is_dir() else 'noise'}\n")
+    images = list(photographs(arguments.photos)) if "photographs" in wanted else []
+    if images:
+        print(f"{len(images)} photographs of {arguments.photos if arguments.photos.is_dir() else 'noise'}\n")
     print("| engine | what | figure | |\n|---|---|--:|---|")
     for name in arguments.engines.split(","):
         try:
@@ -64,13 +79,13 @@ def main() -> None:
         except PyrafaceError as error:
             print(f"| {name} | start | | {error} |", flush=True)
             continue
-        rows = itertools.chain(
-            [("start", f"{seconds:.1f} s", f"{engine.device}; {engine.fingerprint}")],
-            tiles(engine, sizes, arguments.seconds),
-            faces(engine, arguments.seconds),
-            whole(engine, images, threads, arguments.seconds),
-        )
-        for what, figure, note in rows:
+        rows = {
+            "tiles": tiles(engine, sizes, arguments.seconds),
+            "faces": faces(engine, counts, arguments.seconds),
+            "photographs": whole(engine, images, threads, arguments.seconds),
+        }
+        begin = [("start", f"{seconds:.1f} s", f"{engine.device}; {engine.fingerprint}")]
+        for what, figure, note in itertools.chain(begin, *(rows[row] for row in wanted)):
             print(f"| {name} | {what} | {figure} | {note} |", flush=True)
 
 
@@ -91,9 +106,9 @@ def tiles(engine: Engine, sizes: list[float], seconds: float) -> Iterator[tuple[
             )
 
 
-def faces(engine: Engine, seconds: float) -> Iterator[tuple[str, str, str]]:
+def faces(engine: Engine, counts: list[int], seconds: float) -> Iterator[tuple[str, str, str]]:
     """Yields how many faces a second are encoded."""
-    for count in (1, 32):
+    for count in counts:
         each = rate(partial(engine.encode, *chips(count)), seconds) * count
         yield f"encoding, {count} at once", f"{each:.1f}/s", memory()
 
@@ -110,7 +125,7 @@ def whole(
             upcoming = itertools.cycle(images)
             ahead: deque[Future[Picture]] = deque()
             began = time.perf_counter()
-            while taken < seconds:
+            while taken < seconds or not done:
                 while len(ahead) <= count:
                     ahead.append(decoders.submit(pipeline.decode, next(upcoming)))
                 pipeline.find(ahead.popleft().result())
@@ -160,7 +175,7 @@ def photographs(folder: Path) -> Iterator[bytes]:
     """Yields PHOTOGRAPHS files that can be read, of a folder, or else one made of noise."""
     every = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     count = 0
-    for path in every[:: max(1, len(every) // PHOTOGRAPHS)]:
+    for path in every[:: max(1, -(-len(every) // PHOTOGRAPHS))]:
         data = path.read_bytes()
         try:
             decode(data, ImageLimits())

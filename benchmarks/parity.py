@@ -87,7 +87,9 @@ class Row:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Compare two engines on real photographs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.parity", description="Compare two engines on real photographs."
+    )
     parser.add_argument("photos", nargs="?", type=Path, default=photos_folder(), help="a folder of folders")
     parser.add_argument("--engines", default="dlib,onnx", help=f"two of {', '.join(ENGINES)}")
     parser.add_argument("--megapixels", type=float, default=0.48, help="larger pictures are shrunk to this")

@@ -1,6 +1,6 @@
 """The reference in another interpreter: face_recognition on the dlib that one has, timed on request.
 
-    PYTHON -m benchmarks.peer
+    PYTHON -m benchmarks.peer [PARAMETERS.xml]
 
 Reads one JSON object a line from standard input, answers each with one: {"seconds": ..., "faces": ...}. So a dlib that is
 built against OpenBLAS, in a virtual environment of its own, takes turns with the engines of this one.
@@ -23,17 +23,22 @@ from pyraface.core.images.decode import decode
 from pyraface.core.pipeline import Pipeline
 
 from . import original as original_rules
-from .common import packaged_parameters, timed
+from .common import chosen_parameters, timed
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 class Peer:
-    """An interpreter that runs this module."""
+    """An interpreter that runs this module.
 
-    def __init__(self, python: str) -> None:
+    Args:
+        parameters: the file that says how photographs are searched; None: by default.
+    """
+
+    def __init__(self, python: str, parameters: Path | None = None) -> None:
+        named = [] if parameters is None else [str(parameters.resolve())]
         self._process = subprocess.Popen(
-            [python, "-m", "benchmarks.peer"],
+            [python, "-m", "benchmarks.peer", *named],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -79,20 +84,23 @@ def work(pipeline: Pipeline, request: dict[str, Any]) -> dict[str, Any]:
         return {"seconds": seconds}
     image = Path(request["path"]).read_bytes()
     run = (
-        partial(original, engine, image) if request["work"] == "original" else partial(pipeline.detect, image)
+        partial(original, pipeline, image)
+        if request["work"] == "original"
+        else partial(pipeline.detect, image)
     )
     seconds, faces = timed(run)
     return {"seconds": seconds, "faces": len(faces.boxes)}
 
 
-def original(engine: Engine, image: bytes) -> original_rules.Found:
+def original(pipeline: Pipeline, image: bytes) -> original_rules.Found:
     """The original program's way: its pyramid, one encoding a candidate, its merging."""
     pixels = decode(image, parameters.ImageLimits()).pixels
-    return original_rules.detect(engine, pixels, parameters.DetectionParameters())
+    return original_rules.detect(pipeline.engine, pixels, pipeline.parameters.detection)
 
 
 def main() -> None:
-    pipeline = Pipeline(packaged_parameters(), start("dlib"))
+    file = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    pipeline = Pipeline(chosen_parameters(file), start("dlib"))
     for line in sys.stdin:
         print(json.dumps(work(pipeline, json.loads(line))), flush=True)
 

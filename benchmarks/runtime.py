@@ -111,7 +111,9 @@ class Decoding:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.runtime", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--megapixels", type=float, default=3.84, help="of the tile (default: %(default)s)")
     parser.add_argument("--turns", type=int, default=7, help="of each (default: %(default)s)")
     parser.add_argument(

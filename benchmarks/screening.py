@@ -105,7 +105,9 @@ def showing_its_layers(model: bytes) -> Any:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.screening", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("photos", nargs="?", type=Path, default=photos_folder(), help="a folder of folders")
     parser.add_argument("--megapixels", type=float, default=3.84, help="larger pictures are shrunk to this")
     parser.add_argument("--every", type=int, default=1, help="take every so many")

@@ -2,6 +2,7 @@
 
     python -m benchmarks.simulation               # the scenarios, each with what its servers were used for
     python -m benchmarks.simulation million       # one of them
+    python -m benchmarks.simulation --images 100  # all of them, but of so many images each
 
 Servers work off their images one by one, in the order they came, at speeds of their own. Images take longer or shorter than
 the scheduler is told. Servers crash, hang, straggle, are cut off, drain and come (back) as the scenario says, and images
@@ -21,7 +22,7 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from heapq import heappop, heappush
 from typing import Any
@@ -485,12 +486,16 @@ def main(arguments: Iterable[str] | None = None) -> None:
         prog="python -m benchmarks.simulation", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("names", nargs="*", metavar="SCENARIO", help=f"of {', '.join(known)} (default: all)")
+    parser.add_argument("--images", type=int, metavar="N", help="in each (default: as many as it has)")
     options = parser.parse_args(list(arguments) if arguments is not None else None)
     if unknown := set(options.names) - set(known):
         parser.error(f"no such scenarios: {', '.join(sorted(unknown))}")
     print(f"{today()}; {machine()}; Python {sys.version.split()[0]}\n")
     for name in options.names or known:
-        print(f"{name}: {run(known[name])}", flush=True)
+        scenario = known[name]
+        if options.images is not None:
+            scenario = replace(scenario, images=options.images)
+        print(f"{name}: {run(scenario)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -200,11 +200,11 @@ class Bench:
     def _sgemm(self, engine: object) -> Row:
         """The head's convolutions against a matrix product of the same count of operations."""
         from pyraface.core.engines.network import packed_pyramid
-        from pyraface.core.engines.onnx import engine
+        from pyraface.core.engines.onnx import engine as onnx_engine
 
         pixels = tile(3.84)
         layout = packed_pyramid.layout(*pixels.shape[:2])
-        rows, columns = engine._cells(layout.height), engine._cells(layout.width)
+        rows, columns = onnx_engine._cells(layout.height), onnx_engine._cells(layout.width)
         features = np.random.default_rng(0).random((1, 32, rows, columns), np.float32)
         # two operations a weight and output: 3 layers of 45 channels and one of 1 on the score map's grid
         cells = features.shape[2] * features.shape[3]

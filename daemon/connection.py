@@ -30,6 +30,7 @@ from ..core.protocol.messages import (
     Welcome,
 )
 from ..core.protocol.proofs import NONCE_BYTES, Handshake, Role
+from ..core.text import one_line
 from .budget import SMALL_FRAME, Budget, Pace, Share
 from .executor import Answer, Executor, Job, with_id
 from .tls import Credentials
@@ -37,6 +38,9 @@ from .tls import Credentials
 log = logging.getLogger("pyraface.connection")
 
 CHUNK = 1 << 18
+
+MAX_LOGGED = 200
+"""Characters of a client's text in one line of the log."""
 
 CLOSE_TIMEOUT = 5.0
 """Seconds for a peer to take our last words."""
@@ -148,7 +152,7 @@ class Connection:
                 f"the greeting was not done within {limit:g} s (params/timeout/handshake_timeout)",
                 ErrorCode.TIMED_OUT,
             ) from None
-        log.info("%s: %s", self.peer, _printable(hello.client))
+        log.info("%s: %s", self.peer, one_line(hello.client, MAX_LOGGED))
         self._greeted = True
         self._on_greeted()
         self._send(self._welcome)
@@ -287,7 +291,9 @@ class Connection:
             )
 
     def _ended_by(self, words: Closing) -> NoReturn:
-        log.warning("%s: the client ends it: %s: %s", self.peer, words.code.value, _printable(words.message))
+        log.warning(
+            "%s: the client ends it: %s: %s", self.peer, words.code.value, one_line(words.message, MAX_LOGGED)
+        )
         raise EOFError
 
     def _detect(self, request: Detect) -> None:
@@ -374,11 +380,6 @@ async def read_within(reader: asyncio.StreamReader, seconds: float) -> bytes | N
 
 def _listed(versions: tuple[int, ...]) -> str:
     return ", ".join(str(version) for version in versions) or "none"
-
-
-def _printable(text: str) -> str:
-    """Returns text from a client as it may stand in one line of a log."""
-    return (text if text.isprintable() else ascii(text)[1:-1])[:200]
 
 
 def _peer(writer: asyncio.StreamWriter) -> str:

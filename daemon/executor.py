@@ -25,6 +25,7 @@ from ..core.host import subprocesses, tasks
 from ..core.parameters import Parameters
 from ..core.protocol import wire
 from ..core.protocol.messages import Cancel, Closing, Detect, Failed, Found, Message, Welcome
+from ..core.text import one_line
 from ..core.throughput import Throughput
 
 log = logging.getLogger("pyraface.executor")
@@ -51,7 +52,7 @@ fill the daemon's memory."""
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 MAX_LINE = 500
-"""Bytes of one line of the child's that are logged."""
+"""Bytes of one line of the child's that are read, and characters of it that are logged."""
 
 _CHUNK = 1 << 18
 
@@ -389,8 +390,7 @@ async def _relay(stream: asyncio.StreamReader) -> None:
 
 
 def _log_line(line: bytes) -> None:
-    text = line[:MAX_LINE].decode("ascii", "backslashreplace")
-    text = "".join(character if character.isprintable() else "?" for character in text)
+    text = one_line(line[:MAX_LINE].decode("ascii", "backslashreplace"), MAX_LINE)
     level, _, rest = text.partition(" ")
     name, _, message = rest.partition(" ")
     if level in _LEVELS and name == worker_log.name:

@@ -20,6 +20,7 @@ from ..core.protocol import wire
 from ..core.protocol.announcement import Announcement
 from ..core.protocol.messages import PROTOCOL_VERSIONS, Closing, Message, Pair, Paired, Proof
 from ..core.protocol.pairing import Exchange, new_code
+from ..core.text import one_line
 from .beacon import Beacon
 from .server import listen
 
@@ -153,7 +154,7 @@ class _Desk:
             )
         writer.write(wire.encode(Paired(secret.seal(self._key))))
         await writer.drain()
-        self.outcome.set_result(f"{_printable(pair.name)} ({peer}) has this machine's key now")
+        self.outcome.set_result(f"{one_line(pair.name)} ({peer}) has this machine's key now")
 
     def _guessed_wrong(self, peer: str) -> None:
         self._say(f"{peer} had another code: a slip, or somebody who guesses")
@@ -174,7 +175,3 @@ async def _next(reader: asyncio.StreamReader, codec: wire.Codec) -> Message:
             raise codec.receive_eof() or EOFError
         codec.receive_data(data)
     return message
-
-
-def _printable(text: str) -> str:
-    return text if text.isprintable() else ascii(text)[1:-1]

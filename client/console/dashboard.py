@@ -9,9 +9,10 @@ from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
+from ...core.text import one_line
 from ..pool.status import State
 from .rates import Pace
-from .terminal import Column, printable, table
+from .terminal import Column, table
 
 COLUMNS = (
     Column("server", 0, least=16),
@@ -64,7 +65,7 @@ def servers(paces: Iterable[Pace], *, width: int, height: int) -> list[Text]:
 
 def view(lines: list[Text], totals: str, *, done: int, total: int | None) -> RenderableType:
     """Returns all of it: servers, totals, and a bar once it is known how many images there are."""
-    parts: list[RenderableType] = [*lines, Text(printable(totals))]
+    parts: list[RenderableType] = [*lines, Text(one_line(totals))]
     for line in lines:
         line.no_wrap = True
     if total:

@@ -17,11 +17,12 @@ from rich.live import Live
 
 from ...core.host import tasks
 from ...core.results import Result
+from ...core.text import one_line
 from ...core.throughput import Throughput
 from ..pool.status import ServerStatus
 from . import dashboard
 from .rates import Paces
-from .terminal import duration, printable, silence
+from .terminal import duration, silence
 
 TICK = 0.5
 """Seconds between two looks at the servers."""
@@ -93,7 +94,7 @@ class Tally:
     def say(self, text: str) -> None:
         """Prints one line, whatever it holds."""
         if not self._quiet:
-            self._console.print(printable(text), soft_wrap=True)
+            self._console.print(one_line(text), soft_wrap=True)
 
     def expect(self, total: int) -> None:
         """Sets how many images there are in all."""

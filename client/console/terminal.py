@@ -10,6 +10,8 @@ from typing import TextIO
 
 from rich.cells import cell_len, set_cell_size
 
+from ...core.text import one_line
+
 GAP = 2
 """Blanks between two columns."""
 
@@ -17,16 +19,11 @@ NARROWEST = 8
 """Cells that a terminal is taken to have at least."""
 
 
-def printable(text: str) -> str:
-    """Returns text as one line that commands no terminal: a name may hold anything, broken UTF-8 too."""
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
-
-
 def say(text: str, *, end: str = "\n") -> None:
     """Prints text on standard error as one line, if that can be written; if not, nothing is said from here on."""
     if sys.stderr is not None:
         try:
-            print(printable(text), end=end, file=sys.stderr, flush=True)
+            print(one_line(text), end=end, file=sys.stderr, flush=True)
         except OSError:
             silence(sys.stderr)
 
@@ -60,7 +57,7 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int |
 
     Columns that are empty in every row are left out, and where room is short the least important ones.
     """
-    cells = [[printable(cell) for cell in row] for row in rows]
+    cells = [[one_line(cell) for cell in row] for row in rows]
     needed = [max((cell_len(row[at]) for row in cells), default=0) for at in range(len(columns))]
     widths = [max(need, cell_len(column.title)) for need, column in zip(needed, columns, strict=True)]
     least = [

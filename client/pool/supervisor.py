@@ -12,7 +12,7 @@ from ...core.errors import ServerError
 from ...core.host import keyfile, tasks
 from ...core.host.keyfile import Keys
 from ...core.parameters import Parameters
-from ..console.terminal import printable
+from ...core.text import one_line
 from .connection import ANOTHER_KEY, ServerConnection, connect
 from .discovery import Discovery, Location, locations
 from .local_daemon import LocalServer
@@ -90,7 +90,7 @@ class Upkeep:
             await self._connect_to(await discovery.first(), must=False)
             self._keep(self._look_for_more(discovery))
             for place, name in discovery.strangers.items():
-                self._tell(f"not used: {printable(name)} ({place}): {ANOTHER_KEY} {place.host}")
+                self._tell(f"not used: {one_line(name)} ({place}): {ANOTHER_KEY} {place.host}")
             if self._instances:
                 return
             whose = " with a key of ours" if discovery.strangers else ""

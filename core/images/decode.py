@@ -31,6 +31,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from ..errors import ImageError, ImageTooLarge, NotAnImage, TruncatedImage
 from ..parameters import ImageLimits
+from ..text import one_line
 from . import jpeg
 
 FORMATS = {
@@ -249,17 +250,17 @@ def _blamed_on(name: str) -> Iterator[None]:
     except ImageError:
         raise
     except (MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        reason = _one_line(error) or "it takes more memory than there is"
+        reason = _reason(error) or "it takes more memory than there is"
         raise ImageTooLarge(f"a {name} too large for this machine or its Pillow: {reason}") from error
     except Exception as error:
         if isinstance(error, SyntaxError) and str(error) == _NO_PIXELS:
             raise NotAnImage(f"a {name} without pixels") from error
-        reason = _one_line(error) or type(error).__name__
+        reason = _reason(error) or type(error).__name__
         raise TruncatedImage(f"a {name} that is cut off, damaged or of a rare kind: {reason}") from error
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+def _reason(error: Exception) -> str:
+    return one_line(" ".join(str(error).split()), 200)
 
 
 def _opened(name: str, data: bytes) -> ImageFile.ImageFile:

@@ -18,6 +18,7 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from ..errors import ParametersError
+from ..text import one_line
 from .values import Choice, Interfaces, Number, Text, Value, Whole
 
 if TYPE_CHECKING:
@@ -358,17 +359,11 @@ def _read(path: str) -> bytes:
         with open(path, "rb") as stream:
             return stream.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise ParametersError(f"{_shown(path, 4096)}: cannot be read: {_reason(error)}") from error
+        raise ParametersError(f"{one_line(path, 4096)}: cannot be read: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
-def _shown(text: str, characters: int = _SHOWN_CHARACTERS) -> str:
-    """Returns text from outside as it may stand in one line of an error message."""
-    text = text if text.isprintable() else ascii(text)[1:-1]
-    return text if len(text) <= characters else text[: characters - 3] + "..."
 
 
 def _described(kind: type[Any]) -> list[tuple[str, Any]]:
@@ -380,7 +375,7 @@ class _Reader:
     """Turns elements into values. `source` is in every error."""
 
     def __init__(self, source: str) -> None:
-        self.source = _shown(source, 4096)
+        self.source = one_line(source, 4096)
 
     def error(self, path: str, problem: str) -> ParametersError:
         return ParametersError(f"{self.source}: {path} {problem}" if path else f"{self.source}: {problem}")
@@ -398,9 +393,11 @@ class _Reader:
         except DefusedXmlException as error:
             raise self.error("", "holds a document type or entities (<!DOCTYPE>): not allowed") from error
         except ParseError as error:
-            raise self.error("", f"is not XML: {_shown(str(error), 100)}") from error
+            raise self.error("", f"is not XML: {one_line(str(error), 100)}") from error
         if root.tag != _ROOT:
-            raise self.error("", f"begins with <{_shown(root.tag)}>; it must be <{_ROOT}>")
+            raise self.error(
+                "", f"begins with <{one_line(root.tag, _SHOWN_CHARACTERS)}>; it must be <{_ROOT}>"
+            )
         return root
 
     def children(self, parent: Element, path: str, known: Sequence[Value | _SectionOf]) -> dict[str, Element]:
@@ -410,14 +407,17 @@ class _Reader:
         for child in parent:
             if child.tag not in names:
                 raise self.error(
-                    path, f"holds <{_shown(child.tag)}>, which is unknown{_hint(child.tag, names)}"
+                    path,
+                    f"holds <{one_line(child.tag, _SHOWN_CHARACTERS)}>, which is unknown{_hint(child.tag, names)}",
                 )
             if child.tag in found:
                 raise self.error(f"{path}/{child.tag}", "is there twice; once is allowed")
             found[child.tag] = child
         stray = "".join([parent.text or "", *(child.tail or "" for child in parent)]).strip()
         if stray:
-            raise self.error(path, f"holds the text '{_shown(stray)}' outside of its elements")
+            raise self.error(
+                path, f"holds the text '{one_line(stray, _SHOWN_CHARACTERS)}' outside of its elements"
+            )
         for item in known:
             if item.required and item.name not in found:
                 rule = f": {item.meaning}, {item.allowed}" if isinstance(item, Value) else ""
@@ -443,12 +443,16 @@ class _Reader:
 
     def value(self, element: Element, path: str, value: Value) -> Any:
         if len(element):
-            raise self.error(path, f"holds <{_shown(element[0].tag)}>; it must be {value.allowed}")
+            raise self.error(
+                path, f"holds <{one_line(element[0].tag, _SHOWN_CHARACTERS)}>; it must be {value.allowed}"
+            )
         text = (element.text or "").strip()
         try:
             return value.read(text)
         except ValueError as error:
-            raise self.error(path, f"is '{_shown(text)}'; it must be {value.allowed}") from error
+            raise self.error(
+                path, f"is '{one_line(text, _SHOWN_CHARACTERS)}'; it must be {value.allowed}"
+            ) from error
 
 
 def _hint(unknown: str, names: set[str]) -> str:

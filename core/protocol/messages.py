@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar
 
 from ..errors import ErrorCode
 from ..faces import Faces
+from ..text import sendable
 
 PROTOCOL_VERSIONS = (1,)
 """The versions this code speaks, the preferred one last."""
@@ -142,7 +143,7 @@ class Failed:
     @classmethod
     def because(cls, id: int, code: ErrorCode, message: str) -> Failed:
         """Returns the answer for a code, its message made what a frame may hold."""
-        return cls(id, code, _sendable(message), code.elsewhere)
+        return cls(id, code, sendable(message, MAX_TEXT), code.elsewhere)
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ class Closing:
     @classmethod
     def because(cls, code: ErrorCode, message: str) -> Closing:
         """Returns the last message for a code, its text made what a frame may hold."""
-        return cls(code, _sendable(message))
+        return cls(code, sendable(message, MAX_TEXT))
 
 
 @dataclass(frozen=True)
@@ -272,8 +273,3 @@ MESSAGES: tuple[type[Message], ...] = (
 
 MAX_TEXT = 1000
 """Characters in any text field: names and error messages are for people, who do not read more."""
-
-
-def _sendable(text: str) -> str:
-    """Returns text cut to MAX_TEXT; what UTF-8 cannot hold (a lone surrogate, from an odd file name) becomes "?"."""
-    return text[:MAX_TEXT].encode("utf-8", "replace").decode("utf-8")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from pyraface.client.console.terminal import NARROWEST, Column, duration, printable, table
+from pyraface.client.console.terminal import NARROWEST, Column, duration, table
 
 COLUMNS = (
     Column("name", 0, least=6),
@@ -59,22 +59,6 @@ def test_no_line_is_wider_than_it_may_be_or_commands_the_terminal(rows: list[lis
     for line in lines:
         assert cell_len(line) <= width
         assert line.isprintable()
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("attic", "attic"),
-        ("Küche 写真 [red]", "Küche 写真 [red]"),
-        ("\x1b]0;title\x07", "\\x1b]0;title\\x07"),
-        ("two\nlines\r\t", "two\\nlines\\r\\t"),
-        ("\u202egpj.exe", "\\u202egpj.exe"),
-        ("\x9b2J", "\\x9b2J"),
-        ("broken \udcff", "broken \\udcff"),
-    ],
-)
-def test_text_of_strangers_is_shown_without_what_it_commands(text: str, shown: str) -> None:
-    assert printable(text) == shown
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,24 @@
+"""Text from outside, made safe for one line of a log, an error message or a terminal, and for a field of a message."""
+
+from __future__ import annotations
+
+
+def one_line(text: str, limit: int | None = None) -> str:
+    """Returns text as printable characters on one line; every other character becomes its escape, such as \\x1b.
+
+    Args:
+        limit: characters of the result at most, the three dots at its end included; None: as many as there are.
+    """
+    if limit is not None:
+        text = text[: limit + 1]  # an escape only makes it longer
+    if not text.isprintable():
+        text = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+    return text if limit is None or len(text) <= limit else text[: limit - 3] + "..."
+
+
+def sendable(text: str, limit: int) -> str:
+    """Returns text cut to `limit` characters, with "?" for each one that UTF-8 cannot hold.
+
+    Those are lone surrogates: Python's reading of file names that are not UTF-8.
+    """
+    return text[:limit].encode("utf-8", "replace").decode("utf-8")

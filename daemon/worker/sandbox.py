@@ -16,6 +16,7 @@ before the last model is read.
 
 from __future__ import annotations
 
+import ctypes.util
 import errno
 import os
 import re
@@ -74,9 +75,7 @@ def enter(parameters: Parameters, *, images: int, gpu: bool) -> str:
         limits.append(f"{most / 2**30:.1f} GiB of address space")
     rules: Any = None
     try:
-        import pyseccomp
-
-        rules = _rules(pyseccomp, files=not gpu)
+        rules = _rules(_pyseccomp(), files=not gpu)
     except (ImportError, RuntimeError, AttributeError, OSError) as error:  # RuntimeError: no library
         filtered = f"seccomp is off: {error}"
     if not gpu:
@@ -110,6 +109,27 @@ def _needed(parameters: Parameters, images: int) -> int:
     decoding = daemon.decoding_threads * BYTES_A_PIXEL_DECODING * pixels
     held = images * (BYTES_A_PIXEL_DECODED * pixels + daemon.max_frame_bytes)
     return decoding + held + BYTES_A_TILE_PIXEL * parameters.detection.tile_pixels + SLACK
+
+
+def _pyseccomp() -> ModuleType:
+    """Imports pyseccomp without starting a program.
+
+    It asks ctypes where its two libraries are, which runs ldconfig, and a compiler and a linker where that finds nothing.
+    The dynamic linker needs only their names.
+
+    Raises:
+        ImportError: pyseccomp is missing.
+        OSError: libseccomp is missing.
+    """
+    find_library = ctypes.util.find_library
+    # no name for "c": that stands for this process, which has the C library
+    ctypes.util.find_library = lambda name: "libseccomp.so.2" if name == "seccomp" else None
+    try:
+        import pyseccomp
+    finally:
+        ctypes.util.find_library = find_library
+    module: ModuleType = pyseccomp
+    return module
 
 
 def _rules(seccomp: ModuleType, *, files: bool) -> Any:

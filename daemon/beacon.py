@@ -1,4 +1,4 @@
-"""Makes the daemon known on the network: announcements by UDP broadcast, and an answer to whoever asks."""
+"""Beacon: announcements of a server by UDP broadcast, and an answer to each probe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import cast
 
 from ..core.host import tasks
 from ..core.host.interfaces import broadcast_addresses
-from ..core.parameters import Parameters
 from ..core.protocol import announcement
 from ..core.protocol.announcement import Announcement, Goodbye, Probe
 
@@ -25,72 +24,85 @@ _RTMGRP_IPV4_IFADDR = 0x10
 
 
 class Beacon:
-    """Announces a server until it is stopped.
+    """Announces a server from `start()` to `stop()`, every interval, and whenever an interface gets an address.
 
-    What it says is sealed with the key, if there is one.
-
-    With interfaces named in parameters.xml there is one socket for each, bound to that device: nothing comes from or
-    goes to any other. Without, one socket serves them all.
+    Args:
+        words: the announcement.
+        key: seals every datagram; None leaves them unsealed.
+        port: of UDP, for announcements and probes.
+        interfaces: names of network interfaces. One socket each, bound to that device: nothing is received from or sent
+            to any other. Without names, one socket serves every interface.
+        interval: seconds between announcements.
     """
 
-    def __init__(self, parameters: Parameters, words: Announcement, key: bytes | None) -> None:
-        self._parameters = parameters
+    def __init__(
+        self,
+        words: Announcement,
+        key: bytes | None,
+        *,
+        port: int,
+        interfaces: tuple[str, ...],
+        interval: float,
+    ) -> None:
+        self._port = port
+        self._interfaces = interfaces
+        self._interval = interval
         self._key = key
-        self._said = words
-        self._words = announcement.encode(words, key)
-        self._goodbye = announcement.encode(Goodbye(words.instance), key)
+        self._announcement = words
+        self._announcement_datagram = announcement.encode(words, key)
+        self._goodbye_datagram = announcement.encode(Goodbye(words.instance), key)
         self._transports: dict[str, asyncio.DatagramTransport] = {}
         self._indices: dict[str, int] = {}
         self._task: asyncio.Task[None] | None = None
         self._netlink: socket.socket | None = None
         self._changed = asyncio.Event()
-        self._known: set[str] = set()
+        self._reported_missing: set[str] = set()
 
     async def start(self) -> None:
-        """Announces the server, and goes on doing so.
+        """Opens the sockets and begins to announce.
 
         Raises:
-            OSError: the port cannot be had.
+            OSError: the UDP port is not available.
         """
-        if self._parameters.beacon.interfaces:
+        if self._interfaces:
             await self._open_named()
         else:
             await self._open("")
         self._watch_addresses()
-        self._task = asyncio.create_task(self._announce_for_ever(), name="beacon")
+        self._task = asyncio.create_task(self._announce_repeatedly(), name="beacon")
 
     async def stop(self) -> None:
-        """Says goodbye."""
+        """Broadcasts a goodbye and closes the sockets."""
         if self._task is not None:
             await tasks.end([self._task])
         if self._netlink is not None:
             asyncio.get_running_loop().remove_reader(self._netlink)
             self._netlink.close()
-        self._broadcast(self._goodbye)
+        self._broadcast(self._goodbye_datagram)
         for transport in self._transports.values():
             transport.close()
 
-    async def _announce_for_ever(self) -> None:
+    async def _announce_repeatedly(self) -> None:
         while True:
             self._changed.clear()
-            if self._parameters.beacon.interfaces:
+            if self._interfaces:
                 try:
                     await self._open_named()
                 except OSError as error:
                     log.warning("beacon: %s", error)
-            self._broadcast(self._words)
+            self._broadcast(self._announcement_datagram)
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), self._parameters.beacon.interval)
+                await asyncio.wait_for(self._changed.wait(), self._interval)
 
     async def _open_named(self) -> None:
-        """Opens a socket for each named interface that is there and has none yet."""
-        there = broadcast_addresses(self._parameters.beacon.interfaces)
-        for name in set(self._parameters.beacon.interfaces) - there.keys() - self._known:
+        """Opens a socket for each named interface that exists and has none yet."""
+        present = broadcast_addresses(self._interfaces)
+        for name in set(self._interfaces) - present.keys() - self._reported_missing:
             log.warning("beacon: no interface %s with an IPv4 address; it is used when it appears", name)
-            self._known.add(name)
-        for name in there:
+            self._reported_missing.add(name)
+        for name in present:
             index = socket.if_nametoindex(name)
-            # a socket belongs to the device it was bound to, not to a later one of the same name
+            # a socket stays bound to the device it was opened for, even if a new one appears under the same name
             if self._indices.get(name) != index:
                 if name in self._transports:
                     self._transports.pop(name).close()
@@ -98,44 +110,42 @@ class Beacon:
                 self._indices[name] = index
 
     async def _open(self, device: str) -> None:
-        port = self._parameters.ports.discovery
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-            # several daemons on one machine all hear a broadcast
+            # several daemons on one machine all receive a broadcast
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if device:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
-            sock.bind(("", port))
+            sock.bind(("", self._port))
         except OSError as error:
             sock.close()
             where = f" on {device}" if device else ""
             raise OSError(
-                error.errno, f"UDP port {port}{where} cannot be had for the beacon: {error.strerror}"
+                error.errno, f"UDP port {self._port}{where} is not available for the beacon: {error.strerror}"
             ) from error
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: _Listener(self._answer), sock=sock)
+        transport, _ = await loop.create_datagram_endpoint(lambda: _ProbeProtocol(self._answer), sock=sock)
         self._transports[device] = transport
 
     def _answer(self, probe: Probe) -> bytes:
-        return announcement.encode(dataclasses.replace(self._said, nonce=probe.nonce), self._key)
+        return announcement.encode(dataclasses.replace(self._announcement, nonce=probe.nonce), self._key)
 
-    def _broadcast(self, words: bytes) -> None:
-        port = self._parameters.ports.discovery
+    def _broadcast(self, datagram: bytes) -> None:
         try:
-            there = broadcast_addresses(self._parameters.beacon.interfaces)
-        except OSError as error:  # an interface may go while it is looked at; the next interval is soon
+            present = broadcast_addresses(self._interfaces)
+        except OSError as error:  # an interface may disappear while it is read; the next interval is soon
             log.warning("beacon: %s", error)
             return
-        for name, targets in there.items():
+        for name, targets in present.items():
             transport = self._transports.get(name) or self._transports.get("")
             if transport is not None and not transport.is_closing():
                 for target in targets:
-                    transport.sendto(words, (target, port))
+                    transport.sendto(datagram, (target, self._port))
 
     def _watch_addresses(self) -> None:
-        """Announces at once when an interface gets an address; without this, the interval still does."""
+        """Announces at once when an interface gets an address; where netlink is missing, at the next interval."""
         if not hasattr(socket, "AF_NETLINK"):
             return
         self._netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
@@ -145,14 +155,14 @@ class Beacon:
 
     def _addresses_changed(self) -> None:
         assert self._netlink is not None
-        with contextlib.suppress(OSError):  # ENOBUFS: more changes than it could tell; we look anyway
+        with contextlib.suppress(OSError):  # ENOBUFS: changes were dropped; addresses are read again anyway
             while self._netlink.recv(1 << 16):
                 pass
         self._changed.set()
 
 
-class _Listener(asyncio.DatagramProtocol):
-    """Answers probes. Everything else, other servers' announcements too, is none of a server's business."""
+class _ProbeProtocol(asyncio.DatagramProtocol):
+    """Answers probes, and ignores every other datagram, the announcements of other servers among them."""
 
     def __init__(self, answer: Callable[[Probe], bytes]) -> None:
         self._answer = answer
@@ -167,6 +177,5 @@ class _Listener(asyncio.DatagramProtocol):
             self._transport.sendto(self._answer(received.words), addr)
 
     def error_received(self, exc: Exception) -> None:
-        log.debug(
-            "beacon: %s", exc
-        )  # a network that is down, a client that is gone: the next interval is soon
+        # a network that is down, a client that has gone: the next interval is soon
+        log.debug("beacon: %s", exc)

@@ -7,7 +7,6 @@ is in a file that both read.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import secrets
 import socket
@@ -61,7 +60,13 @@ async def give(parameters: Parameters, *, host: str, port: int | None, say: Call
     with listen(host, parameters.ports.pairing if port is None else port) as listener:
         desk = _Desk(key, name, say, listener.getsockname()[1])
         tcp = await asyncio.start_server(desk.serve, sock=listener, limit=MAX_FRAME_BYTES)
-        beacon = Beacon(_at_pairing_port(parameters), desk.announcement, None)
+        beacon = Beacon(
+            desk.announcement,
+            None,
+            port=parameters.ports.pairing,
+            interfaces=parameters.beacon.interfaces,
+            interval=parameters.beacon.interval,
+        )
         try:
             await beacon.start()
             desk.show()
@@ -76,11 +81,6 @@ async def give(parameters: Parameters, *, host: str, port: int | None, say: Call
             await beacon.stop()
             tcp.close()
             await desk.end()
-
-
-def _at_pairing_port(parameters: Parameters) -> Parameters:
-    ports = dataclasses.replace(parameters.ports, discovery=parameters.ports.pairing)
-    return dataclasses.replace(parameters, ports=ports)
 
 
 class _Desk:

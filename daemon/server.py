@@ -124,7 +124,7 @@ class Server:
         accepting = asyncio.create_task(self._accept(executor), name="accept")
         host, port = self._listener.getsockname()[:2]
         key = None if self._credentials is None else self._credentials.key
-        beacon = Beacon(self._parameters, _words(welcome, port), key) if self._beacon_wanted else None
+        beacon = self._beacon(_words(welcome, port), key) if self._beacon_wanted else None
         if beacon is not None:
             try:
                 await beacon.start()
@@ -149,6 +149,15 @@ class Server:
         await self._drain(executor)
         await self._close_connections()
         log.info("stopped")
+
+    def _beacon(self, words: Announcement, key: bytes | None) -> Beacon:
+        return Beacon(
+            words,
+            key,
+            port=self._parameters.ports.discovery,
+            interfaces=self._parameters.beacon.interfaces,
+            interval=self._parameters.beacon.interval,
+        )
 
     async def _until_told(self, executor: Executor, accepting: asyncio.Task[None]) -> None:
         told = asyncio.create_task(self._should_exit.wait())

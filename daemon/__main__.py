@@ -1,4 +1,4 @@
-"""pyraface-daemon: serves faces to clients on the network."""
+"""pyraface-daemon: the command line of the server."""
 
 from __future__ import annotations
 
@@ -67,25 +67,16 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     """Runs the daemon until SIGTERM or SIGINT. Exit status: 0 after a clean stop, 1 after an error, 2 for bad usage."""
     options = parser().parse_args(arguments)
-    # not at the top: whoever only wants --help does not wait for numpy and the rest
-    import logging
-
+    # not at the top: --help does not wait for numpy and the rest
     import uvloop
 
     from ..core.host import subprocesses
-    from .process import LineLimit, give_memory_back, leave_no_core
+    from . import logs, process
 
-    leave_no_core()
+    process.disable_core_dumps()
     subprocesses.open_standard_streams()
-    # libraries speak when something is wrong: libvips, for one, has a line for each step of each photograph at INFO
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-    logging.getLogger("pyraface").setLevel(logging.DEBUG if options.verbose else logging.INFO)
-    # what a stranger, or a stranger's image, has a part in
-    for name in ("connection", "worker", "libraries"):
-        logging.getLogger(f"pyraface.{name}").addFilter(LineLimit())
-    # the code is to stay on the screen
-    logging.getLogger("pyraface.pairing").addFilter(LineLimit(lines=5, seconds=30))
-    give_memory_back()
+    logs.configure(verbose=options.verbose)
+    process.return_freed_memory()
     try:
         uvloop.run(_run(options))
     except PyrafaceError as error:
@@ -94,7 +85,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 async def _run(options: argparse.Namespace) -> None:
     from ..core import parameters as parameters_file
-    from .server import Server, listen
+    from .listener import listen
+    from .server import Server
 
     parameters = parameters_file.load(options.parameters)
     if options.command == "pair":

@@ -1,6 +1,6 @@
-"""The budget of bytes that all connections together may hold, and the pace at which a frame has to come.
+"""Budget: bytes that all connections together may hold; and the deadline of a frame that is being received.
 
-Everything here keeps accounts and decides; it touches no socket. A limit acts before there is work: a frame is counted
+Everything here keeps accounts and decides; it touches no socket. A limit applies before there is work: a frame is counted
 before its bytes are stored.
 """
 
@@ -10,7 +10,6 @@ import asyncio
 from dataclasses import dataclass, field
 
 from ..core.errors import ErrorCode, RemoteProtocolError
-from ..core.parameters import Parameters
 
 SMALL_FRAME = 8192
 """Bytes of a frame that is not counted, so that pings and cancels pass when images have to wait: with every connection
@@ -106,44 +105,49 @@ class _Claim:
     granted: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
-class Pace:
-    """How one frame comes in: told of each wait for its bytes, it says when that has taken too long.
+class FrameDeadline:
+    """Limits the time that one frame may take to arrive, and its rate: counts each wait for its bytes.
 
-    Only waiting for the peer counts; while we do not read, nobody is slow.
+    Only waiting for the peer counts: while the server does not read, no sender is slow.
+
+    Args:
+        seconds: for the whole frame.
+        window: seconds after which the rate is checked, again and again.
+        min_bytes_per_second: the lowest rate in a window.
     """
 
-    def __init__(self, parameters: Parameters) -> None:
-        self._frame = parameters.timeouts.frame
-        self._window = parameters.timeouts.slow
-        self._rate = parameters.daemon.min_bytes_per_second
+    def __init__(self, seconds: float, *, window: float, min_bytes_per_second: int) -> None:
+        self._seconds = seconds
+        self._window = window
+        self._min_bytes_per_second = min_bytes_per_second
         self._waited = 0.0
         self._in_window = 0.0
         self._bytes = 0
 
     @property
-    def patience(self) -> float:
+    def left(self) -> float:
         """Seconds that the next wait may take."""
-        return max(0.0, min(self._frame - self._waited, self._window - self._in_window))
+        return max(0.0, min(self._seconds - self._waited, self._window - self._in_window))
 
     def waited(self, seconds: float, received: int) -> None:
-        """Takes note of a wait and the bytes it brought, 0 if none.
+        """Counts a wait and the bytes that it brought, 0 if none.
 
         Raises:
-            RemoteProtocolError: the frame takes too long, or comes too slowly.
+            RemoteProtocolError: the frame takes too long, or arrives too slowly.
         """
         self._waited += seconds
         self._in_window += seconds
         self._bytes += received
-        if self._waited >= self._frame:
+        if self._waited >= self._seconds:
             raise RemoteProtocolError(
-                f"a frame was not complete within {self._frame:g} s (params/timeout/frame_timeout)",
+                f"a frame was not complete within {self._seconds:g} s (params/timeout/frame_timeout)",
                 ErrorCode.FRAME_TIMED_OUT,
             )
         if self._in_window >= self._window:
-            if self._bytes < self._rate * self._in_window:
+            if self._bytes < self._min_bytes_per_second * self._in_window:
                 raise RemoteProtocolError(
-                    f"{self._bytes} bytes of a frame came in {self._window:g} s (params/timeout/slow_timeout); "
-                    f"{self._rate} a second are expected (params/daemon/min_bytes_per_second)",
+                    f"{self._bytes} bytes of a frame arrived in {self._window:g} s (params/timeout/slow_timeout); "
+                    f"the minimum is {self._min_bytes_per_second} a second (params/daemon/min_bytes_per_second)",
                     ErrorCode.SLOW_SENDER,
                 )
             self._in_window = 0.0

@@ -6,11 +6,10 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable
+import socket
 from typing import NoReturn
 
 from ..core.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
-from ..core.parameters import Parameters
 from ..core.protocol import wire
 from ..core.protocol.messages import (
     PROTOCOL_VERSIONS,
@@ -26,13 +25,12 @@ from ..core.protocol.messages import (
     Ping,
     Pong,
     Proof,
-    Status,
-    Welcome,
 )
 from ..core.protocol.proofs import NONCE_BYTES, Handshake, Role
 from ..core.text import one_line
-from .budget import SMALL_FRAME, Budget, Pace, Share
-from .executor import Answer, Executor, Job, with_id
+from .budget import SMALL_FRAME, FrameDeadline, Share
+from .executor import Answer, Job, with_id
+from .state import ServerState
 from .tls import Credentials
 
 log = logging.getLogger("pyraface.connection")
@@ -50,40 +48,26 @@ class Connection:
     """Serves one client. `serve()` runs until the connection is over and never raises for what the peer does.
 
     Args:
-        credentials: what to prove, and have proved; None asks nobody for a key.
-        budget: for the bytes of all clients' images.
-        greeted: is called when the client has been greeted.
-        draining: whether the server is about to stop.
+        client: the accepted socket, by which the client was admitted.
+        state: what the connections of this server share.
     """
 
     def __init__(
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        *,
-        parameters: Parameters,
-        executor: Executor,
-        welcome: Welcome,
-        budget: Budget,
-        greeted: Callable[[], None],
-        credentials: Credentials | None,
-        draining: Callable[[], bool],
-        status: Callable[[int], Status],
+        client: socket.socket,
+        state: ServerState,
     ) -> None:
         self._reader = reader
         self._writer = writer
-        self._parameters = parameters
-        self._executor = executor
-        self._welcome = welcome
-        self._on_greeted = greeted
-        self._credentials = credentials
-        self._draining = draining
-        self._status = status
-        self._codec = wire.Codec(max_frame_bytes=parameters.daemon.max_frame_bytes)
+        self._client = client
+        self._state = state
+        self._codec = wire.Codec(max_frame_bytes=state.limits.max_frame_bytes)
         self._greeted = False
-        self._share = Share(budget, parameters.daemon.max_bytes_per_connection)
+        self._share = Share(state.budget, state.limits.max_bytes_per_connection)
         self._claimed: int | None = None
-        self._pace: Pace | None = None
+        self._deadline: FrameDeadline | None = None
         self._active = asyncio.get_running_loop().time()
         self._jobs: dict[int, Job] = {}
         self._idle = asyncio.Event()
@@ -144,7 +128,7 @@ class Connection:
         self._writer.transport.abort()
 
     async def _greet(self) -> None:
-        limit = self._parameters.timeouts.handshake
+        limit = self._state.timeouts.handshake
         try:
             hello = await asyncio.wait_for(self._introduction(), limit)
         except asyncio.TimeoutError:
@@ -154,9 +138,9 @@ class Connection:
             ) from None
         log.info("%s: %s", self.peer, one_line(hello.client, MAX_LOGGED))
         self._greeted = True
-        self._on_greeted()
-        self._send(self._welcome)
-        if self._draining():
+        self._state.admission.greeted(self._client)
+        self._send(self._state.welcome)
+        if self._state.draining:
             self.drain()
 
     async def _introduction(self) -> Hello:
@@ -173,8 +157,8 @@ class Connection:
                 f"the client {_listed(hello.versions)}",
                 ErrorCode.WRONG_VERSION,
             )
-        if self._credentials is not None:
-            await self._proofs(hello, max(common), self._credentials)
+        if self._state.credentials is not None:
+            await self._proofs(hello, max(common), self._state.credentials)
         return hello
 
     async def _proofs(self, hello: Hello, version: int, credentials: Credentials) -> None:
@@ -205,7 +189,7 @@ class Connection:
                 await self._make_room()
             else:
                 raise self._codec.receive_eof() or EOFError
-        self._pace = None
+        self._deadline = None
         return message
 
     async def _make_room(self) -> None:
@@ -220,7 +204,7 @@ class Connection:
             )
         size = length if length > SMALL_FRAME else 0
         # so that the client hears of it before it takes us for dead
-        patience = self._parameters.timeouts.read / 2
+        patience = self._state.timeouts.read / 2
         if size and not await self._share.claim(size, patience):
             raise RemoteProtocolError(
                 f"no room for {size} bytes within {patience:g} s: other images wait "
@@ -243,22 +227,25 @@ class Connection:
         return await (self._read_on() if self._codec.mid_frame else self._read_anew())
 
     async def _read_on(self) -> bytes:
-        """Returns more of a frame that has begun, which must keep its pace."""
+        """Returns more of a frame that has begun, and has a deadline."""
         now = asyncio.get_running_loop().time
-        pace = self._pace = self._pace or Pace(self._parameters)
+        if self._deadline is None:
+            timeouts, rate = self._state.timeouts, self._state.limits.min_bytes_per_second
+            self._deadline = FrameDeadline(timeouts.frame, window=timeouts.slow, min_bytes_per_second=rate)
+        deadline = self._deadline
         while True:
             began = now()
-            data = await read_within(self._reader, pace.patience)
+            data = await read_within(self._reader, deadline.left)
             if data is not None and not data:
                 return data
-            pace.waited(now() - began, len(data or b""))
+            deadline.waited(now() - began, len(data or b""))
             if data:
                 return data
 
     async def _read_anew(self) -> bytes:
         """Returns the beginning of a frame; a client that waits for an answer may be silent for as long as that takes."""
         now = asyncio.get_running_loop().time
-        limit = self._parameters.timeouts.idle
+        limit = self._state.timeouts.idle
         self._active = now()
         while True:
             left = self._active + limit - now()
@@ -278,11 +265,11 @@ class Connection:
             self._detect(message)
         elif isinstance(message, Cancel):
             if message.id in self._jobs:  # otherwise the answer and the cancel have passed each other
-                self._executor.cancel(self._jobs[message.id])
+                self._state.executor.cancel(self._jobs[message.id])
         elif isinstance(message, Ping):
             self._send(Pong(message.id))
         elif isinstance(message, Inquire):
-            self._send(self._status(message.id))
+            self._send(self._state.status(message.id, asyncio.get_running_loop().time()))
         elif isinstance(message, Closing):
             self._ended_by(message)
         else:
@@ -302,7 +289,7 @@ class Connection:
             self._send(refusal)
             return
         size = self._taken_over()  # held until the answer, even if nobody waits for that any more
-        job = self._executor.submit(request.image, request.faces_from)
+        job = self._state.executor.submit(request.image, request.faces_from)
         self._jobs[request.id] = job
         self._idle.clear()
 
@@ -321,17 +308,17 @@ class Connection:
             raise RemoteProtocolError(
                 f"detect.id: {request.id} waits for its answer already", ErrorCode.BAD_FIELD
             )
-        if self._draining():
+        if self._state.draining:
             return Failed.because(request.id, ErrorCode.DRAINING, "the server is stopping")
-        if len(self._jobs) >= self._welcome.credits:
-            text = f"more than the {self._welcome.credits} requests at a time that welcome granted"
+        if len(self._jobs) >= self._state.welcome.credits:
+            text = f"more than the {self._state.welcome.credits} requests at a time that welcome granted"
             return Failed.because(request.id, ErrorCode.BUSY, text)
         return None
 
     def _forsake(self) -> None:
         """Nobody waits for answers any more."""
         for job in list(self._jobs.values()):
-            self._executor.cancel(job)
+            self._state.executor.cancel(job)
         self._idle.set()
 
     def _send(self, message: Message) -> None:

@@ -21,7 +21,7 @@ from ..core.protocol.messages import PROTOCOL_VERSIONS, Closing, Message, Pair, 
 from ..core.protocol.pairing import Exchange, new_code
 from ..core.text import one_line
 from .beacon import Beacon
-from .server import listen
+from .listener import listen
 
 log = logging.getLogger("pyraface.pairing")
 

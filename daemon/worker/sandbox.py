@@ -26,7 +26,7 @@ from types import ModuleType
 from typing import Any
 
 from ...core.parameters import Parameters
-from ..process import leave_no_core
+from ..process import disable_core_dumps
 
 BYTES_A_PIXEL_DECODED, BYTES_A_PIXEL_DECODING = 3, 16
 """Of a picture, and the most that decoding one takes beside it: see `core.images.decode`."""
@@ -67,7 +67,7 @@ def enter(parameters: Parameters, *, images: int, gpu: bool) -> str:
         images: how many this process holds at a time.
     """
     limits = ["no core dump", "no file written"]
-    leave_no_core()
+    disable_core_dumps()
     _limit(resource.RLIMIT_FSIZE, 0)
     if not gpu:
         most = _address_space() + _needed(parameters, images)

@@ -57,7 +57,7 @@ from pyraface.core.protocol.messages import (
     Welcome,
 )
 from pyraface.core.protocol.proofs import Role
-from pyraface.daemon.server import MOST_REFUSALS
+from pyraface.daemon.listener import MOST_REFUSALS
 from tests import bombs
 from tests.conftest import photos_folder
 from tests.support import NONCE, DaemonProcess, Peer, daemon, free_udp_port, greeted, parameters_xml, run, tls

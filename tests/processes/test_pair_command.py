@@ -236,7 +236,7 @@ def test_silent_strangers_keep_nobody_away_for_long(desk: Desk, tmp_path: Path) 
 
 
 def test_after_some_minutes_nobody_is_given_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pair, "MINUTES", 0.02)
+    monkeypatch.setattr(pair_module, "MINUTES", 0.02)
     found = parameters.parse(parameters_xml(server_port_pairing=free_udp_port()).encode())
     said: list[str] = []
     with pytest.raises(pair_module.NotPaired, match="nobody came with the code within"):

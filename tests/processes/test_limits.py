@@ -1,13 +1,11 @@
-"""Limits: the accounts by themselves, and what a real daemon makes of them."""
+"""Limits: what a real daemon makes of them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import io
-import logging
 import os
-import resource
 import socket
 import time
 from collections.abc import Iterator
@@ -16,290 +14,13 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
-from pyraface.core import parameters
-from pyraface.core.errors import ErrorCode, RemoteProtocolError
+from pyraface.core.errors import ErrorCode
 from pyraface.core.protocol import wire
 from pyraface.core.protocol.messages import Cancel, Closing, Detect, Failed, Found, Ping, Pong
-from pyraface.daemon import process as process_module
-from pyraface.daemon.admission import Admission, site
-from pyraface.daemon.budget import SMALL_FRAME, Budget, Pace, Share
-from pyraface.daemon.process import LineLimit
-from tests.support import DaemonProcess, Peer, daemon, parameters_xml, run
-
-# who may connect
-
-
-def test_a_newcomer_takes_the_place_of_the_oldest_that_was_not_greeted() -> None:
-    door = Admission[str](3, 3)
-    assert [door.enter(guest, "10.0.0.1") for guest in "abc"] == [None] * 3
-    door.greeted("a")
-    assert door.enter("d", "10.0.0.2") == "b"
-    assert len(door) == 3
-    door.leave("b")  # who had to go is gone already
-    assert door.enter("e", "10.0.0.3") == "c"
-
-
-def test_who_was_greeted_stays_and_the_newcomer_is_refused() -> None:
-    door = Admission[str](2, 2)
-    for guest, host in (("a", "10.0.0.1"), ("b", "10.0.0.2")):
-        door.enter(guest, host)
-        door.greeted(guest)
-    with pytest.raises(RemoteProtocolError, match="params/daemon/max_connections") as refused:
-        door.enter("c", "10.0.0.3")
-    assert refused.value.code is ErrorCode.TOO_MANY_CONNECTIONS
-    assert len(door) == 2
-    door.leave("a")
-    assert door.enter("c", "10.0.0.3") is None
-
-
-def test_one_address_does_not_keep_out_the_others() -> None:
-    door = Admission[int](10, 2)
-    for guest in (1, 2):
-        door.enter(guest, "10.0.0.1")
-        door.greeted(guest)
-    with pytest.raises(RemoteProtocolError, match="max_connections_per_address") as refused:
-        door.enter(3, "10.0.0.1")
-    assert refused.value.code is ErrorCode.TOO_MANY_FROM_ADDRESS
-    assert door.enter(4, "10.0.0.2") is None
-    # and who fills its own share with silence displaces only itself
-    assert door.enter(5, "10.0.0.2") is None
-    assert door.enter(6, "10.0.0.2") == 4
-    door.leave(1)
-    assert door.enter(7, "10.0.0.1") is None
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("192.168.1.7", "192.168.1.7"),
-        ("::ffff:192.168.1.7", "192.168.1.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("", ""),
-    ],
-)
-def test_an_address_is_what_one_machine_cannot_choose_anew(host: str, expected: str) -> None:
-    assert site(host) == expected
-
-
-# bytes
-
-
-def test_each_connection_has_its_part_whatever_the_others_hold() -> None:
-    budget = Budget(400, connections=3)  # a part is 100, and 100 are lent
-    greedy, other, third = (Share(budget, 1000) for _ in range(3))
-    assert greedy.take(200)
-    assert not other.take(101)
-    assert other.take(60)
-    assert other.take(40)
-    assert not other.take(1)
-    assert third.take(100)
-    assert not third.take(1)
-    greedy.free(200)
-    assert third.take(50)
-    assert not other.take(51)
-    assert other.take(50)
-
-
-def test_a_connection_holds_no_more_than_its_own_limit_but_for_one_frame_alone() -> None:
-    share = Share(Budget(1000, connections=1), 100)
-    assert share.take(60)
-    assert not share.take(41)
-    assert share.take(40)
-    share.free(60)
-    share.free(40)
-    assert share.take(300)
-    assert not share.take(1)
-
-
-def test_a_frame_larger_than_what_is_lent_goes_when_nothing_else_is() -> None:
-    budget = Budget(400, connections=3)
-    one, other = Share(budget, 1000), Share(budget, 1000)
-    assert one.take(101)
-    assert not other.take(500)
-    one.free(101)
-    assert other.take(500)
-    assert not one.take(101)
-    assert one.take(100)
-
-
-def test_who_waits_gets_what_is_freed_in_the_order_they_came() -> None:
-    async def talk() -> None:
-        budget = Budget(400, connections=3)
-        holder = Share(budget, 1000)
-        assert holder.take(200)
-        order: list[str] = []
-
-        async def want(name: str, size: int) -> None:
-            assert await Share(budget, 1000).claim(size, 30)
-            order.append(name)
-
-        tasks = [
-            asyncio.create_task(want(name, size)) for name, size in [("a", 160), ("b", 160), ("small", 10)]
-        ]
-        await asyncio.sleep(0.05)
-        assert order == ["small"]
-        holder.free(200)
-        await asyncio.sleep(0.05)
-        assert order == ["small", "a"]
-        assert len(budget.waiting) == 1
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        assert not budget.waiting
-        assert budget.lent == 60
-
-    run(talk())
-
-
-def test_a_claim_is_given_up_after_its_time() -> None:
-    async def talk() -> None:
-        share = Share(Budget(100, connections=1), 100)
-        assert share.take(100)
-        began = time.monotonic()
-        assert not await share.claim(10, 0.1)
-        assert time.monotonic() - began >= 0.09
-        assert share.held == 100
-        share.free(100)  # nobody is left to have it
-        assert share.held == 0
-
-    run(talk())
-
-
-def test_a_claim_that_is_granted_to_a_task_that_ends_is_freed() -> None:
-    async def talk() -> None:
-        share = Share(Budget(100, connections=1), 100)
-        share.take(100)
-        waiting = asyncio.create_task(share.claim(40, 30))
-        await asyncio.sleep(0)
-        share.free(100)  # grants it
-        assert share.held == 40
-        waiting.cancel()  # before it runs again
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
-        assert share.held == 0
-
-    run(talk())
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 3), st.integers(1, 150), st.booleans()), max_size=60),
-    st.integers(1, 100),
-)
-def test_whatever_comes_and_goes_the_books_are_right_and_nobody_waits_for_ever(
-    steps: list[tuple[int, int, bool]], own: int
-) -> None:
-    async def talk() -> None:
-        budget = Budget(100, connections=4)  # a part is 18, and 28 are lent
-        shares = [Share(budget, own) for _ in range(4)]
-        held: list[tuple[Share, int]] = []
-        waiting: dict[asyncio.Task[bool], tuple[Share, int]] = {}
-
-        async def settle() -> None:
-            for _ in range(3):
-                await asyncio.sleep(0)
-            for task in [task for task in waiting if task.done()]:
-                held.append(waiting.pop(task))
-                assert task.result()
-
-        for number, size, gives in steps:
-            if gives and held:
-                share, amount = held.pop(0)
-                share.free(amount)
-            elif not any(share is shares[number] for share, _ in waiting.values()):
-                waiting[asyncio.create_task(shares[number].claim(size, 60))] = (shares[number], size)
-            await settle()
-            for share in shares:
-                mine = [amount for owner, amount in held if owner is share]
-                assert share.held == sum(mine)
-                assert share.held <= own or len(mine) == 1
-            borrowed = [share.borrowed for share in shares]
-            assert budget.lent == sum(borrowed)
-            assert budget.lent <= 28 or sum(map(bool, borrowed)) == 1
-        while held:
-            share, amount = held.pop(0)
-            share.free(amount)
-            await settle()
-        assert not waiting
-        assert budget.lent == 0
-
-    run(talk())
-
-
-# pace
-
-
-def pace(**changes: object) -> Pace:
-    return Pace(parameters.parse(parameters_xml(**changes).encode()))
-
-
-def test_a_frame_that_takes_too_long_is_told_so_however_fast_it_comes() -> None:
-    watch = pace(frame_timeout=60, slow_timeout=10)
-    for _ in range(59):
-        watch.waited(1, 10_000_000)
-    with pytest.raises(RemoteProtocolError, match="frame_timeout") as error:
-        watch.waited(1, 10_000_000)
-    assert error.value.code is ErrorCode.FRAME_TIMED_OUT
-
-
-def test_a_frame_that_comes_too_slowly_is_told_so_at_the_end_of_a_window() -> None:
-    watch = pace(slow_timeout=10, min_bytes_per_second=100)
-    for _ in range(9):
-        watch.waited(1, 1)
-    watch.waited(1, 991)  # a burst makes up for it
-    assert watch.patience == 10
-    watch.waited(9, 999)
-    assert watch.patience == 1
-    with pytest.raises(RemoteProtocolError, match="min_bytes_per_second") as error:
-        watch.waited(1, 0)
-    assert error.value.code is ErrorCode.SLOW_SENDER
-
-
-def test_no_least_pace_is_no_limit() -> None:
-    watch = pace(slow_timeout=10, min_bytes_per_second=0)
-    for _ in range(5):
-        watch.waited(10, 0)
-
-
-# the log and the system
-
-
-def test_of_a_flood_of_lines_some_are_logged_and_the_rest_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 1000.0
-    monkeypatch.setattr(process_module.time, "monotonic", lambda: now)
-    limit = LineLimit(lines=3, seconds=10)
-
-    def lines(count: int) -> list[str]:
-        records = [
-            logging.LogRecord("x", logging.INFO, "", 0, "no %d", (number,), None) for number in range(count)
-        ]
-        return [record.getMessage() for record in records if limit.filter(record)]
-
-    assert lines(5) == ["no 0", "no 1", "no 2"]
-    now += 10
-    assert lines(2) == ["no 0 (2 lines before this one were left out)", "no 1"]
-    now += 10
-    assert lines(1) == ["no 0"]
-
-
-def test_descriptors_bound_the_connections() -> None:
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (400, before[1]))
-        assert process_module.room_for_connections(64) == 64
-        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 400
-        assert process_module.room_for_connections(1000) == 1000
-        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 1000 + process_module.OTHER_DESCRIPTORS
-        assert process_module.room_for_connections(before[1]) == before[1] - process_module.OTHER_DESCRIPTORS
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
-
-
-# a real daemon
+from pyraface.daemon.budget import SMALL_FRAME
+from tests.support import DaemonProcess, Peer, daemon, run
 
 
 def test_where_descriptors_run_out_clients_wait_and_are_let_in_later(
@@ -315,7 +36,7 @@ def test_where_descriptors_run_out_clients_wait_and_are_let_in_later(
         async def talk() -> None:
             waiting = asyncio.create_task(Peer.welcomed(short.port))
             deadline = time.monotonic() + 30
-            while "a client cannot be let in: Too many open files" not in short.said:
+            while "a client cannot be accepted: Too many open files" not in short.said:
                 assert time.monotonic() < deadline, short.said
                 await asyncio.sleep(0.05)
             assert not waiting.done()
@@ -324,7 +45,7 @@ def test_where_descriptors_run_out_clients_wait_and_are_let_in_later(
             await peer.close()
 
         run(talk())
-        assert short.said.count("cannot be let in") < 50
+        assert short.said.count("cannot be accepted") < 50
         assert "Traceback" not in short.said
 
 

@@ -1,0 +1,46 @@
+"""Logs: which loggers speak at which level, and how many lines of them."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+
+class LineLimit(logging.Filter):
+    """Lets through so many lines in so many seconds: a client that can cause one line can cause a million, and fill the
+    disk."""
+
+    def __init__(self, lines: int = 100, seconds: float = 10.0) -> None:
+        super().__init__()
+        self._lines = lines
+        self._seconds = seconds
+        self._since = -seconds
+        self._count = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Returns whether this line is logged; the first one after an omission says how many lines are missing."""
+        now = time.monotonic()
+        if now - self._since >= self._seconds:
+            left_out = max(0, self._count - self._lines)
+            self._since, self._count = now, 0
+            if left_out:
+                record.msg = f"{record.getMessage()} ({left_out} lines before this one were left out)"
+                record.args = ()
+        self._count += 1
+        return self._count <= self._lines
+
+
+def configure(*, verbose: bool) -> None:
+    """Sets up the daemon's log on standard error.
+
+    Args:
+        verbose: log at DEBUG: the end of every connection, for example.
+    """
+    # libraries speak when something is wrong: libvips, for one, has a line for each step of each photograph at INFO
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    logging.getLogger("pyraface").setLevel(logging.DEBUG if verbose else logging.INFO)
+    # loggers whose lines a client, or an image, can cause
+    for name in ("connection", "worker", "libraries"):
+        logging.getLogger(f"pyraface.{name}").addFilter(LineLimit())
+    # the code must stay on the screen
+    logging.getLogger("pyraface.pairing").addFilter(LineLimit(lines=5, seconds=30))

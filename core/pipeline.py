@@ -18,8 +18,7 @@ from . import adaptive, boxes, engines, fusion, pyramid, quality, resampling
 from .boxes import Boxes
 from .engines import Engine, EngineName, EngineOptions, Tile, devices
 from .faces import Faces
-from .images import decode as image_files
-from .images.decode import Picture
+from .images.decode import Picture, at_once, decode
 from .parameters import Parameters
 from .pyramid import Level
 
@@ -88,9 +87,7 @@ class Pipeline:
         """
         return self.find(self.decode(image, faces_from=faces_from), faces_from=faces_from)
 
-    def decode(
-        self, image: bytes, admit: Callable[[int], None] = image_files.at_once, *, faces_from: int = 0
-    ) -> Picture:
+    def decode(self, image: bytes, admit: Callable[[int], None] = at_once, *, faces_from: int = 0) -> Picture:
         """Returns the upright picture in the bytes of an image file.
 
         Args:
@@ -101,7 +98,7 @@ class Pipeline:
             ImageError: the bytes are no image, a damaged one, or one beyond the limits.
         """
         reduction = partial(self._reduction, faces_from=faces_from)
-        return image_files.decode(image, self.parameters.images, reduction=reduction, admit=admit)
+        return decode(image, self.parameters.images, reduction=reduction, admit=admit)
 
     def _reduction(self, width: int, height: int, *, faces_from: int) -> int:
         """By how much a picture may be smaller so that its finest level still shrinks it."""

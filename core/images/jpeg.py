@@ -1,4 +1,4 @@
-"""JPEG: what its structure says before a decoder is at work, and the decoder that is at work on most."""
+"""JPEG: the structure that is checked before decoding, and the decoder that most files take."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import simplejpeg
 from numpy.typing import NDArray
 
 MAX_SCANS = 100
-"""Programs write up to about 20 into a progressive JPEG. A decoder goes over the whole picture for each, even where a scan
-is a few bytes: a file of 100 KB with 1000 of them kept it busy for eight seconds, for 9 million pixels."""
+"""Programs write up to about 20 scans into a progressive JPEG. A decoder goes over the whole picture for each, even where a
+scan is a few bytes: a file of 100 KB with 1000 scans kept it busy for eight seconds, for 9 million pixels."""
 
 _MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
-"""Neither a zero, which follows a 0xff among pixels, nor what restarts them (ITU T.81, B.1.1.2)."""
+"""Any marker but a zero, which follows a 0xff among pixels, and the restart markers (ITU T.81, B.1.1.2)."""
 
 _END, _SCAN = 0xD9, 0xDA
 _SEQUENTIAL = (0xC0, 0xC1)
@@ -21,9 +21,9 @@ _OTHER_FRAMES = (0xC2, 0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD
 
 
 def scans(data: bytes) -> int:
-    """Returns how many scans a decoder has to go over for the first picture in a file; beyond MAX_SCANS it stops counting.
+    """Returns the number of scans that a decoder reads for the first picture in a file, counted up to MAX_SCANS + 1.
 
-    A sequential picture whose first scan has all its components ends with that one: what follows is not looked at.
+    A sequential picture whose first scan has all its components ends there: the bytes after it are not counted.
     """
     found, at = 0, 2
     components = None
@@ -47,8 +47,8 @@ def scans(data: bytes) -> int:
 def decoded(data: bytes, width: int, height: int) -> NDArray[np.uint8] | None:
     """Returns the pixels of a JPEG in colour, (height, width, 3) uint8, RGB, as Pillow would, in half the time.
 
-    Both have libjpeg-turbo at work, but here it writes the pixels where they are wanted, in 3 bytes each. None where
-    anything about the file is odd, if only for a warning: what Pillow makes of it is then what counts.
+    Both use libjpeg-turbo, but here it writes the pixels into the result itself, in 3 bytes each. None where anything
+    about the file is odd, if only for a warning: Pillow is then to decode it, and its outcome counts.
     """
     try:
         rows, columns, colours, _ = simplejpeg.decode_jpeg_header(data)

@@ -13,7 +13,8 @@ import numpy as np
 
 from ...core import parameters as parameters_file
 from ...core.errors import ErrorCode, PyrafaceError
-from ...core.images.decode import Picture, claim_pillow, load_decoders
+from ...core.images.decode import Picture, claim_pillow
+from ...core.images.formats import load_decoders
 from ...core.pipeline import Pipeline
 from ...core.protocol.messages import Closing
 from . import sandbox

@@ -15,17 +15,18 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["pyraface", "PIL", "pillow_heif", "msgpack", "defusedxml"]):
-    from pyraface.core.images import decode
+    from pyraface.core.images.decode import claim_pillow
+    from pyraface.core.images.formats import load_decoders
     from tests.fuzz.targets import IMAGE_LIMITS, TARGETS
 
-    decode.load_decoders()
+    load_decoders()
 
 
 def main() -> None:
     """Runs the target that the first argument names."""
     if len(sys.argv) < 2 or sys.argv[1] not in TARGETS:
         sys.exit(f"usage: python -m tests.fuzz {'|'.join(TARGETS)} [options and folders of libFuzzer]")
-    decode.claim_pillow(IMAGE_LIMITS)
+    claim_pillow(IMAGE_LIMITS)
     target = TARGETS[sys.argv[1]]
     # an image may take a while and memory; more than this is a bug too
     atheris.Setup([sys.argv[0], "-timeout=20", "-rss_limit_mb=2048", *sys.argv[2:]], target)

@@ -211,25 +211,26 @@ import hashlib, json, sys, threading
 from pathlib import Path
 from pyraface.core import parameters
 from pyraface.core.errors import ImageError
-from pyraface.core.images import decode as images
+from pyraface.core.images.decode import claim_pillow, decode
+from pyraface.core.images.formats import load_decoders
 from pyraface.daemon.worker import sandbox
 
 found = parameters.load()
-images.claim_pillow(found.images)
-images.load_decoders()
+claim_pillow(found.images)
+load_decoders()
 files = {path: Path(path).read_bytes() for path in json.load(sys.stdin)}
 sandbox.enter(found, images=3, gpu=False)
 outcome = {}
 
-def decode():
+def decode_all():
     for path, data in files.items():
         try:
-            picture = images.decode(data, found.images)
+            picture = decode(data, found.images)
             outcome[path] = [picture.orientation, hashlib.sha256(picture.pixels).hexdigest()]
         except ImageError as error:
             outcome[path] = [error.code.value, ""]
 
-thread = threading.Thread(target=decode)
+thread = threading.Thread(target=decode_all)
 thread.start()
 thread.join()
 print(json.dumps(outcome))

@@ -1,0 +1,88 @@
+"""Pixels: a loaded picture of any mode converted to RGB and turned upright, strip by strip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .orientation import ON_ITS_SIDE
+
+STRIP_PIXELS = 1 << 20
+"""Pixels converted at a time: a strip takes a few MB beside the picture and the result."""
+
+_TRANSPOSED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""The operation that brings an image of each EXIF orientation upright (EXIF 2.32, tag 0x0112)."""
+_LAST_ROW_FIRST = {3, 4, 6, 7}
+
+
+def upright(image: Image.Image | NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Returns the pixels, (height, width, 3) uint8, of a loaded image or array, turned upright from an EXIF orientation.
+
+    It works strip by strip: converting and turning the whole image would take another 4 bytes a pixel each, and
+    np.asarray two more copies of 3 bytes a pixel.
+    """
+    if isinstance(image, np.ndarray):
+        if orientation not in _TRANSPOSED:
+            return image
+        height, width, _ = image.shape
+        value_range = None
+    else:
+        width, height = image.size
+        value_range = _value_range(image) if image.mode in ("I", "F") else None
+    turned = orientation in ON_ITS_SIDE
+    pixels = np.empty((width, height, 3) if turned else (height, width, 3), np.uint8)
+    for top, strip in _strips(image):
+        rgb = _rgb(strip, value_range)
+        if orientation in _TRANSPOSED:
+            rgb = rgb.transpose(_TRANSPOSED[orientation])
+        start = height - top - strip.height if orientation in _LAST_ROW_FIRST else top
+        part = slice(start, start + strip.height)
+        pixels[(slice(None), part) if turned else part] = np.asarray(rgb)
+    return pixels
+
+
+def _strips(image: Image.Image | NDArray[np.uint8]) -> Iterator[tuple[int, Image.Image]]:
+    """Yields (top row, strip of whole rows)."""
+    height, width = image.shape[:2] if isinstance(image, np.ndarray) else (image.height, image.width)
+    rows = max(1, STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        end = min(top + rows, height)
+        if isinstance(image, np.ndarray):
+            yield top, Image.fromarray(image[top:end])
+        else:
+            yield top, image.crop((0, top, width, end))
+
+
+def _value_range(image: Image.Image) -> tuple[float, float]:
+    """Returns the (smallest, largest) finite value, (0, 0) where there is none."""
+    low, high = np.inf, -np.inf
+    for _, strip in _strips(image):
+        values = np.asarray(strip)
+        values = values[np.isfinite(values)]
+        if values.size:
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+    return (low, high) if low <= high else (0.0, 0.0)
+
+
+def _rgb(strip: Image.Image, value_range: tuple[float, float] | None) -> Image.Image:
+    if strip.mode.startswith("I;16"):
+        # 65535 / 257 is 255; Pillow itself would clip every value above 255
+        gray = (np.asarray(strip).astype(np.uint32) + 128) // 257
+        strip = Image.fromarray(gray.astype(np.uint8))
+    elif value_range is not None:
+        low, high = value_range
+        scale = 255 / (high - low) if high > low else 0.0
+        values = np.nan_to_num(np.asarray(strip).astype(np.float64), nan=low, posinf=high, neginf=low)
+        strip = Image.fromarray(np.clip((values - low) * scale + 0.5, 0, 255).astype(np.uint8))
+    return strip if strip.mode == "RGB" else strip.convert("RGB")

@@ -153,11 +153,11 @@ def _run(options: argparse.Namespace) -> int:
     from ..core.host import subprocesses
 
     if options.command == "servers":
-        from .commands.servers import run
+        from .pool.survey import run
     elif options.command == "pair":
-        from .commands.pair import run
+        from .pool.pairing import run
     else:
-        from .commands.detect import run
+        from .archive_run import run
 
     subprocesses.open_standard_streams()
     try:

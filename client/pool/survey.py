@@ -16,8 +16,8 @@ from ...core.host.keyfile import Keys
 from ...core.parameters import Parameters
 from ...core.protocol.messages import Status, Welcome
 from ..console.terminal import Column, duration, say, silence, table
-from ..pool.connection import Refused, WrongKey, connect
-from ..pool.discovery import Discovery, Location, locations
+from .connection import Refused, WrongKey, connect
+from .discovery import Discovery, Location, locations
 
 COLUMNS = (
     Column("name", 0, least=8),

@@ -10,18 +10,18 @@ import signal
 import sys
 from collections.abc import Callable
 
-from ...core import parameters as parameters_file
-from ...core import pyramid
-from ...core.errors import ErrorCode, PyrafaceError
-from ...core.parameters import DetectionParameters
-from ...core.results import Result
-from ..api import Client
-from ..console.progress import Tally
-from ..inputs.prefetch import Ahead
-from ..inputs.reader import File
-from ..inputs.scan import Walk
-from ..outputs.file import OutputError
-from ..outputs.journal import Journal
+from ..core import parameters as parameters_file
+from ..core import pyramid
+from ..core.errors import ErrorCode, PyrafaceError
+from ..core.parameters import DetectionParameters
+from ..core.results import Result
+from .api import Client
+from .console.progress import Tally
+from .inputs.prefetch import Ahead
+from .inputs.reader import File
+from .inputs.scan import Walk
+from .outputs.file import OutputError
+from .outputs.journal import Journal
 
 PREDICTED_FOR = (4000, 3000)
 """Pixels: the photograph that a cost is predicted for."""

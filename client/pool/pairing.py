@@ -18,8 +18,8 @@ from ...core.protocol import wire
 from ...core.protocol.messages import Closing, Pair, Paired, Proof
 from ...core.protocol.pairing import Exchange, normal_code
 from ..console.terminal import say
-from ..pool.connection import next_message
-from ..pool.discovery import Discovery, Location, locations
+from .connection import next_message
+from .discovery import Discovery, Location, locations
 
 MAX_FRAME_BYTES = 8192
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
 from rich.cells import cell_len, set_cell_size
 
+from ...core.errors import PyrafaceError
 from ...core.text import one_line
 
 GAP = 2
@@ -33,6 +34,23 @@ def silence(stream: TextIO) -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Prints lines on standard output.
+
+    Raises:
+        PyrafaceError: it is closed, or cannot be written.
+    """
+    if sys.stdout is None:
+        raise PyrafaceError("standard output is closed")
+    try:
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
+    except OSError as error:
+        silence(sys.stdout)
+        raise PyrafaceError(f"standard output cannot be written: {error.strerror}") from error
 
 
 @dataclass(frozen=True)

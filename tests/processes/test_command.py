@@ -145,6 +145,31 @@ def test_the_client_runs_as_a_file_from_a_checkout(folder: Path, tmp_path: Path)
     assert set(lines_of(done.stdout)) == {"b.JPEG", "c.png"}
 
 
+@pytest.mark.parametrize(
+    ("program", "subcommand"),
+    [
+        (["-m", "pyraface"], []),
+        (["-m", "pyraface"], ["detect"]),
+        (["-m", "pyraface.client"], ["detect"]),
+        ([str(ROOT / "client" / "client.py")], ["detect"]),
+    ],
+)
+def test_the_name_of_detect_may_be_written_or_left_out_however_the_program_is_started(
+    program: list[str], subcommand: list[str]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, *program, *subcommand, "--servers", "local", "boot"],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1] == "pyraface: no image in boot"
+
+
 def test_a_module_in_the_photographs_folder_is_not_run(folder: Path) -> None:
     for name in ("numpy", "pyraface", "logging"):
         (folder / "2024" / f"{name}.py").write_text("raise SystemExit('a file of the folder was run')")

@@ -182,7 +182,7 @@ def test_a_server_that_announces_itself_and_says_no_more_is_listed_by_its_name(t
     assert done.returncode == 2
     assert f"attic  127.0.0.1:{tcp}  no answer" in done.stdout
     assert f"127.0.0.1:{tcp}: no " in done.stderr
-    assert done.stderr.splitlines()[-1] == "pyraface: none of these servers says how it is"
+    assert done.stderr.splitlines()[-1] == "pyraface: none of these servers reports its status"
 
 
 def test_a_server_whose_key_this_user_does_not_have_is_listed_as_that(tmp_path: Path) -> None:
@@ -240,7 +240,9 @@ def test_no_server_at_all_is_one_clear_line(tmp_path: Path) -> None:
         assert re.fullmatch(r"pyraface: no server answered on the network .*--servers HOST\n", done.stderr)
 
 
-@pytest.mark.parametrize(("places", "says"), [("local", "only while pyraface works"), ("a b", "HOST")])
+@pytest.mark.parametrize(
+    ("places", "says"), [("local", "only while pyraface processes images"), ("a b", "HOST")]
+)
 def test_what_names_no_place_is_one_clear_line(tmp_path: Path, places: str, says: str) -> None:
     done = servers(tmp_path, "--servers", places)
     assert done.returncode == 2
@@ -267,7 +269,7 @@ def test_a_reason_of_a_stranger_commands_no_terminal_either(tmp_path: Path) -> N
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         f"pyraface: 127.0.0.1:{port}: too-many-connections: \\x1b[2Jfull\\n",
-        "pyraface: none of these servers says how it is",
+        "pyraface: none of these servers reports its status",
     ]
 
 
@@ -303,11 +305,14 @@ def test_on_a_narrow_terminal_the_important_columns_are_left(tmp_path: Path) -> 
     assert "aaaaaaa…" in shown[40][1]
 
 
-def test_servers_is_the_command_only_as_the_first_word() -> None:
+def test_a_subcommand_is_one_only_as_the_first_word() -> None:
     assert parse(["servers"]).command == "servers"
+    assert parse(["detect", "photos"]).paths == ["photos"]
+    assert parse(["detect", "servers"]).paths == ["servers"]
     assert parse(["servers", "--servers", "attic", "--json"]).servers == "attic"
     for words, paths in (
         (["./servers"], ["./servers"]),
+        (["./detect"], ["./detect"]),
         (["--quiet", "servers"], ["servers"]),
         (["photos", "servers"], ["photos", "servers"]),
     ):

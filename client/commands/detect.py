@@ -1,0 +1,70 @@
+"""pyraface detect: finds and encodes the faces in photographs. The name may be left out: pyraface PATH..."""
+
+from __future__ import annotations
+
+import argparse
+
+from . import add_parameters_option, run_in_loop
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of the options of detect."""
+    parser = argparse.ArgumentParser(
+        prog="pyraface detect",
+        allow_abbrev=False,  # an interrupted run repeats the words in the command that resumes it
+        description="Finds and encodes every face in photographs; writes one JSON line per image.",
+        epilog="Exit status: 0 every image was processed; 1 some images failed, and the line of each says why; 2 nothing "
+        "could be done (wrong usage, no server, no output); 130 interrupted.",
+    )
+    parser.add_argument(
+        "paths", nargs="+", metavar="PATH", help="an image, or a directory that is searched for images"
+    )
+    parser.add_argument(
+        "--servers",
+        default="auto",
+        metavar="auto|local|HOST[:PORT],...",
+        help="auto (the default): every server that answers on the network, or, if none does, one that is started on "
+        "this machine for this run; local: only one that is started on this machine; otherwise the servers named",
+    )
+    parser.add_argument(
+        "--faces-from",
+        type=_pixels,
+        default=0,
+        metavar="PX",
+        help="the size of the smallest face to find, in pixels of the photograph, 5 to 1000. The smaller, the longer it "
+        "takes; the cost is shown (default: the setting in each server's parameters.xml)",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="FILE.jsonl",
+        help="the file to write to (default: standard output). Resumes an existing output: images already recorded and "
+        "unchanged are skipped",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the output file instead of resuming it"
+    )
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="process again the images that failed in an earlier run"
+    )
+    add_parameters_option(parser)
+    parser.add_argument(
+        "--quiet",
+        action="store_true",
+        help="show no progress and no summary, only the error that ends the run",
+    )
+    return parser
+
+
+def run(options: argparse.Namespace) -> int:
+    """Processes the images; returns the exit status."""
+    from ..archive_run import run
+
+    return run_in_loop(run(options))
+
+
+def _pixels(text: str) -> int:
+    """Returns the pixels that --faces-from names."""
+    # 5 is a detector's window at 16 times its size, the most there is; 1000 is what the protocol holds
+    if not (text.isascii() and text.isdigit()) or len(text) > 4 or not 5 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"takes 5 to 1000 pixels, not {text!r}")
+    return int(text)

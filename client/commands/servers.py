@@ -1,0 +1,67 @@
+"""pyraface servers: the servers on the network, with their hardware, load and speed."""
+
+from __future__ import annotations
+
+import argparse
+
+from . import add_parameters_option, run_in_loop
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of the options of servers."""
+    parser = argparse.ArgumentParser(
+        prog="pyraface servers",
+        description="Lists the servers on the network: their hardware, their load, and their speed in the last minute.",
+        epilog="Exit status: 0 every server listed reports its status; 1 some do not; 2 none does, or there is no server.",
+    )
+    parser.add_argument(
+        "--servers",
+        default="auto",
+        metavar="auto|HOST[:PORT],...",
+        help="auto (the default): every server that answers on the network; otherwise only the servers named",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="write one JSON line per server instead of a table, for programs"
+    )
+    add_parameters_option(parser)
+    return parser
+
+
+def run(options: argparse.Namespace) -> int:
+    """Lists the servers; returns the exit status."""
+    return run_in_loop(_list(options))
+
+
+async def _list(options: argparse.Namespace) -> bool:
+    """Writes the list to standard output, and to standard error why servers do not report their status.
+
+    Returns whether all do.
+
+    Raises:
+        NoServersError: there is none, or none does.
+        ServerError: `--servers` names no place.
+        ParametersError: parameters.xml is wrong.
+        KeyFileError: this user's key file is wrong.
+        PyrafaceError: standard output cannot be written.
+    """
+    from ...core import parameters as parameters_file
+    from ...core.host import keyfile
+    from ..console import server_list
+    from ..console.terminal import print_lines, say
+    from ..pool.survey import NoServersError, survey
+
+    parameters = parameters_file.load(options.parameters)
+    keys = keyfile.load() if parameters.security.keyed else ()
+    reports = await survey(options.servers, parameters, keys)
+    print_lines(server_list.json_lines(reports) if options.json else server_list.table_lines(reports))
+    silent = [report for report in reports if report.answers is None]
+    for report in silent:
+        say(f"pyraface: {report.place}: {report.problem}")
+    if not reports:
+        raise NoServersError(
+            f"no server answered on the network (UDP port {parameters.ports.discovery}); "
+            "start pyraface-daemon on a machine, or name one: --servers HOST"
+        )
+    if len(silent) == len(reports):
+        raise NoServersError("none of these servers reports its status")
+    return not silent

@@ -1,0 +1,81 @@
+"""Server list: the reports of servers as a table for a person, or as JSON lines for a program."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+
+from ..pool.survey import Report
+from .terminal import Column, duration, table
+
+COLUMNS = (
+    Column("name", 0, least=8),
+    Column("address", 2),
+    Column("state", 1, least=8),
+    Column("engine", 6),
+    Column("device", 8, least=12),
+    Column("version", 7),
+    Column("working", 4, right=True),
+    Column("waiting", 5, right=True),
+    Column("clients", 9, right=True),
+    Column("images/s", 3, right=True),
+    Column("done", 10, right=True),
+    Column("up", 11, right=True),
+)
+
+
+def table_lines(reports: list[Report]) -> list[str]:
+    """Returns a head and a line for each server, as wide as standard output if that is a terminal."""
+    if not reports:
+        return []
+    width = shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
+    return table(COLUMNS, [_row(report) for report in reports], width)
+
+
+def json_lines(reports: list[Report]) -> list[str]:
+    """Returns a line for each server: always the same keys, null for what is not known."""
+    return [json.dumps(_record(report)) for report in reports]
+
+
+def _row(report: Report) -> list[str]:
+    if report.answers is None:
+        return [report.name or "?", str(report.place), report.state, *[""] * (len(COLUMNS) - 3)]
+    welcome, status = report.answers
+    return [
+        welcome.name,
+        str(report.place),
+        report.state,
+        welcome.engine,
+        welcome.device,
+        status.software,
+        str(status.working),
+        str(status.waiting),
+        str(status.connections - 1),
+        f"{status.rate:.2f}",
+        str(status.answered),
+        duration(status.uptime),
+    ]
+
+
+def _record(report: Report) -> dict[str, object]:
+    welcome, status = report.answers or (None, None)
+    return {
+        "name": report.name or None,
+        "host": report.place.host,
+        "port": report.place.port,
+        "state": report.state,
+        "error": report.problem or None,
+        "instance": welcome and welcome.instance,
+        "engine": welcome and welcome.engine,
+        "device": welcome and welcome.device,
+        "fingerprint": welcome and welcome.fingerprint,
+        "version": status and status.software,
+        "draining": report.state == "stopping" if welcome else None,
+        "working": status and status.working,
+        "waiting": status and status.waiting,
+        "clients": status and status.connections - 1,
+        "rate": status and round(status.rate, 4),
+        "answered": status and status.answered,
+        "uptime": status and round(status.uptime, 3),
+    }

@@ -15,7 +15,7 @@ import psutil
 
 from pyraface.client import Client
 from pyraface.client.pool.connection import ServerConnection
-from pyraface.client.pool.local_daemon import LocalServer
+from pyraface.client.pool.local_daemon import LocalDaemon
 from pyraface.core.host import tasks
 from pyraface.core.parameters import Parameters
 from pyraface.core.pipeline import Pipeline
@@ -51,7 +51,7 @@ def compare(pipeline: Pipeline, paths: list[Path], *, turns: int) -> Outcome:
 
     async def run() -> Outcome:
         outcome = Outcome()
-        local = LocalServer(pipeline.parameters)
+        local = LocalDaemon(pipeline.parameters)
         started = time.perf_counter()
         connection = await local.start()
         outcome.ready = time.perf_counter() - started
@@ -117,7 +117,7 @@ def flood(parameters: Parameters, *, clients: int, size: int, seconds: float) ->
             await connection.request(image, asyncio.get_running_loop().create_future())
 
     async def run() -> int:
-        local = LocalServer(parameters)
+        local = LocalDaemon(parameters)
         connections = [await local.start()]
         try:
             connections += [await local.connect() for _ in range(clients - 1)]

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from ..core.results import Result
     from .api import Client
     from .blocking import detect_faces, map_faces
-    from .pool.status import ServerStatus, State
+    from .pool.status import Availability, ServerStatus
 
 __all__ = [
+    "Availability",
     "Client",
     "DetectionFailed",
     "ErrorCode",
@@ -40,7 +41,6 @@ __all__ = [
     "Result",
     "ServerError",
     "ServerStatus",
-    "State",
     "detect_faces",
     "map_faces",
 ]
@@ -58,7 +58,7 @@ _MODULES = {
     ".api": ("Client",),
     ".blocking": ("detect_faces", "map_faces"),
     "..core.results": ("Result",),
-    ".pool.status": ("ServerStatus", "State"),
+    ".pool.status": ("ServerStatus", "Availability"),
 }
 
 

@@ -12,8 +12,8 @@ from ..core.parameters import Parameters
 from ..core.protocol.messages import MAX_FACES_FROM
 from ..core.results import Result
 from .inputs.reader import File, Reader, Unreadable, digest_of
-from .pool.bounded_map import mapped
-from .pool.pool import Fleet
+from .pool.bounded_map import bounded_map
+from .pool.pool import Pool
 from .pool.status import ServerStatus
 
 log = logging.getLogger("pyraface.client")
@@ -61,9 +61,9 @@ class Client:
         self._parameters = parameters if parameters is not None else parameters_file.load()
         tell = on_event if on_event is not None else log.info
         known = None if keys is None else tuple(keys)
-        self._fleet = Fleet(servers, self._parameters, tell, faces_from=faces_from, keys=known)
+        self._pool = Pool(servers, self._parameters, tell, faces_from=faces_from, keys=known)
         self._reader = Reader(
-            max_file_bytes=self._parameters.daemon.max_frame_bytes, servers=lambda: self._fleet.servers
+            max_file_bytes=self._parameters.daemon.max_frame_bytes, servers=lambda: self._pool.servers
         )
         self._drained = asyncio.Event()
         self._entered = self._closed = False
@@ -72,27 +72,27 @@ class Client:
         if self._entered:
             raise RuntimeError("a Client is entered once; make another one")
         self._entered = True
-        await self._fleet.__aenter__()
+        await self._pool.__aenter__()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
         self._closed = True
         self._reader.close()
-        await self._fleet.__aexit__(*exception)
+        await self._pool.__aexit__(*exception)
 
     @property
     def servers(self) -> int:
         """How many servers are connected."""
-        return self._fleet.servers
+        return self._pool.servers
 
     def status(self) -> list[ServerStatus]:
         """Returns how each server is that was ever reached: connected or lost, how much it has and has done."""
-        return self._fleet.status()
+        return self._pool.status()
 
     @property
     def fingerprints(self) -> Set[str]:
         """Those of all servers that were ever connected: what has one of these, they would find again. It may grow."""
-        return self._fleet.fingerprints
+        return self._pool.fingerprints
 
     async def detect(self, image: Image) -> Result:
         """Returns what became of one image: a file's path, or its bytes. Failures are in the result, not raised.
@@ -126,11 +126,11 @@ class Client:
             skip: is asked in a thread about each file that was read; one of which it says True (its `digest` is known,
                 say) goes to no server and has no result here.
         """
-        return mapped(
+        return bounded_map(
             lambda image: self._detect(image, skip),
             images,
-            most=lambda: self._fleet.room + READ_AHEAD,
-            feeding=self._fleet.feeding,
+            most=lambda: self._pool.room + READ_AHEAD,
+            feeding=self._pool.feeding,
             ordered=ordered,
             until=self._drained,
         )
@@ -141,14 +141,14 @@ class Client:
         A `detect` whose image no server has yet is cancelled.
         """
         self._drained.set()
-        self._fleet.drain()
+        self._pool.drain()
 
     async def _detect(self, image: Image, skip: Callable[[File], bool] | None) -> Result | None:
         if not self._entered or self._closed:
             raise RuntimeError("a Client is to be used inside of `async with`")
         if isinstance(image, bytes):
             digest = await asyncio.to_thread(digest_of, image)
-            return Result("", digest, len(image)).answered(*await self._fleet.ask(image))
+            return Result("", digest, len(image)).answered(*await self._pool.ask(image))
         path = os.fspath(image)
         try:
             file = await self._reader.read(path, skip)
@@ -158,6 +158,6 @@ class Client:
             return None
         try:
             about = Result(file.path, file.digest, file.size, file.modified)
-            return about.answered(*await self._fleet.ask(file.data))
+            return about.answered(*await self._pool.ask(file.data))
         finally:
             self._reader.release(file)

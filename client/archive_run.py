@@ -17,9 +17,9 @@ from ..core.parameters import DetectionParameters
 from ..core.results import Result
 from .api import Client
 from .console.progress import Tally
-from .inputs.prefetch import Ahead
+from .inputs.prefetch import Prefetcher
 from .inputs.reader import File
-from .inputs.scan import Walk
+from .inputs.scan import Scan
 from .outputs.file import OutputError
 from .outputs.journal import Journal
 
@@ -86,7 +86,7 @@ async def _work(options: argparse.Namespace, new_client: Client, interrupt: _Int
     """Does it, and returns how many files were passed over that are no images by their names."""
     journal, tally = interrupt.journal, interrupt.tally
     await asyncio.to_thread(journal.load)
-    walk = Walk(options.paths, read=journal.forget)
+    walk = Scan(options.paths, read=journal.forget)
     async with new_client as client:
         for line in journal.begin(client.fingerprints):
             tally.say(line)
@@ -98,7 +98,7 @@ async def _work(options: argparse.Namespace, new_client: Client, interrupt: _Int
                 loop.call_soon_threadsafe(tally.leave_out)
             return known
 
-        upcoming = Ahead((path for path in walk if not journal.has(path)), ended=tally.expect)
+        upcoming = Prefetcher((path for path in walk if not journal.has(path)), ended=tally.expect)
 
         def stop() -> None:
             walk.stop()

@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from ...core.text import one_line
-from ..pool.status import State
+from ..pool.status import Availability
 from .rates import Pace
 from .terminal import Column, table
 
@@ -34,9 +34,9 @@ def state_of(pace: Pace) -> str:
     """Returns in a word how a server is."""
     status = pace.last
     assert status is not None
-    if status.state is State.DRAINING:
+    if status.state is Availability.DRAINING:
         return "stopping"
-    if status.state is not State.CONNECTED:
+    if status.state is not Availability.CONNECTED:
         return str(status.state.value)
     if pace.slow:
         return "slow" if status.done else "no answer yet"
@@ -82,7 +82,7 @@ def _rank(pace: Pace) -> tuple[int, int]:
 def _row(pace: Pace) -> list[str]:
     status = pace.last
     assert status is not None
-    there = status.state is not State.LOST
+    there = status.state is not Availability.LOST
     return [
         status.name,
         status.device,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from ..pool.status import ServerStatus, State
+from ..pool.status import Availability, ServerStatus
 
 LATELY = 30.0
 """Seconds that the rate shown is of."""
@@ -47,7 +47,7 @@ class Pace:
     def observe(self, now: float, status: ServerStatus) -> None:
         """Takes note of how the server is at a moment."""
         before, self.last = self.last, status
-        if status.state is State.LOST and (before is None or before.state is not State.LOST):
+        if status.state is Availability.LOST and (before is None or before.state is not Availability.LOST):
             self.losses += 1
         then, _, worked = self._samples[-1] if self._samples else (now, 0, 0.0)
         if before is not None and before.in_flight:
@@ -83,9 +83,9 @@ class Pace:
         assert self.last is not None
         found = []
         if self.losses:
-            again = " and came back" if self.last.state is not State.LOST else ""
+            again = " and came back" if self.last.state is not Availability.LOST else ""
             found.append(f"lost {_times(self.losses)}{again}")
-        if self.last.state is State.RESTING:
+        if self.last.state is Availability.RESTING:
             found.append("failed again and again")
         if not self.last.done and self.slow_seconds:
             found.append("never answered")

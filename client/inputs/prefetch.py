@@ -16,7 +16,7 @@ MAX_PACKED_BYTES = 32 << 20
 """What waits takes no more than this: three million paths. Then the iterator has to wait."""
 
 
-class Ahead:
+class Prefetcher:
     """Paths, in their order; `async for` takes each once.
 
     One walk through a directory finds the images and counts them: it runs as far ahead as memory allows, so that how

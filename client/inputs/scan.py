@@ -17,7 +17,7 @@ SORTED = 10_000
 and as many entries would have to be read before the first image could be sent."""
 
 
-class Walk:
+class Scan:
     """Iterates over image files: files as named, directories with all that is below them, each file once.
 
     In a directory only files with an image's extension count, and nothing whose name begins with a dot; a file that is

@@ -19,7 +19,7 @@ REORDER = 256
 before they wait for it. A result takes a few kilobytes."""
 
 
-async def mapped(
+async def bounded_map(
     work: Callable[[Item], Coroutine[Any, Any, Outcome | None]],
     items: Iterable[Item] | AsyncIterable[Item],
     *,

@@ -35,7 +35,7 @@ from ...core.protocol.messages import (
     Welcome,
 )
 from ...core.protocol.proofs import NONCE_BYTES, Handshake, Role, certificate_digest
-from .send_buffer import Outbox
+from .send_buffer import SendBuffer
 
 Answer = Found | Failed
 
@@ -106,8 +106,10 @@ class ServerConnection:
         self._ids = itertools.count(1)
         self._answers: dict[int, asyncio.Future[Answer]] = {}
         self._inquiries: dict[int, asyncio.Future[Status]] = {}
-        self._outbox = Outbox(writer, self._alive)
-        self._tasks = [asyncio.create_task(work()) for work in (self._receive, self._ping, self._outbox.run)]
+        self._send_buffer = SendBuffer(writer, self._alive)
+        self._tasks = [
+            asyncio.create_task(work()) for work in (self._receive, self._ping, self._send_buffer.run)
+        ]
         self._alive()
 
     async def request(self, image: bytes, cancelled: asyncio.Future[Any], *, faces_from: int = 0) -> Answer:
@@ -134,7 +136,7 @@ class ServerConnection:
             return Failed.because(id, ErrorCode.FRAME_TOO_LARGE, text)
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._answers[id] = answer
-        self._outbox.put(*frame)
+        self._send_buffer.put(*frame)
 
         def cancel(_: object) -> None:
             self._send(Cancel(id))
@@ -244,7 +246,7 @@ class ServerConnection:
         self._heard = asyncio.get_running_loop().time()
 
     def _send(self, message: Message) -> None:
-        self._outbox.put(wire.encode(message))
+        self._send_buffer.put(wire.encode(message))
 
 
 async def connect(

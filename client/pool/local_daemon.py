@@ -23,7 +23,7 @@ STOP_TIMEOUT = 10.0
 """Seconds for it to stop by itself; then it is killed."""
 
 
-class LocalServer:
+class LocalDaemon:
     """A child daemon. It ends with this process, even if that is killed: its standard input ends then.
 
     It has a key of its own, which is in no file: only this process can use it.

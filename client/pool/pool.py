@@ -16,8 +16,8 @@ from ...core.protocol.messages import Failed, Found
 from ..scheduling.instructions import Cancel, Disconnect, GiveUp, Reason, Send
 from ..scheduling.scheduler import Scheduler
 from .connection import Answer, ServerConnection, ServerLost
-from .status import ServerStatus, State
-from .supervisor import LOCAL, Upkeep
+from .status import Availability, ServerStatus
+from .supervisor import LOCAL, Supervisor
 
 COST_BYTES = 4 << 20
 """Bytes of a file that cost as much as an image does anyhow: the tiles that are searched are of one size, whatever the
@@ -68,7 +68,7 @@ class _Job:
     """Of the servers that have it; done when they need not answer any more."""
 
 
-class Fleet:
+class Pool:
     """Any number of servers, used as one. Use as `async with`; then `ask`.
 
     Args:
@@ -94,7 +94,7 @@ class Fleet:
         self._parameters = parameters
         self._faces_from = faces_from
         self._tell = tell
-        self._upkeep = Upkeep(servers, parameters, self, tell, keys=keys)
+        self._supervisor = Supervisor(servers, parameters, self, tell, keys=keys)
         self._scheduler: Scheduler[_Job, _Server] = Scheduler()
         self._tasks: set[asyncio.Task[object]] = set()
         self._fingerprints: set[str] = set()
@@ -107,9 +107,9 @@ class Fleet:
         self._first: tuple[str, str] | None = None
         """Name and fingerprint of the first server."""
 
-    async def __aenter__(self) -> Fleet:
+    async def __aenter__(self) -> Pool:
         try:
-            await self._upkeep.find()
+            await self._supervisor.find()
         except BaseException:
             await tasks.finish(self._close())
             raise
@@ -175,13 +175,13 @@ class Fleet:
     def _status(self, server: _Server) -> ServerStatus:
         connection = server.connection
         load = self._scheduler.load(server, self._now)
-        state = State.CONNECTED
+        state = Availability.CONNECTED
         if connection.lost.done():
-            state = State.LOST
+            state = Availability.LOST
         elif connection.draining.is_set():
-            state = State.DRAINING
+            state = Availability.DRAINING
         elif load.resting or load.stuck:
-            state = State.RESTING
+            state = Availability.RESTING
         return ServerStatus(
             name=server.name,
             address=server.address,
@@ -198,7 +198,7 @@ class Fleet:
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    # ------------------------------------------------------------------------------------------ what `upkeep` tells
+    # ------------------------------------------------------------------------------------------ what the supervisor reports
 
     def joined(self, place: str, connection: ServerConnection) -> None:
         """From here on the server gets images."""
@@ -328,6 +328,6 @@ class Fleet:
         if self._wake is not None:
             self._wake.cancel()
         await tasks.end(self._tasks)
-        await self._upkeep.close()
+        await self._supervisor.close()
         if self._alone is not None:
             self._alone.cancel()

@@ -12,7 +12,7 @@ PIECE = 1 << 18
 whatever it is given, and does not say what has become of it."""
 
 
-class Outbox:
+class SendBuffer:
     """Sends in the order of `put`, while `run` runs.
 
     Args:

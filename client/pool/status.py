@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class State(str, Enum):
+class Availability(str, Enum):
     """How a server is, as a person would say it."""
 
     CONNECTED = "connected"
@@ -37,7 +37,7 @@ class ServerStatus:
     address: str
     engine: str
     device: str
-    state: State
+    state: Availability
     credits: int
     in_flight: int
     done: int

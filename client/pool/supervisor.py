@@ -1,4 +1,4 @@
-"""The servers that are wanted: found, connected, kept up, lost and tried again. What they are for is `fleet`'s affair."""
+"""The servers that are wanted: found, connected, kept up, lost and tried again. Their use is the pool's concern."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...core.parameters import Parameters
 from ...core.text import one_line
 from .connection import ANOTHER_KEY, ServerConnection, connect
 from .discovery import Discovery, Location, locations
-from .local_daemon import LocalServer
+from .local_daemon import LocalDaemon
 
 log = logging.getLogger("pyraface.client")
 
@@ -42,7 +42,7 @@ class Follower(Protocol):
         """There is no server, and none will come."""
 
 
-class Upkeep:
+class Supervisor:
     """Keeps up a connection to each server: `find` once, then it goes on by itself, until `close`.
 
     Args:
@@ -126,14 +126,14 @@ class Upkeep:
                 self._keep_up(place, None)
 
     async def _start_local(self) -> None:
-        local = LocalServer(self._parameters)
+        local = LocalDaemon(self._parameters)
         self._exit.push_async_callback(local.stop)
         connection = await local.start()
         self._connections.add(connection)
         self._join(LOCAL, connection)
         self._keep(self._use_local(local, connection))
 
-    async def _use_local(self, local: LocalServer, connection: ServerConnection) -> None:
+    async def _use_local(self, local: LocalDaemon, connection: ServerConnection) -> None:
         """Uses the child daemon as long as it lives: it ends the connection of a client that stood still for long."""
         while True:
             await self._until_lost(LOCAL, connection)

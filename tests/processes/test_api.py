@@ -21,7 +21,15 @@ import pytest
 from PIL import Image
 
 import pyraface.client
-from pyraface.client import Client, DetectionFailed, ErrorCode, Result, ServerError, State, detect_faces
+from pyraface.client import (
+    Availability,
+    Client,
+    DetectionFailed,
+    ErrorCode,
+    Result,
+    ServerError,
+    detect_faces,
+)
 from pyraface.client.inputs.reader import File
 from pyraface.core import parameters
 from pyraface.core.host import keyfile
@@ -112,9 +120,9 @@ def test_a_server_that_is_killed_gives_its_images_back(tmp_path: Path, folder: P
                     if len(results) == 6:
                         one.process.kill()
                 states = {server.address: server for server in client.status()}
-                assert states[f"127.0.0.1:{one.port}"].state is State.LOST
+                assert states[f"127.0.0.1:{one.port}"].state is Availability.LOST
                 assert states[f"127.0.0.1:{one.port}"].in_flight == 0
-                assert states[f"127.0.0.1:{two.port}"].state is State.CONNECTED
+                assert states[f"127.0.0.1:{two.port}"].state is Availability.CONNECTED
                 assert states[f"127.0.0.1:{two.port}"].rate > 0
             return results
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pyraface.client import Client, State
+from pyraface.client import Availability, Client
 from pyraface.core import parameters
 from tests.stub_daemon import stub_daemon
 from tests.support import parameters_xml, run
@@ -80,7 +80,7 @@ def test_a_server_that_fails_at_everything_costs_no_image_and_rests(
                 results = [result async for result in client.map(album)]
                 states = {server.address: server for server in client.status()}
             assert [result.error for result in results] == [None] * IMAGES
-            assert states[f"127.0.0.1:{broken.port}"].state is State.RESTING
+            assert states[f"127.0.0.1:{broken.port}"].state is Availability.RESTING
             assert states[f"127.0.0.1:{broken.port}"].done == 0
             assert states[f"127.0.0.1:{good.port}"].done == IMAGES
 

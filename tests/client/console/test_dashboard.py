@@ -9,7 +9,7 @@ from rich.cells import cell_len
 
 from pyraface.client.console import dashboard
 from pyraface.client.console.rates import Pace, Paces
-from pyraface.client.pool.status import ServerStatus, State
+from pyraface.client.pool.status import Availability, ServerStatus
 
 
 def watched(*statuses: ServerStatus) -> list[Pace]:
@@ -19,7 +19,9 @@ def watched(*statuses: ServerStatus) -> list[Pace]:
     return list(paces)
 
 
-def server(number: int, state: State = State.CONNECTED, *, in_flight: int = 4, done: int = 0) -> ServerStatus:
+def server(
+    number: int, state: Availability = Availability.CONNECTED, *, in_flight: int = 4, done: int = 0
+) -> ServerStatus:
     address = f"10.0.{number // 250}.{number % 250}:5000"
     return ServerStatus(
         f"host{number} ({address})", address, "onnx", "cpu, 2 threads", state, 4, in_flight, done, 0.0
@@ -31,7 +33,9 @@ def lines(paces: list[Pace], width: int = 100, height: int = 24) -> list[str]:
 
 
 def test_each_server_is_a_line_with_its_device_its_rate_what_it_has_and_its_state() -> None:
-    paces = watched(server(1, done=20), server(2, in_flight=0, done=50), server(3, State.DRAINING, done=5))
+    paces = watched(
+        server(1, done=20), server(2, in_flight=0, done=50), server(3, Availability.DRAINING, done=5)
+    )
     assert [line.split() for line in lines(paces)] == [
         ["server", "device", "images/s", "in", "flight", "done", "state"],
         ["host3", "(10.0.0.3:5000)", "cpu,", "2", "threads", "0.50", "4", "5", "stopping"],
@@ -48,8 +52,8 @@ def test_without_a_server_there_is_nothing() -> None:
 @pytest.mark.parametrize("height", [5, 24, 60])
 def test_of_two_hundred_servers_those_in_trouble_and_the_busiest_are_shown(width: int, height: int) -> None:
     statuses = [server(number, done=number) for number in range(200)]
-    statuses[17] = server(17, State.LOST, done=17)
-    statuses[101] = server(101, State.RESTING, done=101)
+    statuses[17] = server(17, Availability.LOST, done=17)
+    statuses[101] = server(101, Availability.RESTING, done=101)
     shown = lines(watched(*statuses), width, height)
     assert len(shown) <= max(3, height // 2)
     assert all(cell_len(line) <= width for line in shown[:-1])

@@ -17,7 +17,7 @@ from PIL import Image
 
 from pyraface.client.console import progress
 from pyraface.client.console.progress import Tally
-from pyraface.client.pool.status import ServerStatus, State
+from pyraface.client.pool.status import Availability, ServerStatus
 from pyraface.core.errors import ErrorCode
 from pyraface.core.results import Result
 from tests.stub_daemon import stub_daemon
@@ -133,7 +133,7 @@ def test_quiet_shows_nothing_and_results_on_the_terminal_are_not_torn_apart(
     assert ("61 images, 0 faces, 1 failed" in shown) == says
 
 
-def status(done: int, *, state: State = State.CONNECTED) -> ServerStatus:
+def status(done: int, *, state: Availability = Availability.CONNECTED) -> ServerStatus:
     return ServerStatus("attic (1.2.3.4:5000)", "1.2.3.4:5000", "onnx", "cpu", state, 4, 4, done, 1.0)
 
 

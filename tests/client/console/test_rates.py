@@ -7,9 +7,11 @@ import dataclasses
 import pytest
 
 from pyraface.client.console.rates import LATELY, SPAN, Pace, Paces
-from pyraface.client.pool.status import ServerStatus, State
+from pyraface.client.pool.status import Availability, ServerStatus
 
-STATUS = ServerStatus("attic (10.0.0.1:5000)", "10.0.0.1:5000", "onnx", "cpu", State.CONNECTED, 4, 4, 0, 0.0)
+STATUS = ServerStatus(
+    "attic (10.0.0.1:5000)", "10.0.0.1:5000", "onnx", "cpu", Availability.CONNECTED, 4, 4, 0, 0.0
+)
 
 
 class Watched:
@@ -20,7 +22,9 @@ class Watched:
         self.now = 1000.0
         self.done = 0.0
 
-    def run(self, seconds: float, rate: float, *, in_flight: int = 4, state: State = State.CONNECTED) -> Pace:
+    def run(
+        self, seconds: float, rate: float, *, in_flight: int = 4, state: Availability = Availability.CONNECTED
+    ) -> Pace:
         for _ in range(int(seconds * 2)):
             self.now += 0.5
             self.done += rate / 2
@@ -106,12 +110,12 @@ def test_a_few_images_are_no_rate_to_compare_with() -> None:
 def test_a_connection_that_ended_counts_each_time_it_did() -> None:
     watched = Watched()
     watched.run(5, 2.0)
-    watched.run(5, 0.0, in_flight=0, state=State.LOST)
+    watched.run(5, 0.0, in_flight=0, state=Availability.LOST)
     assert watched.pace.trouble() == "lost once"
     watched.run(5, 2.0)
     assert watched.pace.trouble() == "lost once and came back"
-    watched.run(5, 0.0, in_flight=0, state=State.LOST)
-    watched.run(5, 0.0, in_flight=0, state=State.RESTING)
+    watched.run(5, 0.0, in_flight=0, state=Availability.LOST)
+    watched.run(5, 0.0, in_flight=0, state=Availability.RESTING)
     assert watched.pace.trouble() == "lost 2 times and came back; failed again and again"
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from pyraface.client.inputs import prefetch
-from pyraface.client.inputs.prefetch import Ahead
+from pyraface.client.inputs.prefetch import Prefetcher
 from tests.support import run
 
 
@@ -31,7 +31,7 @@ def test_every_path_comes_once_and_in_order(count: int, slow: bool) -> None:
 
     async def talk() -> list[str]:
         found = []
-        async for path in Ahead(walk(), ended=totals.append):
+        async for path in Prefetcher(walk(), ended=totals.append):
             found.append(path)
             if slow and len(found) % 100 == 0:
                 await asyncio.sleep(0)
@@ -51,7 +51,7 @@ def test_the_first_path_comes_while_the_walk_goes_on() -> None:
 
     async def talk() -> list[str]:
         found = []
-        async for path in Ahead(walk()):
+        async for path in Prefetcher(walk()):
             found.append(path)
             go_on.set()
         return found
@@ -69,7 +69,7 @@ def test_a_million_paths_wait_in_little_memory_and_are_counted() -> None:
             counted.set()
 
         paths = (f"/archive/2019/summer/IMG_{number:07}.jpg" for number in range(300_000))
-        upcoming = Ahead(paths, ended=note)
+        upcoming = Prefetcher(paths, ended=note)
         await counted.wait()
         held = tracemalloc.get_traced_memory()[0]
         assert sum([1 async for _ in upcoming]) == 300_000
@@ -93,7 +93,7 @@ def test_the_walk_waits_when_too_much_waits_for_it(monkeypatch: pytest.MonkeyPat
             yield f"{walked}.jpg"
 
     async def talk() -> int:
-        upcoming = Ahead(walk())
+        upcoming = Prefetcher(walk())
         before = -1
         while before != walked:
             before = walked
@@ -110,7 +110,7 @@ def test_an_error_of_the_walk_is_raised_after_what_it_found() -> None:
         raise OSError("the disk is gone")
 
     async def talk() -> None:
-        async for path in Ahead(walk()):
+        async for path in Prefetcher(walk()):
             found.append(path)
 
     found: list[str] = []
@@ -128,7 +128,7 @@ def test_a_walk_that_hangs_keeps_nobody() -> None:
         yield "second"
 
     async def talk() -> list[str]:
-        upcoming = Ahead(walk())
+        upcoming = Prefetcher(walk())
         found = []
         async for path in upcoming:
             found.append(path)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pyraface.client.inputs import scan
-from pyraface.client.inputs.scan import Walk
+from pyraface.client.inputs.scan import Scan
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_directory_comes_sorted_by_name_and_what_is_no_image_is_counted(tree: Path) -> None:
-    found = Walk(["."])
+    found = Scan(["."])
     assert list(found) == ["./a.jpg", "./b/1.PNG", "./b/2.jpg", "./b/deep/3.tif", "./z.heic"]
     assert found.skipped == 3
     assert found.unreadable == []
@@ -42,13 +42,13 @@ def test_a_directory_comes_sorted_by_name_and_what_is_no_image_is_counted(tree: 
 
 @pytest.mark.usefixtures("tree")
 def test_a_file_comes_once_however_often_it_was_named() -> None:
-    assert list(Walk(["b", "./b", "b/2.jpg", "b/../b/1.PNG"])) == ["b/deep/3.tif", "b/2.jpg", "b/../b/1.PNG"]
-    assert list(Walk(["b/2.jpg", os.path.abspath("b")])) == [
+    assert list(Scan(["b", "./b", "b/2.jpg", "b/../b/1.PNG"])) == ["b/deep/3.tif", "b/2.jpg", "b/../b/1.PNG"]
+    assert list(Scan(["b/2.jpg", os.path.abspath("b")])) == [
         "b/2.jpg",
         *map(os.path.abspath, ["b/1.PNG", "b/deep/3.tif"]),
     ]
-    assert list(Walk(["b/deep", "b"])) == ["b/deep/3.tif", "b/1.PNG", "b/2.jpg"]
-    assert list(Walk(["c.txt", "c.txt", ".hidden.jpg"])) == ["c.txt", ".hidden.jpg"]
+    assert list(Scan(["b/deep", "b"])) == ["b/deep/3.tif", "b/1.PNG", "b/2.jpg"]
+    assert list(Scan(["c.txt", "c.txt", ".hidden.jpg"])) == ["c.txt", ".hidden.jpg"]
 
 
 def test_directories_a_thousand_deep_are_walked(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_directories_a_thousand_deep_are_walked(tmp_path: Path) -> None:
     os.close(os.open("deep.jpg", os.O_CREAT | os.O_WRONLY, dir_fd=folder))
     os.close(folder)
     try:
-        assert [os.path.basename(path) for path in Walk([str(tmp_path)])] == ["deep.jpg"]
+        assert [os.path.basename(path) for path in Scan([str(tmp_path)])] == ["deep.jpg"]
     finally:  # shutil.rmtree has a limit to its depth
         for depth in range(1100, -1, -1):
             here = str(tmp_path) + "/d" * depth
@@ -102,7 +102,7 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_a_directory_of_a_million_files_begins_at_once_and_takes_no_memory(
     endless: list[int], tmp_path: Path
 ) -> None:
-    found = iter(Walk([str(tmp_path)]))
+    found = iter(Scan([str(tmp_path)]))
     assert next(found) == f"{tmp_path}/0000000.jpg"
     assert endless[0] < scan.SORTED
     tracemalloc.start()
@@ -127,7 +127,7 @@ def test_a_directory_that_cannot_be_read_is_told_and_the_rest_is_walked(
 
     monkeypatch.setattr(scan.os, "scandir", scandir)
     read: list[str] = []
-    found = Walk(["b"], read=read.append)
+    found = Scan(["b"], read=read.append)
     assert list(found) == ["b/1.PNG", "b/2.jpg"]
     assert found.unreadable == [("b/deep", "Permission denied")]
     assert read == ["b"]

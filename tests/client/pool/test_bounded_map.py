@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from pyraface.client.pool.bounded_map import REORDER, mapped
+from pyraface.client.pool.bounded_map import REORDER, bounded_map
 from tests.support import run
 
 
@@ -58,7 +58,7 @@ def test_results_come_in_the_order_asked_for(asynchronous: bool, ordered: bool, 
     async def talk() -> None:
         work = Work()
         numbers = later(iter(range(4))) if asynchronous else range(4)
-        results = mapped(work, numbers, most=lambda: 3, ordered=ordered, until=asyncio.Event())
+        results = bounded_map(work, numbers, most=lambda: 3, ordered=ordered, until=asyncio.Event())
         found: list[int] = []
 
         async def take() -> None:
@@ -82,7 +82,9 @@ def test_nothing_to_do_is_no_result(ordered: bool) -> None:
     async def talk() -> None:
         assert [
             result
-            async for result in mapped(Work(), [], most=lambda: 3, ordered=ordered, until=asyncio.Event())
+            async for result in bounded_map(
+                Work(), [], most=lambda: 3, ordered=ordered, until=asyncio.Event()
+            )
         ] == []
 
     run(talk())
@@ -96,7 +98,7 @@ def test_a_slow_first_one_lets_others_go_ahead_only_so_far() -> None:
         most = 4
         total = 10 * REORDER
         work.finish(*range(1, total))
-        results = mapped(work, range(total), most=lambda: most, ordered=True, until=asyncio.Event())
+        results = bounded_map(work, range(total), most=lambda: most, ordered=True, until=asyncio.Event())
         first = asyncio.ensure_future(anext(results))
         for _ in range(5 * REORDER):
             await asyncio.sleep(0)
@@ -115,7 +117,7 @@ def test_whoever_takes_results_slowly_gets_no_more_work_done_than_that(ordered: 
     async def talk() -> None:
         work = Work()
         work.finish(*range(10_000))
-        results = mapped(work, range(10_000), most=lambda: 4, ordered=ordered, until=asyncio.Event())
+        results = bounded_map(work, range(10_000), most=lambda: 4, ordered=ordered, until=asyncio.Event())
         for taken in range(100):
             await anext(results)
             await settle()  # all that has begun is done
@@ -129,7 +131,7 @@ def test_more_are_begun_when_there_is_room_for_more() -> None:
     async def talk() -> None:
         work = Work()
         most = 2
-        results = mapped(work, range(20), most=lambda: most, ordered=False, until=asyncio.Event())
+        results = bounded_map(work, range(20), most=lambda: most, ordered=False, until=asyncio.Event())
         first = asyncio.ensure_future(anext(results))
         await settle()
         assert work.begun == [0, 1]
@@ -159,7 +161,7 @@ def test_no_result_waits_for_an_item_that_takes_its_time(ordered: bool) -> None:
         work = Work()
         work.finish(0, 1)
         async with contextlib.aclosing(
-            mapped(work, numbers(), most=lambda: 8, ordered=ordered, until=asyncio.Event())
+            bounded_map(work, numbers(), most=lambda: 8, ordered=ordered, until=asyncio.Event())
         ) as results:
             assert await asyncio.wait_for(anext(results), 10) == 0
             assert await asyncio.wait_for(anext(results), 10) == 10
@@ -179,7 +181,7 @@ def test_an_end_before_the_end_leaves_nothing_running(ordered: bool, way: str) -
                 yield number
             await asyncio.sleep(3600)
 
-        results = mapped(work, numbers(), most=lambda: 8, ordered=ordered, until=asyncio.Event())
+        results = bounded_map(work, numbers(), most=lambda: 8, ordered=ordered, until=asyncio.Event())
         work.finish(0)
         assert await anext(results) == 0
         taking = asyncio.ensure_future(anext(results))
@@ -213,7 +215,7 @@ def test_an_exception_of_the_items_comes_after_the_results_of_those_before_it(
     async def talk() -> None:
         work = Work()
         items = later(numbers()) if asynchronous else numbers()
-        results = mapped(work, items, most=lambda: 8, ordered=ordered, until=asyncio.Event())
+        results = bounded_map(work, items, most=lambda: 8, ordered=ordered, until=asyncio.Event())
         found = []
 
         async def take() -> None:
@@ -245,7 +247,7 @@ def test_after_it_is_told_to_stop_no_item_is_taken_and_what_is_begun_still_comes
         work = Work()
         until = asyncio.Event()
         items = slowly() if asynchronous else iter(range(1000))
-        results = mapped(work, items, most=lambda: 2, ordered=ordered, until=until)
+        results = bounded_map(work, items, most=lambda: 2, ordered=ordered, until=until)
         first = asyncio.ensure_future(anext(results))
         await settle()
         assert work.begun == [0, 1]
@@ -267,7 +269,7 @@ def test_what_is_skipped_or_cancelled_by_itself_has_no_outcome(ordered: bool) ->
         return number if number % 3 else None
 
     async def talk() -> None:
-        results = mapped(work, range(9), most=lambda: 2, ordered=ordered, until=asyncio.Event())
+        results = bounded_map(work, range(9), most=lambda: 2, ordered=ordered, until=asyncio.Event())
         assert [result async for result in results] == [2, 5, 8]
 
     run(talk())
@@ -291,11 +293,13 @@ def test_a_context_is_open_as_long_as_there_may_be_more_items() -> None:
         return number
 
     async def talk() -> None:
-        results = mapped(
+        results = bounded_map(
             work, range(6), most=lambda: 2, ordered=False, until=asyncio.Event(), feeding=feeding
         )
         assert sorted([result async for result in results]) == list(range(6))
-        early = mapped(work, range(6), most=lambda: 2, ordered=False, until=asyncio.Event(), feeding=feeding)
+        early = bounded_map(
+            work, range(6), most=lambda: 2, ordered=False, until=asyncio.Event(), feeding=feeding
+        )
         async with contextlib.aclosing(early):
             async for _ in early:
                 assert opened

@@ -1,10 +1,10 @@
-"""The daemon's side of the process that finds faces: a queue, a time limit an image, and restarts.
+"""Executor: the daemon's side of its worker: a queue, a time limit for each image, and restarts.
 
-At most a few images (`worker.ahead`) are with the child at a time, the rest wait here, where they can be cancelled and
-survive the child's death. The child works in order, so the oldest image it holds is the one it works on.
+At most `images_ahead` images are with the worker at a time; the rest wait in the queue, where they can be cancelled and
+survive the worker. The worker processes images in order, so the oldest image that it holds is the one in progress.
 
-When the child dies, any image it held may be to blame. They all are tried once more, each alone; one that takes the child
-with it again is answered with an error. An image over the time limit is answered at once, and the child is replaced.
+When the worker dies, any image that it held may be to blame. Each is tried once more, alone; one that ends the worker
+again is answered with an error. An image over the time limit is answered at once, and the worker is replaced.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 from ..core.engines import EngineName
 from ..core.errors import EngineError, ErrorCode
 from ..core.host import subprocesses, tasks
-from ..core.parameters import Parameters
 from ..core.protocol import wire
 from ..core.protocol.messages import Cancel, Closing, Detect, Failed, Found, Message, Welcome
 from ..core.text import one_line
@@ -31,28 +30,28 @@ from ..core.throughput import Throughput
 log = logging.getLogger("pyraface.executor")
 worker_log = logging.getLogger("pyraface.worker")
 libraries_log = logging.getLogger("pyraface.libraries")
-"""Of the child's libraries: apart, so that what they say leaves the child's own lines their share of the log."""
+"""Of the worker's libraries: apart, so that their lines do not use up the limit of the worker's own."""
 
 Answer = Found | Failed
 
 START_TIMEOUT = 600.0
-"""Seconds for a child to load its models and see one picture: under 2 here, up to a minute for CUDA on a Jetson, minutes
-where TensorRT plans for the first time."""
+"""Seconds for a worker to load its models and search one picture: under 2 on x86, up to a minute for CUDA on a Jetson,
+minutes where TensorRT plans for the first time."""
 
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.2, 30.0
-"""Seconds before a child is replaced, doubled as long as none answers an image."""
+"""Seconds before a worker is replaced, doubled until one answers an image."""
 
 MOST_FAILED_STARTS = 5
-"""After so many children in a row that never became ready, the machine has a problem that another will not cure."""
+"""Workers in a row that never became ready: the machine has a problem then that another worker does not cure."""
 
 MAX_ANSWER_BYTES = 1 << 28
-"""Of one answer of the child's: half a million faces. What a hostile image may have made of the child must not be able to
-fill the daemon's memory."""
+"""Of one answer: half a million faces. A worker that a hostile image has taken over must not be able to fill the daemon's
+memory."""
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 MAX_LINE = 500
-"""Bytes of one line of the child's that are read, and characters of it that are logged."""
+"""Bytes of one line from the worker that are read, and characters of it that are logged."""
 
 _CHUNK = 1 << 18
 
@@ -66,24 +65,24 @@ class Job:
     faces_from: int
     answer: asyncio.Future[Answer]
     suspect: bool = False
-    """The child died while it held this image; the next try is alone."""
+    """The worker died while it held this image; the next try is alone."""
     cancelled: bool = False
-    """Nobody waits for the answer: not worth another try."""
+    """The client no longer waits for the answer: no other try."""
 
     def settle(self, answer: Answer) -> None:
-        """Gives the answer to whoever waits, if anyone still does."""
+        """Sets the answer, unless there is one."""
         self.image = b""
         if not self.answer.done():
             self.answer.set_result(answer)
 
     def fail(self, code: ErrorCode, message: str) -> None:
-        """Gives an error as the answer."""
+        """Sets an error as the answer."""
         self.settle(Failed.because(self.id, code, message))
 
 
 @dataclass(eq=False)
 class _Child:
-    """One child process and what it holds."""
+    """One worker process, and the images that it holds."""
 
     process: asyncio.subprocess.Process
     reader: asyncio.StreamReader
@@ -95,13 +94,13 @@ class _Child:
 
     def __post_init__(self) -> None:
         assert self.process.stderr is not None
-        self.relay = asyncio.create_task(_relay(self.process.stderr), name="the child's log")
+        self.relay = asyncio.create_task(_relay(self.process.stderr), name="the worker's log")
 
     def send(self, message: Message) -> None:
         self.writer.write(wire.encode(message))
 
     async def receive(self) -> Message | None:
-        """Returns the child's next message, None at its end."""
+        """Returns the worker's next message, None at its end."""
         while (message := self.codec.next_message()) is None:
             try:
                 data = await self.reader.read(_CHUNK)
@@ -125,17 +124,31 @@ class _Child:
 
 
 class Executor:
-    """Hands images to the child and its answers back.
+    """Passes images to the worker, and its answers back.
 
-    `start()` first; `submit()` any time after; `close()` at the end. `throughput` counts what is done. `lost` ends, with
-    an EngineError, when no child can be started any more: then the daemon has to stop.
+    `start()` first; `submit()` any time after; `close()` at the end.
+
+    Args:
+        xml: the text of parameters.xml, for the worker.
+        queue: images that wait at most; one more is answered as busy.
+        images_ahead: images that the worker holds at most.
+        image_timeout: seconds that the worker may take for one.
+
+    Attributes:
+        throughput: counts the images that are done.
+        lost: ends, with an EngineError, when no worker can be started any more: the daemon has to stop then.
     """
 
-    def __init__(self, parameters: Parameters, engine: EngineName) -> None:
+    def __init__(
+        self, engine: EngineName, xml: bytes, *, queue: int, images_ahead: int, image_timeout: float
+    ) -> None:
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.throughput = Throughput(asyncio.get_running_loop().time())
-        self._parameters = parameters
         self._engine = engine
+        self._xml = xml
+        self._max_waiting = queue
+        self._images_ahead = images_ahead
+        self._image_timeout = image_timeout
         self._ids = itertools.count()
         self._queue: deque[Job] = deque()
         self._child: _Child | None = None
@@ -143,10 +156,10 @@ class Executor:
         self._back_off = FIRST_BACK_OFF
 
     async def start(self) -> Welcome:
-        """Returns what the first child says of itself, once it is ready.
+        """Returns the first worker's welcome, once it is ready.
 
         Raises:
-            EngineError: it did not become ready; the message says why.
+            EngineError: the worker did not become ready; the message says why.
         """
         child, self._welcome = await self._spawn()
         self._child = child
@@ -160,7 +173,7 @@ class Executor:
 
     @property
     def working(self) -> int:
-        """Images with the child."""
+        """Images with the worker."""
         return len(self._child.jobs) if self._child is not None else 0
 
     @property
@@ -175,8 +188,8 @@ class Executor:
             faces_from: as in `messages.Detect`.
         """
         job = Job(next(self._ids), image, faces_from, asyncio.get_running_loop().create_future())
-        if len(self._queue) >= self._parameters.daemon.queue:
-            job.fail(ErrorCode.BUSY, f"{len(self._queue)} images wait already (params/daemon/queue)")
+        if len(self._queue) >= self._max_waiting:
+            job.fail(ErrorCode.BUSY, f"{len(self._queue)} images are waiting already (params/daemon/queue)")
         else:
             job.answer.add_done_callback(self._count)
             self._queue.append(job)
@@ -184,8 +197,8 @@ class Executor:
         return job
 
     def cancel(self, job: Job) -> None:
-        """The answer is no longer wanted: saves the work if it has not begun. One still comes, here or from the child."""
-        if job.cancelled:  # the child hears of it once, however often a client says so
+        """Saves the work on an image if it has not begun. The answer still comes, from here or from the worker."""
+        if job.cancelled:  # the worker is told once, however often a client asks
             return
         job.cancelled = True
         if job in self._queue:
@@ -195,7 +208,7 @@ class Executor:
             self._child.send(Cancel(job.id))
 
     async def close(self) -> None:
-        """Ends the child. Images without an answer get one that says so."""
+        """Ends the worker. Images without an answer get an error."""
         if self._supervisor is not None:
             await tasks.end([self._supervisor])
         left = list(self._queue)
@@ -208,9 +221,9 @@ class Executor:
             job.fail(ErrorCode.DRAINING, "the server stopped before this image was done")
 
     def _count(self, answer: asyncio.Future[Answer]) -> None:
-        """An image is done, unless it was taken back before."""
-        words = answer.result()
-        if not isinstance(words, Failed) or words.code not in (ErrorCode.CANCELLED, ErrorCode.DRAINING):
+        """Counts an image as done, unless it was taken back before."""
+        result = answer.result()
+        if not isinstance(result, Failed) or result.code not in (ErrorCode.CANCELLED, ErrorCode.DRAINING):
             self.throughput.count(answer.get_loop().time())
 
     async def _spawn(self) -> tuple[_Child, Welcome]:
@@ -231,7 +244,7 @@ class Executor:
             )
         except OSError as error:
             ours.close()
-            raise EngineError(f"the process that finds faces cannot be started: {error}") from error
+            raise EngineError(f"the worker cannot be started: {error}") from error
         finally:
             theirs.close()
         ours.setblocking(False)
@@ -241,34 +254,32 @@ class Executor:
             welcome = await asyncio.wait_for(self._greet(child), START_TIMEOUT)
         except asyncio.TimeoutError:
             await child.end()
-            raise EngineError(
-                f"the process that finds faces was not ready within {START_TIMEOUT:g} s"
-            ) from None
+            raise EngineError(f"the worker was not ready within {START_TIMEOUT:g} s") from None
         except BaseException:
             await child.end()
             raise
         return child, dataclasses.replace(welcome, instance="")
 
     async def _spawn_again(self) -> _Child:
-        """Returns a child that is what the first one was: what clients were told in the welcome goes on to be true.
+        """Returns a worker that is what the first one was, so that the welcome that clients were sent remains true.
 
         A GPU may be gone, and the engine on a CPU may find other faces.
         """
         child, welcome = await self._spawn()
-        # but for the device's words, which may hold why a GPU failed
+        # except for the device's description, which may say why a GPU failed
         if dataclasses.replace(welcome, device=self._welcome.device) == self._welcome:
             return child
         await child.end()
         now, before = (f"{one.engine} on {one.device}" for one in (welcome, self._welcome))
         raise EngineError(
-            f"the process that finds faces is {now} now ({welcome.fingerprint}), and was {before} "
-            f"({self._welcome.fingerprint}): the server has to start anew"
+            f"the worker is {now} now ({welcome.fingerprint}), and was {before} "
+            f"({self._welcome.fingerprint}): the server must be restarted"
         )
 
     async def _greet(self, child: _Child) -> Welcome:
         assert child.process.stdin is not None
-        with contextlib.suppress(ConnectionError):  # a child that died already says so below
-            child.process.stdin.write(self._parameters.xml)
+        with contextlib.suppress(ConnectionError):  # a worker that is dead already is reported below
+            child.process.stdin.write(self._xml)
             await child.process.stdin.drain()
             child.process.stdin.close()
         message = await child.receive()
@@ -276,7 +287,7 @@ class Executor:
             return message
         if isinstance(message, Closing):
             raise EngineError(message.message)
-        raise EngineError(f"the process that finds faces ended at its start, {_ended(await child.end())}")
+        raise EngineError(f"the worker ended during its start, {_ended(await child.end())}")
 
     async def _supervise(self, child: _Child) -> None:
         while True:
@@ -289,9 +300,7 @@ class Executor:
             # first of all, so that close() and cancel() find them
             self._take_back(list(child.jobs.values()))
             status = await child.end()
-            log.error(
-                "the process that finds faces ended, %s; it held %d images", _ended(status), len(child.jobs)
-            )
+            log.error("the worker ended, %s; it held %d images", _ended(status), len(child.jobs))
             child = await self._replace()
 
     async def _replace(self) -> _Child:
@@ -307,7 +316,7 @@ class Executor:
                         self.lost.set_exception(error)
                     await asyncio.Event().wait()  # until close()
             else:
-                log.info("the process that finds faces runs again")
+                log.info("the worker runs again")
                 return child
         raise AssertionError("unreachable")
 
@@ -317,14 +326,14 @@ class Executor:
             if job.answer.done():
                 continue
             if job.suspect and not job.cancelled:
-                job.fail(ErrorCode.EXECUTOR_LOST, "the process that finds faces died of this image, twice")
+                job.fail(ErrorCode.EXECUTOR_LOST, "the worker died while it held this image, twice")
             else:
                 job.suspect = True
                 again.append(job)
         self._put_back(again)
 
     def _put_back(self, jobs: list[Job]) -> None:
-        """To the head of the queue, except what nobody waits for."""
+        """Puts jobs at the head of the queue, except cancelled ones, which are answered."""
         for job in reversed(jobs):
             if job.cancelled:
                 job.fail(ErrorCode.CANCELLED, "cancelled by the client")
@@ -332,11 +341,11 @@ class Executor:
                 self._queue.appendleft(job)
 
     def _feed(self) -> None:
-        """Gives the child what it may hold: `ahead` images, or one suspect alone."""
+        """Sends the worker as many images as it may hold, or one suspect alone."""
         child = self._child
         if child is None:
             return
-        while self._queue and len(child.jobs) < self._parameters.daemon.images_ahead:
+        while self._queue and len(child.jobs) < self._images_ahead:
             if child.jobs and (self._queue[0].suspect or any(job.suspect for job in child.jobs.values())):
                 break
             job = self._queue.popleft()
@@ -347,7 +356,7 @@ class Executor:
 
     def _answered(self, child: _Child, answer: Answer) -> None:
         job = child.jobs.pop(answer.id, None)
-        if job is None:  # it ran out of time just now, and has its answer
+        if job is None:  # it has just exceeded its time, and has its answer
             return
         self._back_off = FIRST_BACK_OFF
         job.settle(answer)
@@ -355,20 +364,20 @@ class Executor:
         self._feed()
 
     def _set_timer(self, child: _Child) -> None:
-        """Starts the time of the oldest image the child holds: it is the one being worked on."""
+        """Starts the time limit of the oldest image that the worker holds: the one in progress."""
         if child.timer is not None:
             child.timer.cancel()
             child.timer = None
         if child.jobs:
-            limit = self._parameters.timeouts.image
-            child.timer = asyncio.get_running_loop().call_later(limit, self._overdue, child)
+            loop = asyncio.get_running_loop()
+            child.timer = loop.call_later(self._image_timeout, self._overdue, child)
 
     def _overdue(self, child: _Child) -> None:
         oldest = next(iter(child.jobs.values()))
-        limit = self._parameters.timeouts.image
+        limit = self._image_timeout
         oldest.fail(ErrorCode.TOO_SLOW, f"not done within {limit:g} s (params/timeout/image_timeout)")
-        log.error("an image was not done within %g s; the process that finds faces is replaced", limit)
-        # the others are innocent: they only waited behind it
+        log.error("an image was not done within %g s; the worker is replaced", limit)
+        # the others only waited behind it
         innocent = [job for job in child.jobs.values() if job is not oldest]
         child.jobs.clear()
         self._put_back(innocent)
@@ -378,7 +387,7 @@ class Executor:
 
 
 async def _relay(stream: asyncio.StreamReader) -> None:
-    """Logs what the child says, until its end: it cannot write to a file itself, and its libraries say what they like."""
+    """Logs the standard error of the worker until its end: its own lines (it can write no file), and those of its libraries."""
     line = b""
     while data := await stream.read(_CHUNK):
         *whole, line = (line + data).split(b"\n")

@@ -72,7 +72,14 @@ class Server:
             ServerError: the beacon's UDP port is not available.
         """
         self._watch_signals()
-        executor = Executor(self._parameters, self._engine)
+        limits = self._parameters.daemon
+        executor = Executor(
+            self._engine,
+            self._parameters.xml,
+            queue=limits.queue,
+            images_ahead=limits.images_ahead,
+            image_timeout=self._parameters.timeouts.image,
+        )
         try:
             welcome = await self._start(executor)
             if welcome is not None:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -134,18 +134,19 @@ class DaemonProcess:
 
     @property
     def worker(self) -> psutil.Process:
-        """The process that finds faces."""
+        """Its worker."""
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             for child in psutil.Process(self.process.pid).children(recursive=True):
-                if any(word.startswith(self._module) for word in child.cmdline()):
-                    return child
+                with suppress(psutil.NoSuchProcess):  # it has ended since it was listed
+                    if any(word.startswith(self._module) for word in child.cmdline()):
+                        return child
             time.sleep(0.01)
         raise AssertionError("the daemon has no worker")
 
     @contextmanager
     def standing_still(self) -> Iterator[None]:
-        """Meanwhile the process that finds faces does nothing: no image is done before a test is ready for that."""
+        """Meanwhile the worker does nothing: no image is done before a test is ready for that."""
         worker = self.worker
         worker.suspend()
         try:

@@ -225,7 +225,7 @@ class DaemonParameters(Section):
 
     @property
     def images_ahead(self) -> int:
-        """Images that the process that finds faces holds at a time: one in the engine, one for each decoding thread."""
+        """Images that the worker holds at a time: one in the engine, one for each decoding thread."""
         return 1 + self.decoding_threads
 
 

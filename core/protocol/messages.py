@@ -177,7 +177,7 @@ class Status:
     Attributes:
         software: what the server runs, with its version, for people.
         waiting: images that wait in its queue.
-        working: images with the process that finds faces.
+        working: images with the worker.
         connections: clients, the one that asks among them.
         answered: images done since the start, whatever came of them; not those refused or cancelled.
         rate: images a second, over the last minute, or since the start if that is less.

@@ -1,1 +1,1 @@
-"""The process that finds faces, and nothing else: the daemon starts it, and nothing imports it."""
+"""The worker: the daemon's child process that finds faces. The daemon starts it, and nothing imports it."""

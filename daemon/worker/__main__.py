@@ -1,4 +1,4 @@
-"""python -m pyraface.daemon.worker: started by the daemon with one end of a socket, and parameters.xml on its input."""
+"""python -m pyraface.daemon.worker: the worker, started by the daemon with a socket and parameters.xml on standard input."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .worker import Worker, log, send
 
 
 def _warm_up(pipeline: Pipeline) -> None:
-    """Runs one picture through, so that the first real one does not pay for what happens only once."""
+    """Searches one picture, so that the first image of a client does not wait for what happens only once."""
     noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
     pipeline.find(Picture.whole(noise))
 
@@ -33,10 +33,10 @@ def main() -> None:
     parser.add_argument("--channel", type=int, required=True, help="number of an inherited, connected socket")
     parser.add_argument("--engine", choices=["auto", "onnx", "dlib"], default="auto")
     arguments = parser.parse_args()
-    # as Executor reads it
+    # the format that Executor reads
     logging.basicConfig(format="%(levelname)s %(name)s %(message)s", level=logging.WARNING)
     log.setLevel(logging.INFO)
-    # a service manager's SIGTERM may reach every process; when to stop is the daemon's decision: it closes the channel
+    # a service manager's SIGTERM may reach every process; the daemon decides when to stop, and closes the channel
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     channel = socket.socket(fileno=arguments.channel)
@@ -46,16 +46,19 @@ def main() -> None:
         pipeline = Pipeline(parameters, arguments.engine)
         load_decoders()
         _warm_up(pipeline)
-        log.info(
-            "%s", sandbox.enter(parameters, images=parameters.daemon.images_ahead, gpu=pipeline.engine.gpu)
+        memory = sandbox.memory(
+            parameters.daemon,
+            max_pixels=parameters.images.max_pixels,
+            tile_pixels=parameters.detection.tile_pixels,
         )
+        log.info("%s", sandbox.enter(memory, gpu=pipeline.engine.gpu))
     except PyrafaceError as error:
         send(channel, Closing.because(ErrorCode.ENGINE_FAILED, str(error)))
         sys.exit(1)
     try:
         Worker(channel, pipeline).run()
     except (BrokenPipeError, ConnectionResetError):
-        os._exit(0)  # the daemon is gone, and nobody waits for an answer
+        os._exit(0)  # the daemon is gone
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ import threading
 
 PIXELS_AHEAD = 40_000_000
 """Pixels that are decoded, or being decoded, while the engine has another picture: at 3 to 16 bytes each the most memory
-that an executor takes beside the engine's own. One picture of a good camera; a larger one goes alone."""
+that a worker takes beside the engine's own. One picture of a good camera; a larger one is decoded alone."""
 
 
 class DecodeWindow:
-    """Lets pictures be decoded ahead in the order they came, as long as there is room for their pixels."""
+    """Admits pictures to decoding in the order in which they arrived, as long as there is room for their pixels."""
 
     def __init__(self, pixels: int) -> None:
         self._pixels = pixels
@@ -20,7 +20,7 @@ class DecodeWindow:
         self._passed: set[int] = set()
 
     def admit(self, turn: int, pixels: int) -> None:
-        """Returns when it is this one's turn and there is room: whatever was admitted before it, the engine takes first."""
+        """Returns when it is this picture's turn and there is room: the engine takes those admitted before it first."""
         with self._changed:
             self._changed.wait_for(
                 lambda: self._turn == turn and (not self._taken or self._taken + pixels <= self._pixels)
@@ -29,13 +29,13 @@ class DecodeWindow:
             self._next(turn)
 
     def over(self, turn: int) -> None:
-        """This one waits no more: it was admitted, or never will be."""
+        """Ends the turn of a picture that was admitted, or never will be."""
         with self._changed:
             if turn >= self._turn:
                 self._next(turn)
 
     def free(self, pixels: int) -> None:
-        """The engine takes a picture, or nobody wants it any more."""
+        """Gives the pixels of a picture back that the engine has taken, or that was cancelled."""
         with self._changed:
             self._taken -= pixels
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""Takes from the process that finds faces what it needs no more, before it sees the first stranger's image.
+"""Sandbox: the rights that the worker gives up before it sees the first image of a client.
 
 Image formats are decoded by C libraries, and one of them may have a fault that a file makes use of. What is behind such
 a fault then has a process with nothing in it but that image: it can open no file and no socket, start no program, touch
@@ -25,7 +25,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ...core.parameters import Parameters
+from ...core.parameters import DaemonParameters
 from ..process import disable_core_dumps
 
 BYTES_A_PIXEL_DECODED, BYTES_A_PIXEL_DECODING = 3, 16
@@ -57,20 +57,27 @@ _CLONE_THREAD = 0x10000
 """From linux/sched.h: what clone() makes is a thread, not a process."""
 
 
-def enter(parameters: Parameters, *, images: int, gpu: bool) -> str:
+def memory(limits: DaemonParameters, *, max_pixels: int, tile_pixels: int) -> int:
+    """Returns the most bytes that the images of a worker take, within the limits of parameters.xml."""
+    decoding = limits.decoding_threads * BYTES_A_PIXEL_DECODING * max_pixels
+    held = limits.images_ahead * (BYTES_A_PIXEL_DECODED * max_pixels + limits.max_frame_bytes)
+    return decoding + held + BYTES_A_TILE_PIXEL * tile_pixels + SLACK
+
+
+def enter(memory: int, *, gpu: bool) -> str:
     """Confines this process and all its threads, for ever. Returns what is on and what is not, for the log.
 
-    Models must have been loaded, and whatever may be imported. On a GPU address space, descriptors and files stay free:
+    Models must have been loaded before, and modules imported. On a GPU, address space, descriptors and files stay free:
     CUDA maps more than the machine has, and opens devices and libraries when it needs them.
 
     Args:
-        images: how many this process holds at a time.
+        memory: bytes that it may allocate, beyond those that it has.
     """
     limits = ["no core dump", "no file written"]
     disable_core_dumps()
     _limit(resource.RLIMIT_FSIZE, 0)
     if not gpu:
-        most = _address_space() + _needed(parameters, images)
+        most = _address_space() + memory
         _limit(resource.RLIMIT_AS, most)
         limits.append(f"{most / 2**30:.1f} GiB of address space")
     rules: Any = None
@@ -101,14 +108,6 @@ def _address_space() -> int:
     found = re.search(r"VmSize:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found is not None
     return int(found[1]) * 1024
-
-
-def _needed(parameters: Parameters, images: int) -> int:
-    """Returns the most bytes that images within the limits of parameters.xml take."""
-    daemon, pixels = parameters.daemon, parameters.images.max_pixels
-    decoding = daemon.decoding_threads * BYTES_A_PIXEL_DECODING * pixels
-    held = images * (BYTES_A_PIXEL_DECODED * pixels + daemon.max_frame_bytes)
-    return decoding + held + BYTES_A_TILE_PIXEL * parameters.detection.tile_pixels + SLACK
 
 
 def _pyseccomp() -> ModuleType:

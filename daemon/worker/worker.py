@@ -1,10 +1,10 @@
-"""The executor's child process: bytes of images in, faces out, over a socket it inherits.
+"""Worker: bytes of images in, faces out, over an inherited socket.
 
-It runs apart from the daemon because dlib holds the interpreter's lock for as long as a detection takes, because a
-damaged image or a lost GPU can end a process, and because CUDA wants a process that was never forked.
+It is a process of its own because dlib holds the interpreter's lock for the whole of a detection, because a damaged image
+or a lost GPU can end a process, and because CUDA needs a process that was never forked.
 
-Images go through in the order they come: threads decode ahead, and the main thread has the engine for itself. Before the
-first one the process gives up what it needs no more (`sandbox`).
+Images are processed in the order in which they arrive: threads decode ahead, and the main thread has the engine for
+itself. Before the first image the process gives up the rights that it does not need any more (`sandbox`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _CHUNK = 1 << 18
 class _Decoded(NamedTuple):
     picture: Picture
     pixels: int
-    """As many as there had to be room for."""
+    """Those that the decode window counts."""
     seconds: float
 
 
@@ -47,7 +47,7 @@ class _Request(NamedTuple):
 
 
 class Worker:
-    """Answers what comes over `channel` until the other side closes it."""
+    """Answers the requests that arrive over `channel` until the daemon closes it."""
 
     def __init__(self, channel: socket.socket, pipeline: Pipeline) -> None:
         self._channel = channel
@@ -65,7 +65,7 @@ class Worker:
         self._turns = itertools.count()
 
     def run(self) -> None:
-        """Says that it is ready, then answers for ever; the end of the channel ends the process."""
+        """Sends a welcome, then answers requests; the end of the channel ends the process."""
         send(self._channel, self._welcome())
         threading.Thread(target=self._receive, name="receive", daemon=True).start()
         while True:
@@ -104,9 +104,9 @@ class Worker:
                         with self._lock:
                             self._cancelled |= self._held & {message.id}
                 if self._codec.error is not None:
-                    log.error("the daemon sent what it must not: %s", self._codec.error)
+                    log.error("the daemon broke the protocol: %s", self._codec.error)
                     break
-        # the engine may be in the middle of an image that nobody waits for any more
+        # at once: the engine may be in the middle of an image
         os._exit(0)
 
     def _decode(self, request: Detect, turn: int) -> _Decoded:
@@ -146,9 +146,9 @@ class Worker:
             return Failed.because(request.id, error.code, str(error))
         except EngineError as error:
             return Failed.because(request.id, ErrorCode.ENGINE_FAILED, str(error))
-        except Exception as error:  # noqa: BLE001  one image must not take the others with it
-            # not the exception's text: it may quote the image, which is nobody's business but its sender's
-            log.error("an image failed in a way that nobody thought of: %s", type(error).__name__)
+        except Exception as error:  # noqa: BLE001  one image must not end the others
+            # without the exception's text, which may quote the image: only its sender may see that
+            log.error("an image failed with an unexpected exception: %s", type(error).__name__)
             for line in "".join(traceback.format_tb(error.__traceback__)).splitlines():
                 log.error("%s", line)
             text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

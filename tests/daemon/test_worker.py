@@ -1,4 +1,4 @@
-"""What bounds the memory of the process that finds faces; the rest of it is tested through its parent, the executor."""
+"""Decode window: what bounds the memory of the worker; the rest of it is tested through its parent, the executor."""
 
 from __future__ import annotations
 

@@ -136,8 +136,17 @@ class Victim:
         run(self.serves())
         time.sleep(1)
         self.marks = self.first = self.memory()
-        self.descriptors = psutil.Process(self.process.process.pid).num_fds()
+        self.descriptors = self.descriptors_without_clients()
         self.read = len(self.process.log.read_bytes())
+
+    def descriptors_without_clients(self) -> int:
+        """How many the daemon has open as soon as no client is connected."""
+        process = psutil.Process(self.process.process.pid)
+        deadline = time.monotonic() + SETTLED
+        while [one for one in process.net_connections("tcp") if one.status != psutil.CONN_LISTEN]:
+            assert time.monotonic() < deadline, process.net_connections("tcp")
+            time.sleep(0.05)
+        return process.num_fds()
 
     def check(self) -> None:
         """Raises AssertionError where something is not as it was; memory is compared elsewhere."""

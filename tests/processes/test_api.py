@@ -74,7 +74,7 @@ def test_one_call_finds_a_face_without_any_server(astronaut_jpeg: bytes, tmp_pat
     assert len(result.faces) == 1
     assert result.path == str(file)
     assert result.server == "local"
-    assert {child.pid for child in psutil.Process().children(recursive=True)} == before
+    assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
 
 
 def test_bytes_are_as_good_as_a_path(tmp_path: Path, astronaut_jpeg: bytes) -> None:
@@ -245,8 +245,9 @@ def test_a_child_daemon_that_ended_the_connection_of_an_idle_client_is_used_agai
 def test_when_the_child_daemon_is_gone_the_images_that_are_left_have_failed_at_once(folder: Path) -> None:
     async def talk() -> list[Result]:
         results = []
+        before = set(psutil.Process().children())
         async with Client("local", parameters=settings()) as client:
-            (child,) = psutil.Process().children()
+            (child,) = set(psutil.Process().children()) - before
             async for result in client.map(paths_in(folder)):
                 results.append(result)
                 if len(results) == 3:
@@ -265,12 +266,14 @@ def test_a_client_that_is_closed_at_once_leaves_no_connection(tmp_path: Path) ->
         async def talk() -> None:
             async with Client(f"127.0.0.1:{server.port}", parameters=settings()) as client:
                 assert client.servers == 1
-            await asyncio.sleep(0.2)
-            assert [
+            deadline = time.monotonic() + 10
+            while [
                 connection
                 for connection in psutil.Process(server.process.pid).net_connections()
-                if connection.status == psutil.CONN_ESTABLISHED
-            ] == []
+                if connection.status != psutil.CONN_LISTEN
+            ]:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.02)
             assert len(asyncio.all_tasks()) <= 2, "this one, and the one that bounds its time"
 
         run(talk())
@@ -360,9 +363,10 @@ def test_a_server_that_stands_still_keeps_no_connection_of_a_closed_client(tmp_p
                 await asyncio.sleep(1)
                 for task in unsent:
                     task.cancel()
-            await asyncio.sleep(0.1)
-            ours = psutil.Process().net_connections()
-            assert not [connection for connection in ours if connection.raddr[1:] == (server.port,)]
+            deadline = time.monotonic() + 10
+            while [one for one in psutil.Process().net_connections() if one.raddr[1:] == (server.port,)]:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.02)
 
         try:
             run(talk())

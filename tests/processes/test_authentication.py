@@ -432,7 +432,7 @@ def test_a_daemon_of_ones_own_needs_no_home_and_leaves_no_key(tmp_path: Path, jp
     assert not (tmp_path / "home" / ".config" / "pyraface").exists()
 
 
-def test_the_process_that_finds_faces_has_no_key(tmp_path: Path) -> None:
+def test_the_worker_has_no_key(tmp_path: Path) -> None:
     with daemon(tmp_path, "--engine", "onnx") as process:
         (key,) = keyfile.load()
         worker = process.worker

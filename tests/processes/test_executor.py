@@ -1,4 +1,4 @@
-"""The daemon's side of the process that finds faces, with a real process."""
+"""Executor: the daemon's side of its worker, with a real worker."""
 
 from __future__ import annotations
 
@@ -21,6 +21,18 @@ from tests.stub_daemon import stub_daemon
 from tests.support import Peer, parameters_xml, run
 
 
+def new_executor() -> Executor:
+    xml = parameters_xml().encode()
+    found = parameters.parse(xml)
+    return Executor(
+        "onnx",
+        xml,
+        queue=found.daemon.queue,
+        images_ahead=found.daemon.images_ahead,
+        image_timeout=found.timeouts.image,
+    )
+
+
 def test_more_large_pictures_than_are_decoded_ahead_are_all_answered() -> None:
     """Each takes its room and gives it back: one that is searched, one that is cut off, one that nobody wants."""
     stream = io.BytesIO()
@@ -29,7 +41,7 @@ def test_more_large_pictures_than_are_decoded_ahead_are_all_answered() -> None:
     assert 5200 * 5000 <= PIXELS_AHEAD < 2 * 5200 * 5000
 
     async def talk() -> None:
-        executor = Executor(parameters.parse(parameters_xml().encode()), "onnx")
+        executor = new_executor()
         await executor.start()
         try:
             jobs = [executor.submit(data) for data in (whole, whole[:-40], whole, whole, whole[:-40], whole)]
@@ -47,7 +59,7 @@ def test_more_large_pictures_than_are_decoded_ahead_are_all_answered() -> None:
 @pytest.mark.parametrize("closed", [True, False], ids=["closed", "cancelled"])
 def test_images_of_a_child_that_is_just_ending_are_answered(astronaut_jpeg: bytes, closed: bool) -> None:
     async def talk() -> None:
-        executor = Executor(parameters.parse(parameters_xml().encode()), "onnx")
+        executor = new_executor()
         await executor.start()
         try:
             jobs = [executor.submit(astronaut_jpeg) for _ in range(3)]
@@ -77,7 +89,7 @@ def test_the_child_hears_once_that_an_image_is_cancelled(astronaut_jpeg: bytes) 
     """What waits to be sent to a child that is busy is bounded, however often a client says so."""
 
     async def talk() -> None:
-        executor = Executor(parameters.parse(parameters_xml().encode()), "onnx")
+        executor = new_executor()
         await executor.start()
         try:
             child = executor._child
@@ -106,7 +118,7 @@ def test_a_child_that_comes_back_as_something_else_is_none(monkeypatch: pytest.M
     monkeypatch.setattr(executor_module, "MOST_FAILED_STARTS", 2)
 
     async def talk() -> None:
-        executor = Executor(parameters.parse(parameters_xml().encode()), "onnx")
+        executor = new_executor()
         welcome = await executor.start()
         try:
             child = executor._child
@@ -114,7 +126,7 @@ def test_a_child_that_comes_back_as_something_else_is_none(monkeypatch: pytest.M
             executor._engine = "dlib"  # as where a GPU is gone, and another engine is the best that is left
             child.process.kill()
             with pytest.raises(
-                EngineError, match=r"is dlib on .*, and was onnx on .*: the server has to start anew"
+                EngineError, match=r"is dlib on .*, and was onnx on .*: the server must be restarted"
             ) as lost:
                 await asyncio.wait_for(executor.lost, 60)
             assert welcome.fingerprint in str(lost.value)
@@ -129,7 +141,7 @@ def test_a_child_that_announces_more_than_an_answer_can_be_is_replaced(astronaut
     """What an image may have made of it cannot fill the daemon's memory."""
 
     async def talk() -> None:
-        executor = Executor(parameters.parse(parameters_xml().encode()), "onnx")
+        executor = new_executor()
         await executor.start()
         try:
             child = executor._child
@@ -162,6 +174,6 @@ def test_an_image_that_fails_as_nobody_thought_of_takes_no_other_with_it(
         run(talk())
         assert server.worker.pid == worker.pid
         said = server.said
-    assert "in a way that nobody thought of: IndexError" in said
+    assert "with an unexpected exception: IndexError" in said
     assert "in detect" in said, "where it happened is not in the log"
     assert "the image in words" not in said

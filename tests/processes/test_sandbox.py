@@ -1,4 +1,4 @@
-"""What the process that finds faces can still do, seen from inside; and that it can still do its work."""
+"""Sandbox: what the worker can still do, seen from inside; and that it can still do its work."""
 
 from __future__ import annotations
 
@@ -89,7 +89,8 @@ def in_a_thread():
 
 threading.Thread(target=in_a_thread, daemon=True).start()  # before, as the engine's are
 found = parameters.load()
-said = sandbox.enter(found, images=3, gpu=sys.argv[2] == "gpu")
+MEMORY = dict(max_pixels=found.images.max_pixels, tile_pixels=found.detection.tile_pixels)
+said = sandbox.enter(sandbox.memory(found.daemon, **MEMORY), gpu=sys.argv[2] == "gpu")
 outcome = {}
 if "seccomp is off" in said:
     del attempts["a program"]  # it would start, and take the place of this one
@@ -219,7 +220,8 @@ found = parameters.load()
 claim_pillow(found.images)
 load_decoders()
 files = {path: Path(path).read_bytes() for path in json.load(sys.stdin)}
-sandbox.enter(found, images=3, gpu=False)
+MEMORY = dict(max_pixels=found.images.max_pixels, tile_pixels=found.detection.tile_pixels)
+sandbox.enter(sandbox.memory(found.daemon, **MEMORY), gpu=False)
 outcome = {}
 
 def decode_all():

@@ -98,6 +98,18 @@ def packed(**fields: object) -> bytes:
 HELLO = wire.encode(Hello((1,), "test", NONCE))
 
 
+def test_image_libraries_and_engines_are_in_the_worker_alone(
+    server: DaemonProcess, astronaut_jpeg: bytes
+) -> None:
+    good_client_is_served(server, astronaut_jpeg)
+    libraries = ("libvips", "libheif", "simplejpeg", "PIL", "onnxruntime", "dlib")
+    loaded = Path(f"/proc/{server.process.pid}/maps").read_text()
+    assert not [name for name in libraries if name in loaded]
+    loaded = Path(f"/proc/{server.worker.pid}/maps").read_text()
+    assert "libvips" in loaded
+    assert "onnxruntime" in loaded
+
+
 def test_a_client_that_wants_smaller_faces_gets_them(server: DaemonProcess, astronaut: np.ndarray) -> None:
     stream = io.BytesIO()
     Image.fromarray(astronaut).resize((128, 128)).save(stream, "PNG")  # a face of 22 px
@@ -476,7 +488,7 @@ def test_an_image_that_takes_two_executors_with_it_is_an_error_and_the_others_ar
 
 
 def _ready_again(server: DaemonProcess) -> bool:
-    return server.said.count("runs again") == server.said.count("faces ended")
+    return server.said.count("runs again") == server.said.count("the worker ended")
 
 
 def test_an_image_over_the_time_limit_is_answered_and_the_next_one_done(

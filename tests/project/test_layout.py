@@ -61,6 +61,23 @@ def test_onnx_runtime_is_imported_in_one_place_which_silences_it_first() -> None
     assert found == [ROOT / "core" / "engines" / "onnx" / "runtime.py"]
 
 
+def test_the_process_that_holds_the_key_loads_no_image_library_and_no_engine() -> None:
+    names = [
+        f"pyraface.daemon.{file.stem}" for file in (ROOT / "daemon").glob("*.py") if file.stem != "__init__"
+    ]
+    libraries = (
+        "PIL pyvips simplejpeg pillow_heif onnx onnxruntime dlib face_recognition pyraface.daemon.worker"
+    )
+    code = (
+        f"import sys, importlib, uvloop; [importlib.import_module(name) for name in {names}];"
+        f"print([name for name in {libraries.split()} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
 def test_every_module_says_what_it_is() -> None:
     for file in modules():
         assert ast.get_docstring(ast.parse(file.read_text())), file

@@ -177,7 +177,7 @@ def test_awkward_files_give_faces_none_or_one_clear_error_in_bounded_memory(
     assert len(hoppers) >= 10
     for name in hoppers:
         assert len(results[name].faces) >= 1, name
-    assert server.worker.pid == worker.pid, "the process that finds faces did not live through it"
+    assert server.worker.pid == worker.pid, "the worker did not survive it"
     assert peak_bytes(worker) < 1.5 * 2**30, f"{peak_bytes(worker) / 2**20:.0f} MiB"
     assert "Traceback" not in server.said
 

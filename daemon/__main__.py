@@ -25,15 +25,15 @@ def parser() -> argparse.ArgumentParser:
         nargs="?",
         choices=["pair"],
         help="pair: instead of serving, give this user's key to another machine (pyraface pair, there) by a code; "
-        "a daemon may run beside it",
+        "a daemon may run at the same time",
     )
     parser.add_argument(
         "--parameters", metavar="FILE", help="parameters.xml to use instead of the usual places"
     )
     parser.add_argument(
         "--host",
-        default="0.0.0.0",  # nosec B104: a server is for other machines; who connects has to prove the key
-        help="address to listen on (default: every one, 0.0.0.0)",
+        default="0.0.0.0",  # nosec B104: a server is for other machines; clients have to prove the key
+        help="address to listen on (default: all of this machine's, 0.0.0.0)",
     )
     parser.add_argument(
         "--port", type=_port, help="TCP port; 0 takes a free one (default: from parameters.xml)"
@@ -59,7 +59,9 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="stop when standard input ends: for a program that starts a daemon for itself",
     )
-    parser.add_argument("--verbose", action="store_true", help="log every connection's end and the like")
+    parser.add_argument(
+        "--verbose", action="store_true", help="log more: the end of every connection, for example"
+    )
     parser.add_argument("--version", action="version", version=f"pyraface {__version__}")
     return parser
 

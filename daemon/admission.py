@@ -1,4 +1,4 @@
-"""Admission: who may be connected, at most so many in all and from one address. It keeps accounts and touches no socket."""
+"""Admission: which clients may be connected: a limit in all, and one for each address. It touches no socket."""
 
 from __future__ import annotations
 
@@ -9,64 +9,64 @@ from typing import Generic, TypeVar
 
 from ..core.errors import ErrorCode, RemoteProtocolError
 
-Guest = TypeVar("Guest", bound=Hashable)
+Client = TypeVar("Client", bound=Hashable)
 
 
-class Admission(Generic[Guest]):
-    """Who is connected: at most so many in all, and from one address.
+class Admission(Generic[Client]):
+    """Counts the clients that are connected, in all and from each address.
 
-    Who has not been greeted yet makes room for a newcomer, the oldest first: connections that say nothing keep nobody
-    out, however many there are. A client says hello at once, and is greeted long before its turn would come.
+    A client that has not been greeted yet makes room for a new one, the oldest first: connections that send nothing keep no
+    other client out, however many they are. A client sends hello at once, and is greeted long before its turn would come.
     """
 
     def __init__(self, most: int, most_per_address: int) -> None:
         self._most = most
         self._most_per_address = most_per_address
-        self._addresses: dict[Guest, str] = {}
+        self._addresses: dict[Client, str] = {}
         self._counts: Counter[str] = Counter()
-        self._silent: dict[Guest, None] = {}
+        self._silent: dict[Client, None] = {}
 
     def __len__(self) -> int:
         return len(self._addresses)
 
-    def enter(self, guest: Guest, host: str) -> Guest | None:
-        """Lets a guest in. Returns the one that has to go for it, who is not counted any more; None if there is room.
+    def enter(self, client: Client, host: str) -> Client | None:
+        """Admits a client. Returns the client that it displaces, which is not counted any more; None if there is room.
 
         Raises:
-            RemoteProtocolError: it is one too many; code and text say of what.
+            RemoteProtocolError: one client too many; the message names the limit.
         """
         address = site(host)
-        leaving = None
+        displaced = None
         if self._counts[address] >= self._most_per_address:
-            leaving = next((other for other in self._silent if self._addresses[other] == address), None)
-            if leaving is None:
+            displaced = next((other for other in self._silent if self._addresses[other] == address), None)
+            if displaced is None:
                 raise RemoteProtocolError(
                     f"{self._most_per_address} clients are connected from {address} already "
                     "(params/daemon/max_connections_per_address)",
                     ErrorCode.TOO_MANY_FROM_ADDRESS,
                 )
         elif len(self) >= self._most:
-            leaving = next(iter(self._silent), None)
-            if leaving is None:
+            displaced = next(iter(self._silent), None)
+            if displaced is None:
                 raise RemoteProtocolError(
                     f"{self._most} clients are connected already (params/daemon/max_connections)",
                     ErrorCode.TOO_MANY_CONNECTIONS,
                 )
-        if leaving is not None:
-            self.leave(leaving)
-        self._addresses[guest] = address
+        if displaced is not None:
+            self.leave(displaced)
+        self._addresses[client] = address
         self._counts[address] += 1
-        self._silent[guest] = None
-        return leaving
+        self._silent[client] = None
+        return displaced
 
-    def greeted(self, guest: Guest) -> None:
-        """From now on this one stays until it leaves."""
-        self._silent.pop(guest, None)
+    def greeted(self, client: Client) -> None:
+        """Protects a client, until it leaves, from being displaced."""
+        self._silent.pop(client, None)
 
-    def leave(self, guest: Guest) -> None:
-        """The guest is gone; one who had to go is, already."""
-        self._silent.pop(guest, None)
-        address = self._addresses.pop(guest, None)
+    def leave(self, client: Client) -> None:
+        """Removes a client; one that was displaced is removed already."""
+        self._silent.pop(client, None)
+        address = self._addresses.pop(client, None)
         if address is not None:
             self._counts[address] -= 1
             if not self._counts[address]:
@@ -74,10 +74,10 @@ class Admission(Generic[Guest]):
 
 
 def site(host: str) -> str:
-    """Returns what counts as one address: an IPv4 address, or the /64 network that an IPv6 host can choose from."""
+    """Returns what counts as one address: an IPv4 address, or the /64 network from which an IPv6 host chooses its own."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:  # no IP address: a Unix socket's client
+    except ValueError:  # no IP address: the client of a Unix socket
         return host
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is None:

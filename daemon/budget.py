@@ -13,20 +13,20 @@ from ..core.errors import ErrorCode, RemoteProtocolError
 
 SMALL_FRAME = 8192
 """Bytes of a frame that is not counted, so that pings and cancels pass when images have to wait: with every connection
-and every credit in use these take a few MB. No frame before the welcome may be longer: who is not known yet has no claim
-on memory."""
+and every credit in use these take a few MB. No frame before the welcome may be longer: a client that has proved nothing has
+no claim on memory."""
 
 
 class Budget:
-    """Bytes that all connections together may hold: frames that are coming in, and images without an answer.
+    """Bytes that all connections together may hold: frames that are being received, and images without an answer.
 
-    Three quarters are divided evenly: a connection has its part whenever it wants it, whatever the others do. What it
-    holds beyond its part it borrows from the last quarter. When too little is left of that, it waits, and is not read
-    from meanwhile; of those who wait, the first whose frame fits goes first. A frame larger than that quarter goes when
-    nothing else is borrowed.
+    Three quarters are divided evenly: each connection can have its part at any time, whatever the others do. Bytes beyond
+    its part it borrows from the last quarter. When too little is left of that, the connection waits, and is not read from
+    meanwhile; of the waiting claims, the first one that fits is granted first. A frame larger than that quarter is admitted
+    when nothing else is borrowed.
 
-    Nobody waits for ever by another's waiting: what is held is a frame whose bytes the pace of its sender bounds, or an
-    image that the executor answers in its time, and neither needs more from here to end.
+    No deadlock is possible: every byte is held by a frame that has a deadline, or by an image that the executor answers
+    within its time limit, and neither needs more of the budget to end.
     """
 
     def __init__(self, most: int, connections: int) -> None:
@@ -36,7 +36,7 @@ class Budget:
         self.waiting: list[_Claim] = []
 
     def serve(self) -> None:
-        """Gives those who wait what fits now."""
+        """Grants the waiting claims that fit now, in their order."""
         for claim in self.waiting[:]:
             if claim.share.take(claim.size):
                 self.waiting.remove(claim)
@@ -44,10 +44,10 @@ class Budget:
 
 
 class Share:
-    """What one connection holds of the budget.
+    """The bytes of the budget that one connection holds.
 
     Args:
-        most: the most it may hold; one frame that is longer goes alone.
+        most: the most that it may hold; one longer frame is admitted alone.
     """
 
     def __init__(self, budget: Budget, most: int) -> None:
@@ -57,11 +57,11 @@ class Share:
 
     @property
     def borrowed(self) -> int:
-        """Bytes that it holds beyond its part."""
+        """Bytes beyond the connection's part."""
         return max(0, self.held - self._budget.part)
 
     async def claim(self, size: int, patience: float) -> bool:
-        """Returns whether `size` bytes are this connection's, at once or within `patience` seconds; `free` them later."""
+        """Returns whether `size` bytes were granted, at once or within `patience` seconds; `free` them later."""
         if self.take(size):
             return True
         claim = _Claim(self, size)
@@ -88,7 +88,7 @@ class Share:
         return True
 
     def free(self, size: int) -> None:
-        """Gives back what was claimed."""
+        """Gives bytes back that were claimed."""
         self._hold(-size)
         self._budget.serve()
 

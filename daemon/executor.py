@@ -387,7 +387,7 @@ class Executor:
 
 
 async def _relay(stream: asyncio.StreamReader) -> None:
-    """Logs the standard error of the worker until its end: its own lines (it can write no file), and those of its libraries."""
+    """Logs the standard error of the worker until its end: its own lines, and those of its libraries."""
     line = b""
     while data := await stream.read(_CHUNK):
         *whole, line = (line + data).split(b"\n")

@@ -1,7 +1,7 @@
-"""What a server proves itself with: its key, and a certificate that it makes anew at each start.
+"""TLS: a server's credentials: its key, and a certificate made anew at each start.
 
 The certificate vouches for nothing; no authority signed it, and its private key is never on a disk. It makes the channel
-secret, and the proof of the key (`core.security`) covers it: so the channel ends at somebody who has the key.
+secret, and the proof of the key (`core.protocol.proofs`) covers it: so the other end of the channel has the key.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from cryptography.x509.oid import NameOID
 
 from ..core.protocol.proofs import certificate_digest
 
-# clients do not look at the dates: a machine without a clock boots in 1970
+# clients do not check the dates: a machine without a clock boots in 1970
 _FROM, _TO = datetime.datetime(1970, 1, 1), datetime.datetime(9999, 12, 31)
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """A key, the TLS side of every connection, and the digest of the certificate it shows."""
+    """A key, the TLS context of every connection, and the digest of its certificate."""
 
     key: bytes
     context: ssl.SSLContext
@@ -49,7 +49,7 @@ class Credentials:
         )
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.num_tickets = 0  # a client connects once, and no state of the handshake is to be used again
+        context.num_tickets = 0  # a client connects once: no session is resumed
         encoded = serialization.Encoding.PEM
         _load(
             context,
@@ -71,14 +71,14 @@ def _load(context: ssl.SSLContext, pem: bytes) -> None:
 async def accepted(
     client: socket.socket, credentials: Credentials | None, *, limit: int, patience: float
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Returns the streams of a client that has just come: within TLS, where there are credentials.
+    """Returns the streams of an accepted client: within TLS, where there are credentials.
 
     Args:
-        limit: of bytes that the reader keeps.
-        patience: seconds that TLS may take to begin.
+        limit: bytes that the reader buffers.
+        patience: seconds for the handshake of TLS.
 
     Raises:
-        OSError: it is gone, or speaks no TLS.
+        OSError: the client is gone, or does not speak TLS.
     """
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=limit)

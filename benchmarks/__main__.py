@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pyraface.core import pyramid, resampling
+from pyraface.core import pyramid
 from pyraface.core.errors import ParametersError
 from pyraface.core.images.decode import decode
 from pyraface.core.parameters import Parameters
@@ -34,7 +34,7 @@ from pyraface.core.pipeline import Pipeline
 
 from . import daemon as daemon_rows
 from . import start as start_rows
-from .common import PACKAGES, chosen_parameters, machine, photos_folder, timed, today, versions
+from .common import PACKAGES, chosen_parameters, machine, photos_folder, timed, today, versions, zoomed
 from .peer import Peer, chips, tile
 
 
@@ -195,7 +195,7 @@ class Bench:
         pixels = decode(image, parameters.images).pixels
         for level in pyramid.levels(pixels.shape[1], pixels.shape[0], parameters.detection):
             for left, top, right, bottom in level.tiles.tolist():
-                resampling.resample(pixels, (left, top, right, bottom), level.size)
+                zoomed(pixels, (left, top, right, bottom), level.size)
 
     def _sgemm(self, engine: object) -> Row:
         """The head's convolutions against a matrix product of the same count of operations."""

@@ -4,7 +4,7 @@
 
 Every row is looked at once, at the lowest threshold; what a higher one would have found is what is above it. The seconds
 have the encoding of every face in them. "Unseen" are every second photograph, from the second on: the constants of
-`core/adaptive.py` were chosen on the others.
+`core/search/adaptive.py` were chosen on the others.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pyraface.core import adaptive
 from pyraface.core.boxes import Boxes
 from pyraface.core.engines import Detections, Engine, EngineOptions, Pixels, Tile, start
 from pyraface.core.parameters import DetectionParameters
 from pyraface.core.pipeline import Pipeline
+from pyraface.core.search import adaptive
 
 from . import truth as truths
 from .common import PACKAGES, machine, packaged_parameters, timed, today, versions

@@ -11,7 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeVar
 
-from pyraface.core import parameters
+import numpy as np
+from numpy.typing import NDArray
+
+from pyraface.core import parameters, resampling
 from pyraface.core.parameters import Parameters
 
 Result = TypeVar("Result")
@@ -23,6 +26,16 @@ def photos_folder() -> Path:
     """Returns where the shared photographs are: $PYRAFACE_PHOTOS, or ../shared/photos beside the project."""
     beside = Path(__file__).resolve().parent.parent.parent / "shared" / "photos"
     return Path(os.environ.get("PYRAFACE_PHOTOS", beside))
+
+
+def zoomed(
+    pixels: NDArray[np.uint8], box: tuple[int, int, int, int], size: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Returns the part `box` of a picture zoomed to (width, height), as `TilePreparer` does it, in this one thread."""
+    tile = np.empty((size[1], size[0], 3), np.uint8)
+    for rows in resampling.strips(box, size):
+        resampling.resample_rows(pixels, box, tile, rows)
+    return tile
 
 
 def packaged_parameters() -> Parameters:

@@ -57,17 +57,16 @@ def pipeline() -> Pipeline:
 
 def draw(pixels: NDArray[np.uint8], pipeline: Pipeline) -> Image.Image:
     """Returns the three panels side by side: level 0, level 1, all of it fused."""
-    picture = Picture.whole(pixels)
-    candidates = pipeline.candidates(picture)
+    candidates = pipeline.search.candidates(pixels)
     levels = pyramid.levels(WIDTH, HEIGHT, pipeline.parameters.detection)
     sheet = Image.new("RGB", (3 * PANEL[0] + 20, PANEL[1] + 34), "white")
     for index, level in enumerate(levels[:2]):
         found = candidates[candidates.levels == level.index]
         where = f"{len(level.tiles)} tiles that overlap" if index else "the whole"
-        title = f"level {level.index}: {where}, faces from {level.smallest_face:.0f} px"
+        title = f"level {level.index}: {where}, faces from {pyramid.DETECTOR_WINDOW / min(level.zoom):.0f} px"
         panel = _panel(pixels, level.tiles.astype(np.float32) if index else None, found, LEVELS[index])
         _place(sheet, index, panel, f"{title}: {len(found)} boxes")
-    faces = pipeline.find(picture)
+    faces = pipeline.find(Picture.whole(pixels))
     _place(sheet, 2, _panel(pixels, None, faces, FUSED), f"fused: {len(faces)} faces, each once")
     return sheet
 

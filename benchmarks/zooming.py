@@ -22,7 +22,7 @@ from pyraface.core.pipeline import Pipeline
 
 from . import truth
 from .accuracy import OVERLAPS
-from .common import PACKAGES, machine, packaged_parameters, photos_folder, today, versions
+from .common import PACKAGES, machine, packaged_parameters, photos_folder, today, versions, zoomed
 from .metrics import Found, summarize
 
 FILTERS = [
@@ -70,7 +70,7 @@ def main() -> None:
         begin = time.process_time()
         for level in levels:
             for left, top, right, bottom in level.tiles.tolist():
-                resampling.resample(pixels, (left, top, right, bottom), level.size)
+                zoomed(pixels, (left, top, right, bottom), level.size)
         seconds = time.process_time() - begin
         print(
             f"| {library}'s {name} | {summary.average_precision:.4f} | {summary.right} | {summary.precision:.3f} "

@@ -67,11 +67,6 @@ class Level:
         left, top, right, bottom = self.tiles[0]
         return self.size[0] / float(right - left), self.size[1] / float(bottom - top)
 
-    @property
-    def smallest_face(self) -> float:
-        """The side, in pixels of the image, of the smallest face the detector finds at this level."""
-        return DETECTOR_WINDOW / min(self.zoom)
-
 
 def levels(width: int, height: int, detection: DetectionParameters, *, faces_from: float = 0) -> list[Level]:
     """Returns the levels for an image of `width` x `height` pixels, the coarsest first; at least the whole image.

@@ -1,4 +1,4 @@
-"""The zooming itself: pixels of a picture to pixels of a tile."""
+"""Resampling: a part of a picture zoomed to the size of a tile."""
 
 from __future__ import annotations
 
@@ -10,40 +10,23 @@ from numpy.typing import NDArray
 from PIL import Image
 
 SHRINKING, GROWING = "linear", Image.Resampling.BICUBIC
-"""The filter: libvips's, and Pillow's. libvips shrinks five times as fast as Pillow, but grows no faster; a picture that
-shrinks has pixels enough for each of the result, so that the narrower filter finds as many faces (benchmarks/zooming.py)."""
+"""The filters, of libvips and of Pillow. libvips shrinks five times as fast as Pillow, but enlarges no faster; a picture
+that shrinks has enough pixels for each one of the result, so its narrower filter finds as many faces
+(benchmarks/zooming.py)."""
 
 STRIP_PIXELS = 1 << 20
 """Pixels of the result that Pillow zooms at a time."""
 
 
-def resample(
-    pixels: NDArray[np.uint8], box: tuple[int, int, int, int], size: tuple[int, int]
-) -> NDArray[np.uint8]:
-    """Returns the part `box` of a picture zoomed to `size`.
+def strips(box: tuple[int, int, int, int], size: tuple[int, int]) -> list[tuple[int, int]]:
+    """Returns the strips of the result, rows (first, end) each, that `resample_rows` makes in any order, in any threads.
 
-    Where it grows, the same as if the whole picture were zoomed and then cut. Where it shrinks, what is beyond the part has
-    no share in the outermost pixels.
+    Pillow holds a picture in 4 bytes a pixel of its own, beside the 3 it is given: for a strip that is little. libvips works
+    through a picture in strips and threads of its own.
 
     Args:
-        pixels: (height, width, 3) uint8, C-contiguous.
         box: left, top, right, bottom in pixels of the picture; right and bottom are exclusive.
-        size: (width, height) wanted.
-
-    Returns:
-        (size[1], size[0], 3) uint8.
-    """
-    zoomed = np.empty((size[1], size[0], 3), np.uint8)
-    for rows in strips(box, size):
-        resample_rows(pixels, box, zoomed, rows)
-    return zoomed
-
-
-def strips(box: tuple[int, int, int, int], size: tuple[int, int]) -> list[tuple[int, int]]:
-    """Returns the rows of the result, (first, end) each, that are zoomed at a time, in any order or by several threads.
-
-    Pillow keeps a picture in 4 bytes a pixel of its own, beside the 3 it is given: of a strip it is little. libvips goes
-    over a picture in strips and threads of its own.
+        size: (width, height) of the result.
     """
     width, height = size
     if _shrinks(box, size):
@@ -58,7 +41,17 @@ def resample_rows(
     zoomed: NDArray[np.uint8],
     rows: tuple[int, int],
 ) -> None:
-    """Writes some rows of the part `box` of a picture, zoomed to the size of `zoomed`, into `zoomed`: see `resample`."""
+    """Zooms the part `box` of a picture to the size of `zoomed`, and writes some rows of that into `zoomed`.
+
+    Where it enlarges, the result is the same as if the whole picture were zoomed and then cut. Where it shrinks, pixels
+    beyond the part have no share in the outermost pixels of the result.
+
+    Args:
+        pixels: (height, width, 3) uint8, C-contiguous.
+        box: left, top, right, bottom in pixels of the picture; right and bottom are exclusive.
+        zoomed: (height, width, 3) uint8.
+        rows: (first, end), one of `strips`.
+    """
     height, width, _ = zoomed.shape
     first, end = rows
     if _shrinks(box, (width, height)):
@@ -68,7 +61,7 @@ def resample_rows(
 
 
 def _shrinks(box: tuple[int, int, int, int], size: tuple[int, int]) -> bool:
-    # where one side shrinks and the other grows, by less than a pixel, the filter for growing is right for both
+    # where one side shrinks and the other grows, by less than a pixel, both take the filter for growing
     left, top, right, bottom = box
     return right - left > size[0] and bottom - top > size[1]
 
@@ -81,7 +74,7 @@ def _shrunk(
     whole = pyvips.Image.new_from_memory(pixels.data, pixels.shape[1], pixels.shape[0], 3, "uchar")
     part = whole.crop(left, top, right - left, bottom - top)
     shrunk: NDArray[np.uint8] = part.resize(across, vscale=down, kernel=SHRINKING).numpy()
-    whole.invalidate()  # libvips remembers what it has done, and with it the picture
+    whole.invalidate()  # else libvips caches the operation, and with it the picture
     return shrunk
 
 
@@ -94,14 +87,14 @@ def _grown(
     left, top, right, bottom = box
     width, height = size
     across, down = (right - left) / width, (bottom - top) / height
-    # the filter sees this far to every side, outside of the box too
+    # the filter reaches this far to every side, outside the box too
     reach = math.ceil(2 * max(1.0, across, down)) + 1
     before, after = max(0, left - reach), right + reach
     first, end = rows
     upper, lower = top + first * down, min(top + end * down, bottom)
     start = max(0, math.floor(upper) - reach)
     strip = Image.fromarray(pixels[start : math.ceil(lower) + reach, before:after])
-    # first to the side, then down: left to itself, Pillow decides by the strip's size, and rounds in between
+    # across first, then down: on its own, Pillow chooses the order by the strip's size, and rounds in between
     strip = strip.resize((width, strip.height), GROWING, box=(left - before, 0, right - before, strip.height))
     strip = strip.resize((width, end - first), GROWING, box=(0, upper - start, width, lower - start))
     return np.asarray(strip)

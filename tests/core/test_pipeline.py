@@ -1,22 +1,14 @@
 from __future__ import annotations
 
 import io
-import time
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
-from pyraface.core import parameters, pyramid, resampling
-from pyraface.core.boxes import Boxes
-from pyraface.core.engines import Detections, Pixels, Tile
-from pyraface.core.engines.network.packed_pyramid import Pyramid
-from pyraface.core.images.decode import Picture
-from pyraface.core.pipeline import TILES_AHEAD, Pipeline
+from pyraface.core import parameters
+from pyraface.core.pipeline import Pipeline
 from tests.support import ROOT
 
 
@@ -67,62 +59,6 @@ def test_a_jpeg_is_decoded_no_larger_than_its_levels_need(
     assert reduced.comparable.all()
 
 
-class Batches:
-    """The engine of a pipeline, which asks for so many tiles at a time and remembers how many it got."""
-
-    def __init__(self, pipeline: Pipeline, size: int) -> None:
-        self._engine = pipeline.engine
-        self._size = size
-        self.got: list[int] = []
-        self.name, self.device, self.fingerprint = "onnx", "cpu", "batches"
-        self.gpu = False
-
-    def batch(self, height: int, width: int) -> int:
-        del height, width
-        return self._size
-
-    def prepare(self, tile: Pixels) -> Tile:
-        return self._engine.prepare(tile)
-
-    def detect(self, tiles: Sequence[Tile]) -> list[Detections]:
-        self.got.append(len(tiles))
-        return self._engine.detect(tiles)
-
-    def encode(self, image: Pixels, boxes: Boxes) -> NDArray[np.float32]:
-        return self._engine.encode(image, boxes)
-
-
-@pytest.mark.parametrize(("size", "expected"), [(1, [1] * 21), (3, [1, 3, 1, 3, 3, 3, 3, 3, 1])])
-def test_an_engine_gets_as_many_tiles_of_a_level_at_once_as_it_asks_for(
-    size: int, expected: list[int], astronaut: np.ndarray, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    detection = replace(pipeline.parameters.detection, height=400, width=400, levels=3)
-    parameters = replace(pipeline.parameters, detection=detection)
-    engine = Batches(pipeline, size)
-    batched = Pipeline(parameters, engine)
-    prepare, zoomed = batched._prepare, []
-
-    def counted(picture: Picture, tile: NDArray[np.int64], size: tuple[int, int]) -> object:
-        zoomed.append(tile)
-        return prepare(picture, tile, size)
-
-    def detect(tiles: Sequence[Tile]) -> list[Detections]:
-        # what the engine has, and what is zoomed meanwhile
-        assert len(zoomed) - sum(engine.got) <= size + max(TILES_AHEAD, size)
-        return Batches.detect(engine, tiles)
-
-    monkeypatch.setattr(batched, "_prepare", counted)
-    monkeypatch.setattr(engine, "detect", detect)
-    mosaic = Picture.whole(np.ascontiguousarray(np.tile(astronaut, (2, 2, 1))))
-    faces = batched.find(mosaic)
-    assert engine.got == expected
-    assert len(zoomed) == 21
-    assert len(faces) == 4
-    one_by_one = Pipeline(parameters, pipeline.engine).find(mosaic)
-    assert np.allclose(faces.boxes, one_by_one.boxes, atol=1e-2)
-    assert np.allclose(faces.encodings, one_by_one.encodings, atol=1e-5)
-
-
 def test_the_threshold_of_parameters_xml_is_the_engines(astronaut_jpeg: bytes, pipeline: Pipeline) -> None:
     [confidence] = pipeline.detect(astronaut_jpeg).confidences.tolist()
     strict = replace(pipeline.parameters.detection, threshold=confidence + 0.01)
@@ -155,36 +91,6 @@ def test_a_picture_that_a_level_shows_at_full_size_is_decoded_whole(
     astronaut_jpeg: bytes, reducing: Pipeline
 ) -> None:
     assert reducing.decode(astronaut_jpeg).pixels.shape == (512, 512, 3)
-
-
-def test_tiles_are_whole_when_the_engine_gets_them(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(resampling, "STRIP_PIXELS", 20_000)  # dozens of strips a tile, from several threads
-    resample_rows = resampling.resample_rows
-
-    def late(*arguments: Any) -> None:
-        _, _, zoomed, rows = arguments
-        if rows[1] == len(zoomed):
-            time.sleep(0.1)  # the last strip is done last, whoever else has time
-        resample_rows(*arguments)
-
-    monkeypatch.setattr(resampling, "resample_rows", late)
-    picture = Picture.whole(np.random.default_rng(0).integers(0, 256, (700, 900, 3), np.uint8))
-    detection = replace(pipeline.parameters.detection, levels=2)
-    deeper = Pipeline(replace(pipeline.parameters, detection=detection), pipeline.engine)
-    seen = 0
-    for level, tile, prepared in deeper._tiles(picture, pyramid.levels(900, 700, detection)):
-        left, top, right, bottom = tile.tolist()
-        expected = resampling.resample(picture.pixels, (left, top, right, bottom), level.size)
-        # what the engine is given ahead is what it would make of the pixels itself
-        again = pipeline.engine.prepare(expected)
-        assert isinstance(prepared, Pyramid)
-        assert isinstance(again, Pyramid)
-        for one, other in zip(prepared.pictures, again.pictures, strict=True):
-            np.testing.assert_array_equal(one, other)
-        seen += 1
-    assert seen == 1 + 4
 
 
 def test_the_smallest_face_wanted_is_in_pixels_of_the_file_however_few_of_them_are_decoded(

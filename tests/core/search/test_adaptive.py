@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pyraface.core import adaptive, boxes, engines, parameters, pyramid
+from pyraface.core import boxes, engines, parameters, pyramid
 from pyraface.core.engines import Detections, EngineOptions
 from pyraface.core.images.decode import Picture
 from pyraface.core.parameters import DetectionParameters
 from pyraface.core.pipeline import Pipeline
 from pyraface.core.pyramid import Level
+from pyraface.core.search import adaptive
 from tests.support import ROOT
 
 WIDTH, HEIGHT = 2000, 1500

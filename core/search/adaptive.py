@@ -14,8 +14,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .boxes import Boxes
-from .pyramid import DETECTOR_WINDOW, Level, zoomed_size
+from ..boxes import Boxes
+from ..pyramid import DETECTOR_WINDOW, Level, zoomed_size
 
 HINT = -0.9
 """Responses above this score are hints. A wall's are below -1; a face's, found, is about 1."""

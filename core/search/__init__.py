@@ -1,0 +1,8 @@
+"""Search: where in an image the detector looks for faces."""
+
+from __future__ import annotations
+
+from .base import Search
+from .everywhere import Everywhere
+
+__all__ = ["Everywhere", "Search"]

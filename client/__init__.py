@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..core.errors import (
-        DetectionFailed,
+        DetectionError,
         ErrorCode,
         KeyFileError,
         ParametersError,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Availability",
     "Client",
-    "DetectionFailed",
+    "DetectionError",
     "ErrorCode",
     "Faces",
     "KeyFileError",
@@ -47,7 +47,7 @@ __all__ = [
 
 _MODULES = {
     "..core.errors": (
-        "DetectionFailed",
+        "DetectionError",
         "ErrorCode",
         "KeyFileError",
         "ParametersError",

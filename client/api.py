@@ -8,10 +8,11 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence, Set
 
 from ..core import parameters as parameters_file
+from ..core.errors import UnreadableError
 from ..core.parameters import Parameters
 from ..core.protocol.messages import MAX_FACES_FROM
 from ..core.results import Result
-from .inputs.reader import File, Reader, Unreadable, digest_of
+from .inputs.reader import File, Reader, digest_of
 from .pool.bounded_map import bounded_map
 from .pool.pool import Pool
 from .pool.status import ServerStatus
@@ -152,7 +153,7 @@ class Client:
         path = os.fspath(image)
         try:
             file = await self._reader.read(path, skip)
-        except Unreadable as error:
+        except UnreadableError as error:
             return Result(path, error=(error.code, str(error)))
         if file is None:
             return None

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from ..core import parameters as parameters_file
 from ..core import pyramid
-from ..core.errors import ErrorCode, PyrafaceError
+from ..core.errors import ErrorCode, NoImagesError, OutputError
 from ..core.parameters import DetectionParameters
 from ..core.results import Result
 from .api import Client
@@ -20,7 +20,6 @@ from .console.progress import Tally
 from .inputs.prefetch import Prefetcher
 from .inputs.reader import File
 from .inputs.scan import Scan
-from .outputs.file import OutputError
 from .outputs.journal import Journal
 
 PREDICTED_FOR = (4000, 3000)
@@ -28,10 +27,6 @@ PREDICTED_FOR = (4000, 3000)
 
 DRAIN_TIMEOUT = 30.0
 """Seconds that an interrupted run waits for the answers that are on their way."""
-
-
-class NoImages(PyrafaceError):
-    """The paths hold nothing to do."""
 
 
 async def run(options: argparse.Namespace) -> bool:
@@ -69,7 +64,7 @@ async def run(options: argparse.Namespace) -> bool:
                 raise
             raise OutputError(f"{error}; when that is remedied, {_how_to_go_on(options, journal)}") from error
     if not (tally.images or journal.known or journal.repeated):
-        raise NoImages(f"no image in {', '.join(options.paths)}")
+        raise NoImagesError(f"no image in {', '.join(options.paths)}")
     counts = [
         (journal.known, f"{journal.known} done before"),
         (journal.repeated, f"{journal.repeated} with the bytes of one done before"),

@@ -1,21 +1,30 @@
-"""Every exception pyraface raises on purpose, and the code each failure of an image carries over the network.
+"""Exceptions: every one that pyraface raises on purpose, and the code that a failed image or connection has on the wire.
 
     PyrafaceError
-    |-- ParametersError          parameters.xml is wrong: says which file, which element, which value, what is allowed
-    |-- KeyFileError             the file with this user's keys is wrong, or cannot be had: says what to do
-    |-- ImageError               these bytes cannot be answered with faces; .code says why
-    |   |-- NotAnImage           no format we read
-    |   |-- TruncatedImage       an image that is cut off or damaged
-    |   `-- ImageTooLarge        more pixels or a longer side than the limits allow
-    |-- EngineError              an engine cannot be started, or failed on an image
-    |-- ProtocolError
-    |   |-- LocalProtocolError   we broke the protocol: a bug on this side
-    |   `-- RemoteProtocolError  the peer broke it; .code says how
-    |-- DetectionFailed          an image has no faces to show, because something failed; .code says what
-    `-- ServerError              no server could be reached, or one could not be started
+    |-- ParametersError            parameters.xml is wrong: names the file, the element, the value and what is allowed
+    |-- KeyFileError               the file with this user's keys is wrong or missing: says what to do
+    |-- EngineError                an engine cannot be started, or failed on an image
+    |-- ImageError                 the bytes cannot be answered with faces; .code says why
+    |   |-- NotAnImageError        not in a format that pyraface reads
+    |   |-- TruncatedImageError    an image that is cut off or damaged
+    |   `-- ImageTooLargeError     more pixels, or a longer side, than the limits allow
+    |-- ProtocolError              the wire protocol was broken; .code says how
+    |   |-- LocalProtocolError     by this side: a bug
+    |   `-- RemoteProtocolError    by the peer
+    |-- LimitError                 a limit of this side was reached, and neither side is at fault; .code says which
+    |-- DetectionError             the faces of an image that failed were asked for; .code says why it failed
+    |-- ServerError                no server can be reached or started
+    |   |-- WrongKeyError          the server has none of this user's keys
+    |   |-- RefusedError           the server ended the greeting; .code says why
+    |   `-- ServerLostError        the connection ended before the answer came
+    |-- PairingError               no key was given or taken
+    |-- UnreadableError            a file has no bytes to send; .code says why
+    |-- OutputError                the output cannot be written
+    |-- NoImagesError              the paths hold no image
+    `-- NoServersError             no server says how it is
 
-The layers keep to themselves: core.images raises ImageError, core.wire raises ProtocolError, and so on. A failure of
-one image never travels as an exception between processes: it is a `messages.Failed` with a code of `ErrorCode`.
+Each layer raises its own: core.images ImageError, core.protocol ProtocolError, and so on. Between processes a failed image
+is no exception but a `messages.Failed` with a code of `ErrorCode`.
 """
 
 from __future__ import annotations
@@ -85,7 +94,7 @@ _ELSEWHERE = frozenset(
 
 
 class PyrafaceError(Exception):
-    """The root of the tree: catch it to catch everything pyraface raises on purpose."""
+    """The root of the tree: an except clause with it catches everything that pyraface raises on purpose."""
 
 
 class ParametersError(PyrafaceError):
@@ -96,34 +105,34 @@ class KeyFileError(PyrafaceError):
     """The message names the file, what is wrong with it and what to do."""
 
 
+class EngineError(PyrafaceError):
+    """An engine cannot be started (its library or its weights are missing), or failed on an image."""
+
+
 class ImageError(PyrafaceError):
-    """These bytes cannot be answered with faces."""
+    """The bytes cannot be answered with faces."""
 
     code = ErrorCode.NOT_AN_IMAGE
 
 
-class NotAnImage(ImageError):
-    """No image format that can be read here."""
+class NotAnImageError(ImageError):
+    """Not in an image format that pyraface reads."""
 
 
-class TruncatedImage(ImageError):
+class TruncatedImageError(ImageError):
     """An image that is cut off or damaged."""
 
     code = ErrorCode.IMAGE_TRUNCATED
 
 
-class ImageTooLarge(ImageError):
+class ImageTooLargeError(ImageError):
     """More pixels, or a longer side, than the limits in parameters.xml allow."""
 
     code = ErrorCode.IMAGE_TOO_LARGE
 
 
-class EngineError(PyrafaceError):
-    """An engine cannot be started (its library or its weights are missing), or failed on an image."""
-
-
 class ProtocolError(PyrafaceError):
-    """Something that the wire protocol forbids."""
+    """A breach of the wire protocol."""
 
     def __init__(self, message: str, code: ErrorCode = ErrorCode.MALFORMED_FRAME) -> None:
         super().__init__(message)
@@ -138,7 +147,15 @@ class RemoteProtocolError(ProtocolError):
     """The peer sent what the protocol forbids. The connection ends; `code` and the message say why."""
 
 
-class DetectionFailed(PyrafaceError):
+class LimitError(PyrafaceError):
+    """A limit of this side was reached: of connections, of memory, of time. The connection ends; `code` says which."""
+
+    def __init__(self, message: str, code: ErrorCode) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class DetectionError(PyrafaceError):
     """The faces of an image were asked for, and it has none because something failed; `code` says what."""
 
     def __init__(self, message: str, code: ErrorCode) -> None:
@@ -147,4 +164,51 @@ class DetectionFailed(PyrafaceError):
 
 
 class ServerError(PyrafaceError):
-    """No server could be reached, or one could not be started; the message says which and what to do."""
+    """No server can be reached, or one cannot be started; the message says which and what to do."""
+
+
+class WrongKeyError(ServerError):
+    """The server has none of this user's keys: it is a stranger's, or a machine that is not paired yet."""
+
+
+class RefusedError(ServerError):
+    """The server ended the connection instead of a welcome; `code` and the message say why."""
+
+    def __init__(self, message: str, code: ErrorCode) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ServerLostError(ServerError):
+    """The connection ended before the answer came: another server may give it.
+
+    `silent`: nothing was heard any more, through the server's fault or the network's; otherwise the connection broke.
+    """
+
+    def __init__(self, message: str, *, silent: bool = False) -> None:
+        super().__init__(message)
+        self.silent = silent
+
+
+class PairingError(PyrafaceError):
+    """No machine has the key that did not have it before; the message says why, and what to do."""
+
+
+class UnreadableError(PyrafaceError):
+    """A file has no bytes to send; `code` and the message stand in its result."""
+
+    def __init__(self, message: str, code: ErrorCode) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class OutputError(PyrafaceError):
+    """The output cannot be written; the message says where and why."""
+
+
+class NoImagesError(PyrafaceError):
+    """The paths hold no image."""
+
+
+class NoServersError(PyrafaceError):
+    """No server says how it is."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from .errors import DetectionFailed, ErrorCode
+from .errors import DetectionError, ErrorCode
 from .faces import Faces
 from .protocol.messages import Failed, Found
 
@@ -45,11 +45,11 @@ class Result:
         """The faces, boxes in pixels of the upright image.
 
         Raises:
-            DetectionFailed: something failed; an image without faces has an empty Faces, which is no error.
+            DetectionError: something failed; an image without faces has an empty Faces, which is no error.
         """
         if self.error is not None:
             code, message = self.error
-            raise DetectionFailed(f"{self.path or 'image'}: {message}", code)
+            raise DetectionError(f"{self.path or 'image'}: {message}", code)
         return self._faces
 
     def answered(self, server: str, fingerprint: str, answer: Found | Failed) -> Result:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-from ..core.errors import ErrorCode, RemoteProtocolError
+from ..core.errors import ErrorCode, LimitError
 
 Client = TypeVar("Client", bound=Hashable)
 
@@ -33,14 +33,14 @@ class Admission(Generic[Client]):
         """Admits a client. Returns the client that it displaces, which is not counted any more; None if there is room.
 
         Raises:
-            RemoteProtocolError: one client too many; the message names the limit.
+            LimitError: one client too many; the message names the limit.
         """
         address = site(host)
         displaced = None
         if self._counts[address] >= self._most_per_address:
             displaced = next((other for other in self._silent if self._addresses[other] == address), None)
             if displaced is None:
-                raise RemoteProtocolError(
+                raise LimitError(
                     f"{self._most_per_address} clients are connected from {address} already "
                     "(params/daemon/max_connections_per_address)",
                     ErrorCode.TOO_MANY_FROM_ADDRESS,
@@ -48,7 +48,7 @@ class Admission(Generic[Client]):
         elif len(self) >= self._most:
             displaced = next(iter(self._silent), None)
             if displaced is None:
-                raise RemoteProtocolError(
+                raise LimitError(
                     f"{self._most} clients are connected already (params/daemon/max_connections)",
                     ErrorCode.TOO_MANY_CONNECTIONS,
                 )

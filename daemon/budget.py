@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from ..core.errors import ErrorCode, RemoteProtocolError
+from ..core.errors import ErrorCode, LimitError
 
 SMALL_FRAME = 8192
 """Bytes of a frame that is not counted, so that pings and cancels pass when images have to wait: with every connection
@@ -133,19 +133,19 @@ class FrameDeadline:
         """Counts a wait and the bytes that it brought, 0 if none.
 
         Raises:
-            RemoteProtocolError: the frame takes too long, or arrives too slowly.
+            LimitError: the frame takes too long, or arrives too slowly.
         """
         self._waited += seconds
         self._in_window += seconds
         self._bytes += received
         if self._waited >= self._seconds:
-            raise RemoteProtocolError(
+            raise LimitError(
                 f"a frame was not complete within {self._seconds:g} s (params/timeout/frame_timeout)",
                 ErrorCode.FRAME_TIMED_OUT,
             )
         if self._in_window >= self._window:
             if self._bytes < self._min_bytes_per_second * self._in_window:
-                raise RemoteProtocolError(
+                raise LimitError(
                     f"{self._bytes} bytes of a frame arrived in {self._window:g} s (params/timeout/slow_timeout); "
                     f"the minimum is {self._min_bytes_per_second} a second (params/daemon/min_bytes_per_second)",
                     ErrorCode.SLOW_SENDER,

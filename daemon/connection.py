@@ -9,7 +9,7 @@ import secrets
 import socket
 from typing import NoReturn
 
-from ..core.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
+from ..core.errors import ErrorCode, LimitError, LocalProtocolError, RemoteProtocolError
 from ..core.protocol import wire
 from ..core.protocol.messages import (
     PROTOCOL_VERSIONS,
@@ -82,7 +82,7 @@ class Connection:
             while True:
                 await self._handle(await self._next())
                 await asyncio.sleep(0)  # what came in one piece may be thousands: the others have their turn
-        except RemoteProtocolError as error:
+        except (RemoteProtocolError, LimitError) as error:
             log.warning("%s: %s: %s", self.peer, error.code.value, error)
             await self._close_because(error)
         except (
@@ -95,7 +95,7 @@ class Connection:
             self._forsake()
             self._writer.close()
 
-    async def refuse(self, reason: RemoteProtocolError) -> None:
+    async def refuse(self, reason: LimitError) -> None:
         """Ends a connection that was never served, saying why."""
         log.warning("%s: %s: %s", self.peer, reason.code.value, reason)
         await self._close_because(reason)
@@ -132,7 +132,7 @@ class Connection:
         try:
             hello = await asyncio.wait_for(self._introduction(), limit)
         except asyncio.TimeoutError:
-            raise RemoteProtocolError(
+            raise LimitError(
                 f"the greeting was not done within {limit:g} s (params/timeout/handshake_timeout)",
                 ErrorCode.TIMED_OUT,
             ) from None
@@ -206,7 +206,7 @@ class Connection:
         # so that the client hears of it before it takes us for dead
         patience = self._state.timeouts.read / 2
         if size and not await self._share.claim(size, patience):
-            raise RemoteProtocolError(
+            raise LimitError(
                 f"no room for {size} bytes within {patience:g} s: other images wait "
                 "(params/daemon/max_bytes_in_flight and max_bytes_per_connection)",
                 ErrorCode.OVERLOADED,
@@ -252,7 +252,7 @@ class Connection:
             if self._jobs:
                 left = limit
             elif left <= 0:
-                raise RemoteProtocolError(
+                raise LimitError(
                     f"nothing came for {limit:g} s, not even a ping (params/timeout/idle_timeout)",
                     ErrorCode.IDLE,
                 )
@@ -332,7 +332,7 @@ class Connection:
         else:
             self._writer.write(frame)
 
-    async def _close_because(self, error: RemoteProtocolError) -> None:
+    async def _close_because(self, error: RemoteProtocolError | LimitError) -> None:
         self._send(Closing.because(error.code, str(error)))
         self._said_last = True
         self._forsake()

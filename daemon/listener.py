@@ -8,7 +8,7 @@ import errno
 import logging
 import socket
 
-from ..core.errors import RemoteProtocolError, ServerError
+from ..core.errors import LimitError, ServerError
 from .connection import CHUNK, CLOSE_TIMEOUT, Connection
 from .state import ServerState
 from .tls import accepted
@@ -93,7 +93,7 @@ class Listener:
     def _admit(self, client: socket.socket, host: str) -> None:
         try:
             displaced = self._state.admission.enter(client, host)
-        except RemoteProtocolError as reason:
+        except LimitError as reason:
             self._refuse(client, reason)
             return
         if displaced is not None:
@@ -124,7 +124,7 @@ class Listener:
         except asyncio.CancelledError:
             pass  # the server stops; the connection has tidied up
 
-    def _refuse(self, client: socket.socket, reason: RemoteProtocolError) -> None:
+    def _refuse(self, client: socket.socket, reason: LimitError) -> None:
         if len(self._refusals) >= MOST_REFUSALS:
             client.close()
             return
@@ -132,7 +132,7 @@ class Listener:
         self._refusals.add(refusal)
         refusal.add_done_callback(self._refusals.discard)
 
-    async def _explain(self, client: socket.socket, reason: RemoteProtocolError) -> None:
+    async def _explain(self, client: socket.socket, reason: LimitError) -> None:
         with contextlib.suppress(OSError):
             connection = await self._connection(client)
             await connection.refuse(reason)

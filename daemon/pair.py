@@ -12,7 +12,7 @@ import secrets
 import socket
 from collections.abc import Callable
 
-from ..core.errors import ErrorCode, RemoteProtocolError, ServerError
+from ..core.errors import ErrorCode, PairingError, RemoteProtocolError, ServerError
 from ..core.host import keyfile
 from ..core.parameters import Parameters
 from ..core.protocol import wire
@@ -39,10 +39,6 @@ MOST_EXCHANGES = 8
 MAX_FRAME_BYTES = 8192
 
 
-class NotPaired(ServerError):
-    """Nobody has the key now who did not have it before."""
-
-
 async def give(parameters: Parameters, *, host: str, port: int | None, say: Callable[[str], None]) -> None:
     """Returns when another machine has the key.
 
@@ -51,7 +47,7 @@ async def give(parameters: Parameters, *, host: str, port: int | None, say: Call
         say: is told, in lines for a person, the code and what becomes of it.
 
     Raises:
-        NotPaired: nobody came in time, or too many guesses were wrong.
+        PairingError: nobody came in time, or too many guesses were wrong.
         ServerError: the port cannot be had.
         KeyFileError: there is no key to give.
     """
@@ -72,7 +68,7 @@ async def give(parameters: Parameters, *, host: str, port: int | None, say: Call
             desk.show()
             say(await asyncio.wait_for(asyncio.shield(desk.outcome), MINUTES * 60))
         except asyncio.TimeoutError:
-            raise NotPaired(
+            raise PairingError(
                 f"nobody came with the code within {MINUTES} minutes; run it again for another"
             ) from None
         except OSError as error:
@@ -162,7 +158,7 @@ class _Desk:
             self._shown += 1
             self.show()
         else:
-            self.outcome.set_exception(NotPaired(f"{MOST_CODES} wrong codes: nobody was given the key"))
+            self.outcome.set_exception(PairingError(f"{MOST_CODES} wrong codes: nobody was given the key"))
 
 
 async def _next(reader: asyncio.StreamReader, codec: wire.Codec) -> Message:

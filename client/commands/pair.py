@@ -39,6 +39,7 @@ async def _pair(options: argparse.Namespace) -> bool:
         ParametersError: parameters.xml is wrong.
     """
     from ...core import parameters as parameters_file
+    from ...core.errors import PairingError
     from ...core.host import keyfile
     from ...core.protocol.pairing import normal_code
     from ..console.prompt import typed_line
@@ -51,9 +52,7 @@ async def _pair(options: argparse.Namespace) -> bool:
     say(f"code shown at {place}: ", end="")
     code = normal_code(await typed_line())
     if code is None:
-        raise pairing.PairingError(
-            "a code is eight digits, as pyraface-daemon pair shows them; nothing was sent"
-        )
+        raise PairingError("a code is eight digits, as pyraface-daemon pair shows them; nothing was sent")
     key, name = await pairing.take_key(place, code, parameters.timeouts.connect)
     known = "; this user had its key already" if not keyfile.add(key) else ""
     say(f"paired with {name} ({place}){known}")

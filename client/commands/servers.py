@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ...core.errors import NoServersError
 from . import add_parameters_option, run_in_loop
 
 
@@ -42,13 +43,13 @@ async def _list(options: argparse.Namespace) -> bool:
         ServerError: `--servers` names no place.
         ParametersError: parameters.xml is wrong.
         KeyFileError: this user's key file is wrong.
-        PyrafaceError: standard output cannot be written.
+        OutputError: standard output cannot be written.
     """
     from ...core import parameters as parameters_file
     from ...core.host import keyfile
     from ..console import server_list
     from ..console.terminal import print_lines, say
-    from ..pool.survey import NoServersError, survey
+    from ..pool.survey import survey
 
     parameters = parameters_file.load(options.parameters)
     keys = keyfile.load() if parameters.security.keyed else ()

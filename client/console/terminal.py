@@ -10,7 +10,7 @@ from typing import TextIO
 
 from rich.cells import cell_len, set_cell_size
 
-from ...core.errors import PyrafaceError
+from ...core.errors import OutputError
 from ...core.text import one_line
 
 GAP = 2
@@ -40,17 +40,17 @@ def print_lines(lines: Iterable[str]) -> None:
     """Prints lines on standard output.
 
     Raises:
-        PyrafaceError: it is closed, or cannot be written.
+        OutputError: it is closed, or cannot be written.
     """
     if sys.stdout is None:
-        raise PyrafaceError("standard output is closed")
+        raise OutputError("standard output is closed")
     try:
         for line in lines:
             print(line)
         sys.stdout.flush()
     except OSError as error:
         silence(sys.stdout)
-        raise PyrafaceError(f"standard output cannot be written: {error.strerror}") from error
+        raise OutputError(f"standard output cannot be written: {error.strerror}") from error
 
 
 @dataclass(frozen=True)

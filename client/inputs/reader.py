@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ...core.errors import ErrorCode
+from ...core.errors import ErrorCode, UnreadableError
 
 THREADS = 8
 """Files read at a time. A disk across a network answers each request late but many at once; one of this machine is
@@ -54,14 +54,6 @@ def digest_of(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-class Unreadable(Exception):
-    """A file has no bytes to send; `code` and the message stand in its result."""
-
-    def __init__(self, code: ErrorCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
 @dataclass(eq=False)
 class _Order:
     path: str
@@ -97,10 +89,10 @@ class Reader:
         """Returns a file, which is held until `release`; None if `skip` said so of it, which is asked in a thread.
 
         Raises:
-            Unreadable: with the code unreadable or frame-too-large.
+            UnreadableError: with the code unreadable or frame-too-large.
         """
         if self._closed:
-            raise Unreadable(ErrorCode.UNREADABLE, CLOSED)
+            raise UnreadableError(CLOSED, ErrorCode.UNREADABLE)
         loop = asyncio.get_running_loop()
         order = _Order(path, skip, loop, loop.create_future())
         if self._threads < THREADS:
@@ -169,10 +161,10 @@ class Reader:
                     if not stat.S_ISREG(before.st_mode):
                         raise OSError(errno.EINVAL, "it is no regular file")
                     if before.st_size > self._max_file_bytes:
-                        raise Unreadable(
-                            ErrorCode.FRAME_TOO_LARGE,
+                        raise UnreadableError(
                             f"a file of {before.st_size} bytes; {self._max_file_bytes} are allowed "
                             "(params/daemon/max_frame_bytes)",
+                            ErrorCode.FRAME_TOO_LARGE,
                         )
                     self._take(before.st_size)
                     try:
@@ -187,10 +179,12 @@ class Reader:
                         raise
                     self._give_back(before.st_size)
         except OSError as error:
-            raise Unreadable(ErrorCode.UNREADABLE, f"cannot be read: {error.strerror or error}") from error
+            raise UnreadableError(
+                f"cannot be read: {error.strerror or error}", ErrorCode.UNREADABLE
+            ) from error
         except ValueError as error:  # a NUL in the name
-            raise Unreadable(ErrorCode.UNREADABLE, f"cannot be read: {error}") from error
-        raise Unreadable(ErrorCode.UNREADABLE, "cannot be read: it is being written to")
+            raise UnreadableError(f"cannot be read: {error}", ErrorCode.UNREADABLE) from error
+        raise UnreadableError("cannot be read: it is being written to", ErrorCode.UNREADABLE)
 
     def _take(self, size: int) -> None:
         """Returns when so many bytes more may be held."""
@@ -200,7 +194,7 @@ class Reader:
             try:
                 self._change.wait_for(lambda: self._closed or (self._turns[0] is turn and self._fits(size)))
                 if self._closed:
-                    raise Unreadable(ErrorCode.UNREADABLE, CLOSED)
+                    raise UnreadableError(CLOSED, ErrorCode.UNREADABLE)
                 self._held += size
             finally:
                 self._turns.remove(turn)

@@ -15,13 +15,9 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator
 
-from ...core.errors import PyrafaceError
+from ...core.errors import OutputError
 
 CHUNK = 1 << 20
-
-
-class OutputError(PyrafaceError):
-    """The output cannot be written; the message says where and why."""
 
 
 class Output:

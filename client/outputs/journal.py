@@ -12,9 +12,10 @@ import threading
 from collections.abc import Container
 from types import TracebackType
 
+from ...core.errors import OutputError
 from ...core.results import Result
 from ..inputs.reader import File
-from .file import Output, OutputError
+from .file import Output
 from .index import Entry, Head, Index, State
 
 MAX_LINE_BYTES = 256 << 20

@@ -11,7 +11,15 @@ import ssl
 from typing import Any
 
 from ... import __version__
-from ...core.errors import ErrorCode, LocalProtocolError, RemoteProtocolError, ServerError
+from ...core.errors import (
+    ErrorCode,
+    LocalProtocolError,
+    RefusedError,
+    RemoteProtocolError,
+    ServerError,
+    ServerLostError,
+    WrongKeyError,
+)
 from ...core.host import tasks
 from ...core.host.keyfile import Keys
 from ...core.parameters import Parameters
@@ -52,36 +60,10 @@ LONGEST_PAUSE = 60.0
 """Seconds between two pings at the most: a server ends what is silent for long (its params/timeout/idle_timeout)."""
 
 
-class ServerLost(ServerError):
-    """The connection ended before the answer came: another server may give it.
-
-    `silent`: nothing was heard any more, be it the server's fault or the network's; otherwise it broke off.
-    """
-
-    def __init__(self, message: str, *, silent: bool = False) -> None:
-        super().__init__(message)
-        self.silent = silent
-
-
 ANOTHER_KEY = (
     "has a key that this user does not have, so it gets no image; if it is yours, pair with it once: "
     "pyraface-daemon pair there, and here pyraface pair"
 )
-
-
-class WrongKey(ServerError):
-    """A pyraface server with a key that is none of ours: nobody we know, or a machine whose key we do not have yet."""
-
-    def __init__(self, place: str, host: str) -> None:
-        super().__init__(f"{place}: {ANOTHER_KEY} {host}")
-
-
-class Refused(ServerError):
-    """A server that will not have us as a client; `code` and the message say why."""
-
-    def __init__(self, place: str, words: Closing) -> None:
-        super().__init__(f"{place}: {words.code.value}: {words.message}")
-        self.code = words.code
 
 
 class ServerConnection:
@@ -98,7 +80,7 @@ class ServerConnection:
     ) -> None:
         self.welcome = welcome
         self.draining = asyncio.Event()
-        self.lost: asyncio.Future[ServerLost] = asyncio.get_running_loop().create_future()
+        self.lost: asyncio.Future[ServerLostError] = asyncio.get_running_loop().create_future()
         self._reader = reader
         self._writer = writer
         self._codec = codec
@@ -119,7 +101,7 @@ class ServerConnection:
         in use.
 
         Raises:
-            ServerLost: the connection ended first.
+            ServerLostError: the connection ended first.
         """
         if self.lost.done():
             raise self.lost.result()
@@ -152,7 +134,7 @@ class ServerConnection:
         """Returns how busy the server is. One that is silent lets this wait for as long as any other request.
 
         Raises:
-            ServerLost: the connection ended first.
+            ServerLostError: the connection ended first.
         """
         if self.lost.done():
             raise self.lost.result()
@@ -175,7 +157,7 @@ class ServerConnection:
 
     def _end(self, reason: str, *, silent: bool = False) -> None:
         if not self.lost.done():
-            lost = ServerLost(f"{self.welcome.name}: {reason}", silent=silent)
+            lost = ServerLostError(f"{self.welcome.name}: {reason}", silent=silent)
             self.lost.set_result(lost)
             waiting: list[asyncio.Future[Any]] = [*self._answers.values(), *self._inquiries.values()]
             for answer in waiting:
@@ -276,7 +258,7 @@ async def connect(
         if not parameters.security.keyed:
             what += ", or one whose params/security/authentication is key while ours is none"
         raise ServerError(f"{place}: {what}: {error}") from error
-    except WrongKey:
+    except WrongKeyError:
         await _left(writer)  # so that the server hears why
         raise
     finally:
@@ -356,13 +338,13 @@ async def _greet(
             writer.write(
                 wire.encode(Closing.because(ErrorCode.WRONG_KEY, "the client does not have this key"))
             )
-            raise WrongKey(place, host)
+            raise WrongKeyError(f"{place}: {ANOTHER_KEY} {host}")
         writer.write(wire.encode(Proof(handshake.proof(key, Role.CLIENT))))
         answer = await next_message(reader, codec, most=MAX_GREETING_BYTES)
     elif keys is not None and isinstance(answer, Welcome):
         raise ServerError(f"{place}: proves no key, so it gets no image; is it a pyraface server of yours?")
     if isinstance(answer, Closing):
-        raise Refused(place, answer)
+        raise RefusedError(f"{place}: {answer.code.value}: {answer.message}", answer.code)
     if not isinstance(answer, Welcome) or answer.version not in PROTOCOL_VERSIONS or not answer.credits:
         raise ServerError(f"{place}: no welcome from a pyraface server, but {answer.type}")
     return answer

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import socket
 
-from ...core.errors import ErrorCode, PyrafaceError, RemoteProtocolError
+from ...core.errors import ErrorCode, PairingError, RemoteProtocolError
 from ...core.parameters import Parameters, SecurityParameters
 from ...core.protocol import wire
 from ...core.protocol.messages import Closing, Pair, Paired, Proof
@@ -15,10 +15,6 @@ from .connection import next_message
 from .discovery import Discovery, Location, locations
 
 MAX_FRAME_BYTES = 8192
-
-
-class PairingError(PyrafaceError):
-    """No key was obtained; the message says why, and what to do."""
 
 
 async def find(wanted: str | None, parameters: Parameters) -> Location:

@@ -8,14 +8,14 @@ from collections.abc import Callable, Coroutine, Iterator, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ...core.errors import ErrorCode
+from ...core.errors import ErrorCode, ServerLostError
 from ...core.host import tasks
 from ...core.host.keyfile import Keys
 from ...core.parameters import Parameters
 from ...core.protocol.messages import Failed, Found
 from ..scheduling.instructions import Cancel, Disconnect, GiveUp, Reason, Send
 from ..scheduling.scheduler import Scheduler
-from .connection import Answer, ServerConnection, ServerLost
+from .connection import Answer, ServerConnection
 from .status import Availability, ServerStatus
 from .supervisor import LOCAL, Supervisor
 
@@ -277,7 +277,7 @@ class Pool:
         """Has one server do one image, and tells the scheduler how it went."""
         try:
             answer = await server.connection.request(job.image, cancelled, faces_from=self._faces_from)
-        except ServerLost:
+        except ServerLostError:
             return  # server_down gives the image back
         now = self._now
         if isinstance(answer, Failed) and answer.code in (

@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from ...core.errors import ErrorCode, PyrafaceError, ServerError
+from ...core.errors import ErrorCode, RefusedError, ServerError, WrongKeyError
 from ...core.host.keyfile import Keys
 from ...core.parameters import Parameters
 from ...core.protocol.messages import Status, Welcome
-from .connection import Refused, WrongKey, connect
+from .connection import connect
 from .discovery import Discovery, Location, locations
-
-
-class NoServersError(PyrafaceError):
-    """No server reports its status."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +74,9 @@ async def _ask(place: Location, name: str, parameters: Parameters, keys: Keys) -
 
 def _state(error: ServerError) -> str:
     """Returns the state of a server that does not report its status."""
-    if isinstance(error, WrongKey):
+    if isinstance(error, WrongKeyError):
         return "no key"
-    if isinstance(error, Refused):
+    if isinstance(error, RefusedError):
         return "key refused" if error.code is ErrorCode.WRONG_KEY else "refused"
     return "no answer"
 

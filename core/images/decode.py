@@ -5,7 +5,7 @@ and TIFF still heed it inside their plugins (an error from 179 Mpx on) until `cl
 
 The warning filters stay as they are, too: `catch_warnings` changes them for all threads. Most of Pillow's warnings are
 avoided: `orientation` parses EXIF itself, and a palette's transparency is dropped before the palette is converted. The rest
-(odd tags of a TIFF, broken EXIF in an AVIF, a broken APNG header) are warnings, or a TruncatedImage in a process that
+(odd tags of a TIFF, broken EXIF in an AVIF, a broken APNG header) are warnings, or a TruncatedImageError in a process that
 makes warnings errors.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import ImageError, ImageTooLarge, NotAnImage, TruncatedImage
+from ..errors import ImageError, ImageTooLargeError, NotAnImageError, TruncatedImageError
 from ..parameters import ImageLimits
 from ..text import one_line
 from . import formats, jpeg, orientation
@@ -90,9 +90,9 @@ def decode(
         admit: receives the number of pixels before they are decoded, and may wait until there is memory for them.
 
     Raises:
-        NotAnImage: no format that is read, or an image without pixels.
-        TruncatedImage: a file that is truncated or damaged, or a rare variant of its format.
-        ImageTooLarge: more pixels or a longer side than `limits`; found before the pixels are decoded.
+        NotAnImageError: no format that is read, or an image without pixels.
+        TruncatedImageError: a file that is truncated or damaged, or a rare variant of its format.
+        ImageTooLargeError: more pixels or a longer side than `limits`; found before the pixels are decoded.
     """
     name = formats.format_of(data)
     if name == "WebP" and (size := formats.webp_size(data)):
@@ -100,13 +100,13 @@ def decode(
     with _errors_of_decoder(name), formats.opened(name, data) as image:
         _check_size(image.size, limits)
         if name == "TIFF" and formats.is_preview(image):
-            raise NotAnImage(
+            raise NotAnImageError(
                 f"a camera raw file, whose only ordinary picture is a preview; {formats.supported_formats()}"
             )
         tag = image.tag_v2.get(orientation.TAG) if name == "TIFF" else None
         width, height = image.size
         if name == "JPEG" and jpeg.scans(data) > jpeg.MAX_SCANS:
-            raise TruncatedImage(
+            raise TruncatedImageError(
                 f"a JPEG with more than {jpeg.MAX_SCANS} scans, the limit; cameras and programs write about 20 at most"
             )
         if name == "JPEG" and (factor := reduction(width, height)) > 1:
@@ -137,7 +137,7 @@ def claim_pillow(limits: ImageLimits) -> None:
     """Makes Pillow, in this whole process, share these limits and keep its warnings to itself.
 
     For a process that reads images for pyraface alone, called once before it has threads. Elsewhere the application
-    decides, and there a WebP or TIFF beyond Pillow's own limit is an ImageTooLarge even where `limits` allow it.
+    decides, and there a WebP or TIFF beyond Pillow's own limit is an ImageTooLargeError even where `limits` allow it.
     """
     # never None: the GIF plugin allocates memory for a frame before `decode` sees its size. It refuses from twice this
     Image.MAX_IMAGE_PIXELS = (limits.max_pixels + 1) // 2
@@ -158,14 +158,16 @@ def _errors_of_decoder(name: str) -> Iterator[None]:
         raise
     except (MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         reason = _reason(error) or "it takes more memory than there is"
-        raise ImageTooLarge(
+        raise ImageTooLargeError(
             f"a {name} that is too large for this machine's memory or for Pillow: {reason}"
         ) from error
     except Exception as error:
         if isinstance(error, SyntaxError) and str(error) == _NO_PIXELS:
-            raise NotAnImage(f"a {name} without pixels") from error
+            raise NotAnImageError(f"a {name} without pixels") from error
         reason = _reason(error) or type(error).__name__
-        raise TruncatedImage(f"a {name} that is truncated, damaged or of a rare variant: {reason}") from error
+        raise TruncatedImageError(
+            f"a {name} that is truncated, damaged or of a rare variant: {reason}"
+        ) from error
 
 
 def _reason(error: Exception) -> str:
@@ -175,14 +177,14 @@ def _reason(error: Exception) -> str:
 def _check_size(size: tuple[int, int], limits: ImageLimits) -> None:
     width, height = size
     if width < 1 or height < 1:
-        raise NotAnImage(f"an image without pixels: {width} x {height}")
+        raise NotAnImageError(f"an image without pixels: {width} x {height}")
     if max(size) > limits.max_side:
-        raise ImageTooLarge(
+        raise ImageTooLargeError(
             f"{width} x {height} pixels: a side may have at most {limits.max_side}; "
             "raise params/images/max_side in parameters.xml"
         )
     if width * height > limits.max_pixels:
-        raise ImageTooLarge(
+        raise ImageTooLargeError(
             f"{width} x {height} are {width * height} pixels: an image may have at most {limits.max_pixels}; "
             "raise params/images/max_pixels in parameters.xml"
         )

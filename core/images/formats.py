@@ -16,7 +16,7 @@ from typing import cast
 from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
-from ..errors import NotAnImage
+from ..errors import NotAnImageError
 
 FORMATS = {
     "JPEG": (__name__, "_Jpeg"),  # an MPO too: its first picture is an ordinary JPEG
@@ -62,10 +62,10 @@ def format_of(data: bytes) -> str:
     """Returns the format of a file, a key of FORMATS, from its first bytes.
 
     Raises:
-        NotAnImage: no format that is read; the message names it where it is known.
+        NotAnImageError: no format that is read; the message names it where it is known.
     """
     if not data:
-        raise NotAnImage("the file is empty")
+        raise NotAnImageError("the file is empty")
     if data[4:8] == b"ftyp":
         # a box: its length, its name, the major brand, a version, then the brands the file is compatible with
         end = min(int.from_bytes(data[:4], "big"), 256)
@@ -78,8 +78,8 @@ def format_of(data: bytes) -> str:
         if re.match(magic, data[:64], re.DOTALL):
             if name in FORMATS:
                 return name
-            raise NotAnImage(f"{name} is not a supported format; {supported_formats()}")
-    raise NotAnImage(f"not an image; {supported_formats()}")
+            raise NotAnImageError(f"{name} is not a supported format; {supported_formats()}")
+    raise NotAnImageError(f"not an image; {supported_formats()}")
 
 
 def opened(name: str, data: bytes) -> ImageFile.ImageFile:

@@ -158,7 +158,7 @@ class Worker:
 
 
 class _Cancelled(Exception):
-    pass
+    """Ends the work on one image; not an error, and never seen outside of this module."""
 
 
 def send(channel: socket.socket, message: Message) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyraface.core.errors import ErrorCode, RemoteProtocolError
+from pyraface.core.errors import ErrorCode, LimitError
 from pyraface.daemon.admission import Admission, site
 
 
@@ -23,7 +23,7 @@ def test_who_was_greeted_stays_and_the_newcomer_is_refused() -> None:
     for guest, host in (("a", "10.0.0.1"), ("b", "10.0.0.2")):
         door.enter(guest, host)
         door.greeted(guest)
-    with pytest.raises(RemoteProtocolError, match="params/daemon/max_connections") as refused:
+    with pytest.raises(LimitError, match="params/daemon/max_connections") as refused:
         door.enter("c", "10.0.0.3")
     assert refused.value.code is ErrorCode.TOO_MANY_CONNECTIONS
     assert len(door) == 2
@@ -36,7 +36,7 @@ def test_one_address_does_not_keep_out_the_others() -> None:
     for guest in (1, 2):
         door.enter(guest, "10.0.0.1")
         door.greeted(guest)
-    with pytest.raises(RemoteProtocolError, match="max_connections_per_address") as refused:
+    with pytest.raises(LimitError, match="max_connections_per_address") as refused:
         door.enter(3, "10.0.0.1")
     assert refused.value.code is ErrorCode.TOO_MANY_FROM_ADDRESS
     assert door.enter(4, "10.0.0.2") is None

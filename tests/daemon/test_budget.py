@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyraface.core.errors import ErrorCode, RemoteProtocolError
+from pyraface.core.errors import ErrorCode, LimitError
 from pyraface.daemon.budget import Budget, FrameDeadline, Share
 from tests.support import run
 
@@ -163,7 +163,7 @@ def test_a_frame_that_takes_too_long_is_told_so_however_fast_it_comes() -> None:
     watch = deadline()
     for _ in range(59):
         watch.waited(1, 10_000_000)
-    with pytest.raises(RemoteProtocolError, match="frame_timeout") as error:
+    with pytest.raises(LimitError, match="frame_timeout") as error:
         watch.waited(1, 10_000_000)
     assert error.value.code is ErrorCode.FRAME_TIMED_OUT
 
@@ -176,7 +176,7 @@ def test_a_frame_that_comes_too_slowly_is_told_so_at_the_end_of_a_window() -> No
     assert watch.left == 10
     watch.waited(9, 999)
     assert watch.left == 1
-    with pytest.raises(RemoteProtocolError, match="min_bytes_per_second") as error:
+    with pytest.raises(LimitError, match="min_bytes_per_second") as error:
         watch.waited(1, 0)
     assert error.value.code is ErrorCode.SLOW_SENDER
 

@@ -8,10 +8,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from pyraface.client.outputs.file import OutputError
 from pyraface.client.outputs.journal import Journal
 from pyraface.core import parameters
-from pyraface.core.errors import ErrorCode, ImageError, ParametersError, RemoteProtocolError
+from pyraface.core.errors import ErrorCode, ImageError, OutputError, ParametersError, RemoteProtocolError
 from pyraface.core.images.decode import decode
 from pyraface.core.parameters import ImageLimits
 from pyraface.core.protocol import announcement, wire

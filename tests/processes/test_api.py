@@ -21,17 +21,10 @@ import pytest
 from PIL import Image
 
 import pyraface.client
-from pyraface.client import (
-    Availability,
-    Client,
-    DetectionFailed,
-    ErrorCode,
-    Result,
-    ServerError,
-    detect_faces,
-)
+from pyraface.client import Availability, Client, Result, detect_faces
 from pyraface.client.inputs.reader import File
 from pyraface.core import parameters
+from pyraface.core.errors import DetectionError, ErrorCode, ServerError
 from pyraface.core.host import keyfile
 from pyraface.core.protocol import announcement
 from pyraface.core.protocol.announcement import Announcement, Probe
@@ -416,7 +409,7 @@ def test_what_fails_is_a_result_whose_faces_cannot_be_mistaken_for_none(
         result = detect_faces(file, servers=f"127.0.0.1:{server.port}", parameters=settings())
     assert result.error is not None
     assert result.error[0] is code
-    with pytest.raises(DetectionFailed, match=r"photo\.jpg") as caught:
+    with pytest.raises(DetectionError, match=r"photo\.jpg") as caught:
         _ = result.faces
     assert caught.value.code is code
 

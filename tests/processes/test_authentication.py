@@ -17,9 +17,9 @@ import pytest
 from PIL import Image
 
 from pyraface.client import Client
-from pyraface.client.pool.connection import WrongKey, connect
+from pyraface.client.pool.connection import connect
 from pyraface.core import parameters
-from pyraface.core.errors import ErrorCode, ServerError
+from pyraface.core.errors import ErrorCode, ServerError, WrongKeyError
 from pyraface.core.host import keyfile
 from pyraface.core.protocol import wire
 from pyraface.core.protocol.messages import (
@@ -337,7 +337,7 @@ def test_one_in_the_middle_who_passes_everything_on_is_found_out(server: DaemonP
             ended.set()
 
         async with listening(middle, Credentials.for_key(KEY)) as port:
-            with pytest.raises(WrongKey):
+            with pytest.raises(WrongKeyError):
                 await connect("127.0.0.1", port, settings(), keyfile.load())
             await asyncio.wait_for(ended.wait(), 20)
         assert b"hello" in passed
@@ -354,7 +354,7 @@ def test_a_client_that_has_keys_of_several_servers_takes_the_one_that_fits(serve
         connection = await connect("127.0.0.1", server.port, settings(), keys)
         await connection.close()
         for wrong in ((), (KEY,), (KEY, bytes(32))):
-            with pytest.raises(WrongKey, match=f"127.0.0.1:{server.port}"):
+            with pytest.raises(WrongKeyError, match=f"127.0.0.1:{server.port}"):
                 await connect("127.0.0.1", server.port, settings(), wrong)
 
     run(talk())

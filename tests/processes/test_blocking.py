@@ -19,9 +19,10 @@ import psutil
 import pytest
 from PIL import Image
 
-from pyraface.client import Client, ServerError, detect_faces, map_faces
+from pyraface.client import Client, detect_faces, map_faces
 from pyraface.client.blocking import READY, _Work
 from pyraface.core import parameters
+from pyraface.core.errors import ServerError
 from pyraface.core.protocol.messages import Inquire, Status
 from tests.support import ROOT, DaemonProcess, Peer, daemon, environment, parameters_xml, run
 

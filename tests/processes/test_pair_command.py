@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from pyraface.core import parameters
-from pyraface.core.errors import ErrorCode
+from pyraface.core.errors import ErrorCode, PairingError
 from pyraface.core.protocol import wire
 from pyraface.core.protocol.messages import Closing, Message, Pair, Paired, Ping, Proof
 from pyraface.core.protocol.pairing import Exchange
@@ -239,7 +239,7 @@ def test_after_some_minutes_nobody_is_given_the_key(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(pair_module, "MINUTES", 0.02)
     found = parameters.parse(parameters_xml(server_port_pairing=free_udp_port()).encode())
     said: list[str] = []
-    with pytest.raises(pair_module.NotPaired, match="nobody came with the code within"):
+    with pytest.raises(PairingError, match="nobody came with the code within"):
         run(pair_module.give(found, host="127.0.0.1", port=0, say=said.append), timeout=30)
     assert re.search(r"code: \d{4}-\d{4}", said[0])
 

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pyraface.client import Client, ErrorCode, Result
+from pyraface.client import Client, Result
 from pyraface.core import boxes, parameters
+from pyraface.core.errors import ErrorCode
 from pyraface.core.faces import Faces
 from pyraface.core.images.decode import Picture, decode
 from pyraface.core.pipeline import Pipeline

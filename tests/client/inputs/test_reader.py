@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from pyraface.client.inputs import reader as reader_module
-from pyraface.client.inputs.reader import File, Reader, Unreadable
-from pyraface.core.errors import ErrorCode
+from pyraface.client.inputs.reader import File, Reader
+from pyraface.core.errors import ErrorCode, UnreadableError
 from tests.support import run
 
 MOST = 1 << 20
@@ -57,7 +57,7 @@ def test_what_has_no_bytes_to_send_is_said(tmp_path: Path, kind: str) -> None:
         os.mkfifo(path)
     elif kind == "too large":
         path.write_bytes(bytes(MOST + 1))
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(UnreadableError) as caught:
         read_one(path)
     assert caught.value.code is (ErrorCode.FRAME_TOO_LARGE if kind == "too large" else ErrorCode.UNREADABLE)
 
@@ -68,7 +68,7 @@ def test_a_file_is_closed_whatever_it_was(tmp_path: Path, kind: str) -> None:
     path = {"photograph": tmp_path / "photo.jpg", "folder": tmp_path, "device": Path("/dev/zero")}[kind]
     before = os.listdir("/proc/self/fd")
     for _ in range(5):
-        with contextlib.suppress(Unreadable):
+        with contextlib.suppress(UnreadableError):
             read_one(path)
     assert len(os.listdir("/proc/self/fd")) <= len(before)
 
@@ -111,7 +111,7 @@ def test_a_file_that_never_rests_is_said_to_be_written_to(
             file.write(b"x")
 
     change_after_stat(monkeypatch, [grow] * 100)
-    with pytest.raises(Unreadable, match="being written to") as caught:
+    with pytest.raises(UnreadableError, match="being written to") as caught:
         read_one(path)
     assert caught.value.code is ErrorCode.UNREADABLE
 
@@ -247,9 +247,9 @@ def test_whoever_waits_when_it_is_closed_is_told(tmp_path: Path, monkeypatch: py
         waiting = asyncio.create_task(files.read(str(path)))
         await asyncio.sleep(0.05)
         files.close()
-        with pytest.raises(Unreadable, match="closed"):
+        with pytest.raises(UnreadableError, match="closed"):
             await waiting
-        with pytest.raises(Unreadable, match="closed"):
+        with pytest.raises(UnreadableError, match="closed"):
             await files.read(str(path))
 
     run(talk(), timeout=30)

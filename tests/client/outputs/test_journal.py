@@ -19,10 +19,9 @@ from hypothesis import strategies as st
 
 from pyraface.client.inputs.reader import File, digest_of
 from pyraface.client.outputs import journal as module
-from pyraface.client.outputs.file import OutputError
 from pyraface.client.outputs.index import Head, Index, State
 from pyraface.client.outputs.journal import Journal
-from pyraface.core.errors import ErrorCode
+from pyraface.core.errors import ErrorCode, OutputError
 from pyraface.core.faces import Faces
 from pyraface.core.protocol.messages import Failed, Found
 from pyraface.core.results import Result

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pyraface.client.pool.connection import ServerLost, connect
+from pyraface.client.pool.connection import connect
 from pyraface.core import parameters
-from pyraface.core.errors import ErrorCode
+from pyraface.core.errors import ErrorCode, ServerLostError
 from pyraface.core.host import keyfile
 from pyraface.core.protocol.messages import Failed, Status
 from tests.stub_daemon import stub_daemon
@@ -96,7 +96,7 @@ def test_a_server_to_which_nothing_leaves_any_more_is_gone(tmp_path: Path) -> No
             try:
                 await asking
                 raise AssertionError("nothing could have been answered")
-            except ServerLost as lost:
+            except ServerLostError as lost:
                 assert "silent for 2 s" in str(lost)  # noqa: PT017
             assert time.monotonic() - began < 20
             await connection.close()

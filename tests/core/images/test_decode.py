@@ -22,7 +22,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from pyraface.core.errors import ErrorCode, ImageError, ImageTooLarge, NotAnImage, TruncatedImage
+from pyraface.core.errors import (
+    ErrorCode,
+    ImageError,
+    ImageTooLargeError,
+    NotAnImageError,
+    TruncatedImageError,
+)
 from pyraface.core.images.decode import claim_pillow, decode
 from pyraface.core.images.pixels import STRIP_PIXELS
 from pyraface.core.parameters import ImageLimits
@@ -362,7 +368,7 @@ def test_exif_is_believed_before_xmp(portrait: Pixels) -> None:
     ],
 )
 def test_a_file_that_is_no_image_is_told_by_its_kind(data: bytes, kind: str) -> None:
-    with pytest.raises(NotAnImage) as raised:
+    with pytest.raises(NotAnImageError) as raised:
         decode(data, LIMITS)
     assert kind in str(raised.value)
     assert not data or "supported formats: JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC, AVIF" in str(raised.value)
@@ -373,7 +379,7 @@ def test_a_file_that_is_no_image_is_told_by_its_kind(data: bytes, kind: str) -> 
 def test_the_preview_in_a_raw_file_is_not_taken_for_the_photograph(
     tags: dict[int, Any], portrait: Pixels
 ) -> None:
-    with pytest.raises(NotAnImage, match="raw file"):
+    with pytest.raises(NotAnImageError, match="raw file"):
         # uncompressed: handed a tag it does not know, the libtiff encoder of some Pillows ends the process
         decode(encoded(portrait, "TIFF", tiffinfo=tags, compression="raw"), LIMITS)
 
@@ -388,7 +394,7 @@ def test_the_preview_in_a_raw_file_is_not_taken_for_the_photograph(
     ids=["PNG", "GIF", "WebP"],
 )
 def test_an_image_without_pixels_is_none(data: bytes) -> None:
-    with pytest.raises(NotAnImage, match="without pixels"):
+    with pytest.raises(NotAnImageError, match="without pixels"):
         decode(data, LIMITS)
 
 
@@ -396,7 +402,7 @@ def test_an_image_without_pixels_is_none(data: bytes) -> None:
 @pytest.mark.parametrize("share", [0.05, 0.6, 0.9])
 def test_a_file_that_is_cut_off_is_told_so(format: str, share: float, portrait: Pixels) -> None:
     data = encoded(portrait, format)
-    with pytest.raises(TruncatedImage, match="truncated, damaged") as raised:
+    with pytest.raises(TruncatedImageError, match="truncated, damaged") as raised:
         decode(data[: int(share * len(data))], LIMITS)
     assert str(raised.value).isprintable()
     assert raised.value.code is ErrorCode.IMAGE_TRUNCATED
@@ -405,7 +411,7 @@ def test_a_file_that_is_cut_off_is_told_so(format: str, share: float, portrait: 
 
 def test_text_that_unpacks_without_end_is_an_error() -> None:
     bomb = b"Comment\0\0" + zlib.compress(b"a" * (1 << 21))
-    with pytest.raises(TruncatedImage, match="too large"):
+    with pytest.raises(TruncatedImageError, match="too large"):
         decode(png(1, 1, 8, 0, b"\0\0", (b"zTXt", bomb)), LIMITS)
 
 
@@ -417,10 +423,10 @@ def test_an_image_of_just_the_limits_is_decoded_and_one_beyond_is_not(format: st
     data = encoded(portrait, format)
     assert decode(data, ImageLimits(max_pixels=180 * 240, max_side=240)).height == 240
     with pytest.raises(
-        ImageTooLarge, match=r"180 x 240 are 43200 pixels: .* 43199; .*params/images/max_pixels"
+        ImageTooLargeError, match=r"180 x 240 are 43200 pixels: .* 43199; .*params/images/max_pixels"
     ):
         decode(data, ImageLimits(max_pixels=180 * 240 - 1, max_side=240))
-    with pytest.raises(ImageTooLarge, match=r"180 x 240 pixels: .* 239; .*params/images/max_side"):
+    with pytest.raises(ImageTooLargeError, match=r"180 x 240 pixels: .* 239; .*params/images/max_side"):
         decode(data, ImageLimits(max_pixels=180 * 240, max_side=239))
 
 
@@ -444,7 +450,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_an_image_that_claims_to_be_huge_is_too_large(name: str) -> None:
-    with pytest.raises(ImageTooLarge) as raised:
+    with pytest.raises(ImageTooLargeError) as raised:
         decode(BOMBS[name], LIMITS)
     assert raised.value.code is ErrorCode.IMAGE_TOO_LARGE
 
@@ -521,9 +527,9 @@ def test_a_process_that_claims_pillow_has_one_limit_and_no_warnings(
     damaged = damaged[: at + 8] + struct.pack("<I", 1 << 30) + damaged[at + 12 :]
     webp = encoded(portrait, "WEBP")
     with warnings.catch_warnings():
-        with pytest.raises(ImageTooLarge, match="Pillow"):
+        with pytest.raises(ImageTooLargeError, match="Pillow"):
             decode(webp, LIMITS)
-        with pytest.raises(TruncatedImage, match="Truncated File Read"):
+        with pytest.raises(TruncatedImageError, match="Truncated File Read"):
             decode(damaged, LIMITS)
         claim_pillow(ImageLimits(max_pixels=180 * 240))
         assert decode(webp, LIMITS).width == 180
@@ -548,7 +554,7 @@ def test_running_out_of_memory_is_a_picture_too_large() -> None:
     data = png(20_000, 5_000, 8, 2, b"\0" * 1000)
     try:
         resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20), hard))
-        with pytest.raises(ImageTooLarge, match="memory"):
+        with pytest.raises(ImageTooLargeError, match="memory"):
             decode(data, LIMITS)
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
@@ -637,24 +643,24 @@ def test_damaged_files_give_a_picture_or_an_image_error(format: str) -> None:
 
 NOT_PICTURES = {
     "67-0_length_string.jpg": None,
-    "corrupted.png": TruncatedImage,
-    "empty.png": NotAnImage,
-    "huge_30000x30000_1bit.png": ImageTooLarge,
-    "pigallery2_corrupted_city.jpg": TruncatedImage,
-    "pigallery2_truncated_4608x2128.jpg": TruncatedImage,
-    "pillow_broken_data_stream.png": TruncatedImage,
-    "pillow_decompression_bomb.gif": ImageTooLarge,
-    "pillow_l2rgb_read.bmp": ImageTooLarge,
-    "pillow_png_decompression_dos.png": TruncatedImage,
-    "pillow_truncated_image.png": TruncatedImage,
-    "pillow_truncated_jpeg.jpg": TruncatedImage,
-    "pillow_ultrahdr.jpg": TruncatedImage,
-    "pillow_zero_width.gif": NotAnImage,
-    "text_named.jpg": NotAnImage,
-    "truncated.jpg": TruncatedImage,
-    "truncated_60pct.jpg": TruncatedImage,
-    "truncated_header.jpg": TruncatedImage,
-    "zero_bytes.jpg": NotAnImage,
+    "corrupted.png": TruncatedImageError,
+    "empty.png": NotAnImageError,
+    "huge_30000x30000_1bit.png": ImageTooLargeError,
+    "pigallery2_corrupted_city.jpg": TruncatedImageError,
+    "pigallery2_truncated_4608x2128.jpg": TruncatedImageError,
+    "pillow_broken_data_stream.png": TruncatedImageError,
+    "pillow_decompression_bomb.gif": ImageTooLargeError,
+    "pillow_l2rgb_read.bmp": ImageTooLargeError,
+    "pillow_png_decompression_dos.png": TruncatedImageError,
+    "pillow_truncated_image.png": TruncatedImageError,
+    "pillow_truncated_jpeg.jpg": TruncatedImageError,
+    "pillow_ultrahdr.jpg": TruncatedImageError,
+    "pillow_zero_width.gif": NotAnImageError,
+    "text_named.jpg": NotAnImageError,
+    "truncated.jpg": TruncatedImageError,
+    "truncated_60pct.jpg": TruncatedImageError,
+    "truncated_header.jpg": TruncatedImageError,
+    "zero_bytes.jpg": NotAnImageError,
 }
 
 

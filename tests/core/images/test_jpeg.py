@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pyraface.core.errors import TruncatedImage
+from pyraface.core.errors import TruncatedImageError
 from pyraface.core.images.decode import decode
 from pyraface.core.images.jpeg import MAX_SCANS, decoded, scans
 from pyraface.core.parameters import ImageLimits
@@ -48,7 +48,7 @@ def test_counting_stops_beyond_the_most(more: int) -> None:
 
 def test_a_picture_of_too_many_scans_is_refused_before_they_are_decoded(astronaut: np.ndarray) -> None:
     limits = ImageLimits()
-    with pytest.raises(TruncatedImage, match="more than 100 scans"):
+    with pytest.raises(TruncatedImageError, match="more than 100 scans"):
         decode(bombs.many_scans(101, side=64), limits)
     assert decode(bombs.many_scans(50, side=64), limits).width == 64
     assert decode(saved(astronaut, progressive=True), limits).width == 512
@@ -122,7 +122,7 @@ def test_what_is_odd_about_a_jpeg_is_for_pillow_to_judge(
     try:
         expected = np.asarray(Image.open(io.BytesIO(data)))
     except OSError:
-        with pytest.raises(TruncatedImage):
+        with pytest.raises(TruncatedImageError):
             decode(data, ImageLimits())
     else:
         np.testing.assert_array_equal(decode(data, ImageLimits()).pixels, expected)

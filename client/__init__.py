@@ -14,64 +14,9 @@ The names are imported when they are first used: `pyraface --help` should not ha
 
 from typing import TYPE_CHECKING
 
+from ..core.lazy import names_of
+
 if TYPE_CHECKING:
-    from ..core.errors import (
-        DetectionError,
-        ErrorCode,
-        KeyFileError,
-        ParametersError,
-        PyrafaceError,
-        ServerError,
-    )
-    from ..core.faces import Faces
-    from ..core.results import Result
-    from .api import Client
-    from .blocking import detect_faces, map_faces
-    from .pool.status import Availability, ServerStatus
-
-__all__ = [
-    "Availability",
-    "Client",
-    "DetectionError",
-    "ErrorCode",
-    "Faces",
-    "KeyFileError",
-    "ParametersError",
-    "PyrafaceError",
-    "Result",
-    "ServerError",
-    "ServerStatus",
-    "detect_faces",
-    "map_faces",
-]
-
-_MODULES = {
-    "..core.errors": (
-        "DetectionError",
-        "ErrorCode",
-        "KeyFileError",
-        "ParametersError",
-        "PyrafaceError",
-        "ServerError",
-    ),
-    "..core.faces": ("Faces",),
-    ".api": ("Client",),
-    ".blocking": ("detect_faces", "map_faces"),
-    "..core.results": ("Result",),
-    ".pool.status": ("ServerStatus", "Availability"),
-}
-
-
-def __getattr__(name: str) -> object:
-    from importlib import import_module
-
-    for module, names in _MODULES.items():
-        if name in names:
-            value: object = getattr(import_module(module, __name__), name)
-            globals()[name] = value
-            return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    from ._public import *  # noqa: F403
+else:
+    __getattr__, __dir__ = names_of(__name__, "._public")

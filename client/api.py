@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence, Set
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable, Sequence, Set
+from typing import Any, cast
 
 from ..core import parameters as parameters_file
-from ..core.errors import UnreadableError
+from ..core.errors import ErrorCode, ImageError, UnreadableError
+from ..core.images import inputs
+from ..core.images.inputs import ImageInput
 from ..core.parameters import Parameters
 from ..core.protocol.messages import MAX_FACES_FROM
 from ..core.results import Result
@@ -18,9 +21,6 @@ from .pool.pool import Pool
 from .pool.status import ServerStatus
 
 log = logging.getLogger("pyraface.client")
-
-Image = str | os.PathLike[str] | bytes
-"""A file's path, or the bytes of one."""
 
 READ_AHEAD = 16
 """Images read from disk beyond those that servers have room for; `reading` bounds their bytes."""
@@ -95,21 +95,29 @@ class Client:
         """Those of all servers that were ever connected: what has one of these, they would find again. It may grow."""
         return self._pool.fingerprints
 
-    async def detect(self, image: Image) -> Result:
-        """Returns what became of one image: a file's path, or its bytes. Failures are in the result, not raised.
+    def detect(self, image: ImageInput) -> Coroutine[Any, Any, Result]:
+        """Returns, when awaited, what became of one image. Failures are in the result, not raised.
 
         Cancelling this cancels the request at the server.
 
+        Args:
+            image: a path, the bytes of an image file, a file object, or pixels: a NumPy array (height, width, 3), uint8,
+                RGB, or a PIL image, which is not turned by its EXIF orientation. Pixels travel to the server as a PNG file.
+
         Raises:
+            TypeError: the image has none of these forms; raised by the call itself.
             RuntimeError: outside of `async with`, where there is no server.
         """
+        return self._detect_one(inputs.checked(image))
+
+    async def _detect_one(self, image: ImageInput) -> Result:
         result = await self._detect(image, None)
         assert result is not None  # it was not to be skipped
         return result
 
     def map(
         self,
-        images: Iterable[Image] | AsyncIterable[Image],
+        images: Iterable[ImageInput] | AsyncIterable[ImageInput],
         *,
         ordered: bool = False,
         skip: Callable[[File], bool] | None = None,
@@ -124,12 +132,20 @@ class Client:
         Leaving the loop early (with `contextlib.aclosing`, or by cancelling) cancels what is in flight.
 
         Args:
+            images: each as for `detect`.
             skip: is asked in a thread about each file that was read; one of which it says True (its `digest` is known,
                 say) goes to no server and has no result here.
+
+        Raises:
+            TypeError: `images` is one image or no iterable, or an image has none of the forms; of a list or a tuple raised
+                by the call itself, of another iterable after the results of the images before.
         """
+        inputs.checked_many(images, "map")
         return bounded_map(
             lambda image: self._detect(image, skip),
-            images,
+            inputs.each_checked(images)
+            if isinstance(images, Iterable)
+            else inputs.each_checked_later(images),
             most=lambda: self._pool.room + READ_AHEAD,
             feeding=self._pool.feeding,
             ordered=ordered,
@@ -144,13 +160,14 @@ class Client:
         self._drained.set()
         self._pool.drain()
 
-    async def _detect(self, image: Image, skip: Callable[[File], bool] | None) -> Result | None:
+    async def _detect(self, image: ImageInput, skip: Callable[[File], bool] | None) -> Result | None:
         if not self._entered or self._closed:
             raise RuntimeError("a Client is to be used inside of `async with`")
-        if isinstance(image, bytes):
-            digest = await asyncio.to_thread(digest_of, image)
-            return Result("", digest, len(image)).answered(*await self._pool.ask(image))
-        path = os.fspath(image)
+        if inputs.is_pixels(image):
+            return await self._detect_pixels(image)
+        if inputs.is_file_content(image):
+            return await self._detect_content(image)
+        path = os.fspath(cast("str | os.PathLike[str]", image))
         try:
             file = await self._reader.read(path, skip)
         except UnreadableError as error:
@@ -162,3 +179,21 @@ class Client:
             return about.answered(*await self._pool.ask(file.data))
         finally:
             self._reader.release(file)
+
+    async def _detect_content(self, image: inputs.FileContent) -> Result:
+        try:
+            content = await asyncio.to_thread(inputs.file_content, image)
+        except OSError as error:
+            return Result("", error=(ErrorCode.UNREADABLE, f"cannot be read: {error.strerror or error}"))
+        digest = await asyncio.to_thread(digest_of, content)
+        return Result("", digest, len(content)).answered(*await self._pool.ask(content))
+
+    async def _detect_pixels(self, image: inputs.Pixels) -> Result:
+        # not at the top: a client of files needs no image library
+        from ..core.images import arrays
+
+        try:
+            content = await asyncio.to_thread(arrays.lossless_file, image, self._parameters.images)
+        except ImageError as error:
+            return Result("", error=(error.code, str(error)))
+        return Result("").answered(*await self._pool.ask(content))

@@ -11,34 +11,38 @@ import atexit
 import contextlib
 import queue
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator
 
 from ..core.host import tasks
+from ..core.images import inputs
+from ..core.images.inputs import ImageInput
 from ..core.parameters import Parameters
 from ..core.results import Result
-from .api import Client, Image
+from .api import Client
 
 READY = 16
 """Results that wait for a caller who is busy with another, before no more are taken from the servers."""
 
 
 def detect_faces(
-    image: Image, *, servers: str = "auto", parameters: Parameters | None = None, faces_from: int = 0
+    image: ImageInput, *, servers: str = "auto", parameters: Parameters | None = None, faces_from: int = 0
 ) -> Result:
-    """Returns what became of one image: a file's path, or its bytes. For many images use `map_faces`.
+    """Returns what became of one image. For many images use `map_faces`.
 
-    The arguments are those of `Client`.
+    The image is one as for `Client.detect`; the other arguments are those of `Client`.
 
     Raises:
+        TypeError: the image has none of the forms that an image may have.
         ServerError: no server can be reached, and none started.
         ParametersError: parameters.xml is wrong.
     """
+    inputs.checked(image)
     (result,) = map_faces([image], servers=servers, parameters=parameters, faces_from=faces_from)
     return result
 
 
 def map_faces(
-    images: Iterable[Image],
+    images: Iterable[ImageInput],
     *,
     servers: str = "auto",
     parameters: Parameters | None = None,
@@ -55,14 +59,29 @@ def map_faces(
     it raises an exception, that comes after the results of the images before it.
 
     Args:
+        images: each as for `Client.detect`.
         servers, parameters, faces_from: as for `Client`.
+
+    Raises:
+        TypeError: `images` is one image or no iterable, or an image has none of the forms; of a list or a tuple raised at
+            once, of another iterable after the results of the images before.
 
     Raises (when the first result is asked for):
         ServerError: no server can be reached, and none started.
         ParametersError: parameters.xml is wrong.
     """
-    work = _Work(Client(servers, parameters=parameters, faces_from=faces_from), ordered=ordered)
-    upcoming = iter(images)
+    inputs.checked_many(images, "map_faces")
+    return _results(
+        inputs.each_checked(images),
+        lambda: Client(servers, parameters=parameters, faces_from=faces_from),
+        ordered=ordered,
+    )
+
+
+def _results(
+    upcoming: Iterator[ImageInput], new_client: Callable[[], Client], *, ordered: bool
+) -> Generator[Result, None, None]:
+    work = _Work(new_client(), ordered=ordered)
     failure: Exception | None = None
     work.start()
     try:
@@ -111,7 +130,7 @@ class _Work:
         self._started = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
-        self._wanted: asyncio.Future[tuple[Image] | None] | None = None
+        self._wanted: asyncio.Future[tuple[ImageInput] | None] | None = None
         self._room = asyncio.Semaphore(READY)
 
     # in the caller's thread
@@ -127,7 +146,7 @@ class _Work:
         """Returns whether `give` is to be called."""
         return self._wanted is not None
 
-    def give(self, image: tuple[Image] | None) -> None:
+    def give(self, image: tuple[ImageInput] | None) -> None:
         """Hands over the next image; None: there is none."""
         wanted, self._wanted = self._wanted, None
         assert wanted is not None
@@ -177,9 +196,9 @@ class _Work:
                 await self._room.acquire()
                 self.news.put(result)
 
-    async def _images(self) -> AsyncGenerator[Image, None]:
+    async def _images(self) -> AsyncGenerator[ImageInput, None]:
         while True:
-            wanted: asyncio.Future[tuple[Image] | None] = asyncio.get_running_loop().create_future()
+            wanted: asyncio.Future[tuple[ImageInput] | None] = asyncio.get_running_loop().create_future()
             self._wanted = wanted
             self.news.put(None)
             if (image := await wanted) is None:

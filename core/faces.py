@@ -1,8 +1,10 @@
-"""The faces of one image, as parallel arrays."""
+"""Faces: the faces of one image, as parallel arrays and as a sequence of single faces."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +15,67 @@ ENCODING_LENGTH = 128
 """Numbers in an encoding: dlib's face recognition network ends in 128 outputs."""
 
 
+Location = tuple[int, int, int, int]
+"""face_recognition's way to write a box: top, right, bottom, left, in whole pixels of the upright image."""
+
+
+class Quality(NamedTuple):
+    """The quality of one face.
+
+    Attributes:
+        size: the shorter side of its box, in pixels of the upright image.
+        sharpness: 0 to 1, how much detail it shows (`core.quality`).
+        comparable: whether it is large and sharp enough for its encoding to be compared with others.
+    """
+
+    size: float
+    sharpness: float
+    comparable: bool
+
+
 @dataclass(frozen=True, eq=False)
-class Faces:
+class Face:
+    """One face: a view of one row of a `Faces`; its arrays are not copies.
+
+    Attributes:
+        box: (4,) float32: left, top, right, bottom, in pixels of the upright image, origin top left.
+        confidence: the detector's score; above its threshold (0 in dlib), unbounded above.
+        level: the pyramid level that its box comes from.
+        encoding: (128,) float32.
+        quality: its size, its sharpness, and whether it is comparable.
+    """
+
+    box: NDArray[np.float32]
+    confidence: float
+    level: int
+    encoding: NDArray[np.float32]
+    quality: Quality
+
+    @property
+    def location(self) -> Location:
+        """The box as face_recognition writes it: (top, right, bottom, left) in whole pixels."""
+        left, top, right, bottom = np.rint(self.box).astype(int).tolist()
+        return top, right, bottom, left
+
+    def __eq__(self, other: object) -> bool:
+        """Whether every number is the same; `face in faces` and `faces.index(face)` ask this."""
+        return (
+            isinstance(other, Face)
+            and (self.confidence, self.level, self.quality) == (other.confidence, other.level, other.quality)
+            and np.array_equal(self.box, other.box)
+            and np.array_equal(self.encoding, other.encoding, equal_nan=True)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.confidence, self.level, *self.box.tolist()))
+
+
+@dataclass(frozen=True, eq=False)
+class Faces(Sequence[Face]):
     """n faces; row i of every array is face i.
+
+    `len(faces)`, `for face in faces` and `faces[0]` give single faces (`Face`); `faces[1:3]`, `faces[faces.comparable]` and
+    `faces[[2, 0]]` give the `Faces` that a slice, a mask or indices pick, in that order.
 
     Attributes:
         boxes: (n, 4) float32: left, top, right, bottom, in pixels of the upright image, origin top left.
@@ -95,9 +155,63 @@ class Faces:
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def __getitem__(self, index: NDArray[np.bool_] | NDArray[np.intp] | slice) -> Faces:
-        """Returns the faces that a mask, an array of indices or a slice picks, in that order."""
+    @overload
+    def __getitem__(self, index: int | np.integer) -> Face: ...
+
+    @overload
+    def __getitem__(
+        self, index: slice | NDArray[np.bool_] | NDArray[np.integer] | Sequence[int] | Sequence[bool]
+    ) -> Faces: ...
+
+    def __getitem__(
+        self,
+        index: int
+        | np.integer
+        | slice
+        | NDArray[np.bool_]
+        | NDArray[np.integer]
+        | Sequence[int]
+        | Sequence[bool],
+    ) -> Face | Faces:
+        """Returns one face for a number, or the faces that a slice, a mask or indices pick, in that order.
+
+        Raises:
+            IndexError: there is no such face, or a mask has another length.
+            TypeError: the index is none of these.
+        """
+        if isinstance(index, slice):
+            return self._picked(index)
+        if isinstance(index, (int, np.integer)):
+            return self._face(int(index))
+        wanted = np.asarray(index)
+        if wanted.size == 0 and wanted.dtype != np.bool_:
+            wanted = wanted.astype(np.intp)  # of an empty list, which NumPy takes for floats
+        if wanted.ndim != 1 or not (wanted.dtype == np.bool_ or np.issubdtype(wanted.dtype, np.integer)):
+            raise TypeError(
+                "faces are picked by a number, a slice, a mask (n,) of bools or indices (m,) of whole numbers, "
+                f"not by {type(index).__name__}"
+            )
+        return self._picked(wanted)
+
+    def _picked(self, index: slice | NDArray[np.bool_] | NDArray[np.integer]) -> Faces:
         return Faces(*(getattr(self, one.name)[index] for one in fields(self)))
+
+    def _face(self, number: int) -> Face:
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"there is no face {number}: there are {len(self)} faces")
+        return Face(
+            self.boxes[number],
+            float(self.confidences[number]),
+            int(self.levels[number]),
+            self.encodings[number],
+            Quality(float(self.sizes[number]), float(self.sharpness[number]), bool(self.comparable[number])),
+        )
+
+    @property
+    def locations(self) -> list[Location]:
+        """Each box as face_recognition writes it: (top, right, bottom, left) in whole pixels."""
+        edges = np.rint(self.boxes).astype(int).tolist()
+        return [(top, right, bottom, left) for left, top, right, bottom in edges]
 
     @property
     def encoded(self) -> NDArray[np.bool_]:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import boxes, engines, fusion, quality
 from .engines import Engine, EngineName, EngineOptions
+from .errors import ImageError
 from .faces import Faces
+from .images import arrays, inputs
 from .images.decode import Picture, at_once, decode
+from .images.inputs import ImageInput
 from .parameters import Parameters
 from .search import Everywhere, Search, adaptive
 
@@ -63,17 +68,36 @@ class Pipeline:
         )
         return hashlib.sha256(repr(what).encode()).hexdigest()[:16]
 
-    def detect(self, image: bytes, *, faces_from: int = 0) -> Faces:
-        """Returns the faces in the bytes of an image file, boxes in pixels of the upright image.
+    def detect(self, image: ImageInput, *, faces_from: int = 0) -> Faces:
+        """Returns the faces in an image, boxes in pixels of the upright image.
 
         Args:
+            image: a path, the bytes of an image file, a file object, or pixels: a NumPy array (height, width, 3), uint8,
+                RGB, or a PIL image, which is not turned by its EXIF orientation.
             faces_from: the side of the smallest face wanted, in pixels of the upright image; 0: the parameters decide.
 
         Raises:
+            TypeError: the image has none of these forms.
+            OSError: the file cannot be read.
             ImageError: the bytes are not an image, or a damaged one, or one beyond the limits.
             EngineError: the engine failed.
         """
-        return self.find(self.decode(image, faces_from=faces_from), faces_from=faces_from)
+        inputs.checked(image)
+        if inputs.is_pixels(image):
+            picture = arrays.picture(image, self.parameters.images)
+        elif inputs.is_file_content(image):
+            picture = self.decode(inputs.file_content(image), faces_from=faces_from)
+        else:
+            picture = self._read(os.fspath(cast("str | os.PathLike[str]", image)), faces_from)
+        return self.find(picture, faces_from=faces_from)
+
+    def _read(self, path: str, faces_from: int) -> Picture:
+        with open(path, "rb") as file:
+            content = file.read()
+        try:
+            return self.decode(content, faces_from=faces_from)
+        except ImageError as error:
+            raise type(error)(f"{path}: {error}") from error
 
     def decode(self, image: bytes, admit: Callable[[int], None] = at_once, *, faces_from: int = 0) -> Picture:
         """Returns the upright picture in the bytes of an image file.

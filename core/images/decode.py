@@ -96,9 +96,9 @@ def decode(
     """
     name = formats.format_of(data)
     if name == "WebP" and (size := formats.webp_size(data)):
-        _check_size(size, limits)  # its plugin allocates memory for the pixels when it opens
-    with _errors_of_decoder(name), formats.opened(name, data) as image:
-        _check_size(image.size, limits)
+        check_size(size, limits)  # its plugin allocates memory for the pixels when it opens
+    with errors_of_decoder(name), formats.opened(name, data) as image:
+        check_size(image.size, limits)
         if name == "TIFF" and formats.is_preview(image):
             raise NotAnImageError(
                 f"a camera raw file, whose only ordinary picture is a preview; {formats.supported_formats()}"
@@ -117,7 +117,7 @@ def decode(
             loaded = jpeg.decoded(data, width, height)
         if loaded is None:
             image.load()
-            _check_size(image.size, limits)  # a HEIC may hold more than its header says
+            check_size(image.size, limits)  # a HEIC may hold more than its header says
             image.info.pop("transparency", None)
             loaded = image
         found = orientation.orientation_of(
@@ -145,7 +145,7 @@ def claim_pillow(limits: ImageLimits) -> None:
 
 
 @contextmanager
-def _errors_of_decoder(name: str) -> Iterator[None]:
+def errors_of_decoder(name: str) -> Iterator[None]:
     """Turns any exception of a decoder into an ImageError.
 
     Every Exception: on hostile bytes Pillow, its plugins and their C libraries raise OSError, SyntaxError, ValueError,
@@ -174,7 +174,7 @@ def _reason(error: Exception) -> str:
     return one_line(" ".join(str(error).split()), 200)
 
 
-def _check_size(size: tuple[int, int], limits: ImageLimits) -> None:
+def check_size(size: tuple[int, int], limits: ImageLimits) -> None:
     width, height = size
     if width < 1 or height < 1:
         raise NotAnImageError(f"an image without pixels: {width} x {height}")

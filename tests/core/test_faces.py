@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,10 @@ PICKS: dict[str, tuple[Any, list[int]]] = {
     "indices in another order": (np.array([2, 0]), [2, 0]),
     "no indices": (np.array([], np.intp), []),
     "slice": (slice(1, None), [1, 2]),
+    "list of indices": ([2, 0], [2, 0]),
+    "list of bools": ([False, True, False], [1]),
+    "empty list": ([], []),
+    "indices from behind": (np.array([-1]), [2]),
 }
 
 
@@ -84,6 +89,54 @@ PICKS: dict[str, tuple[Any, list[int]]] = {
 def test_a_mask_indices_or_a_slice_pick_faces_in_their_order(index: Any, expected: list[int]) -> None:
     found = faces(3)[index]
     assert_same(found, Faces.concatenate([faces(1, i) for i in expected]))
+
+
+def test_faces_are_a_sequence_of_single_faces() -> None:
+    found = faces(3)
+    assert isinstance(found, Sequence)
+    assert [face.confidence for face in found] == [0, 1, 2]
+    assert [face.confidence for face in reversed(found)] == [2, 1, 0]
+    one = found[np.int64(1)]
+    assert one.box.tolist() == [1, 1, 2, 2]
+    assert (one.confidence, one.level, one.encoding.shape) == (1.0, 1, (128,))
+    assert one.quality == (1.0, pytest.approx(0.1), True)
+    assert (one.quality.size, one.quality.comparable) == (1.0, True)
+    assert found[-1].confidence == 2
+    assert found.index(one) == 1
+    assert one in found
+    assert faces(1, 7)[0] not in found
+    assert len({*found, one}) == 3
+
+
+def test_a_single_face_is_a_view_and_no_copy() -> None:
+    found = faces(2)
+    assert np.shares_memory(found[1].encoding, found.encodings)
+
+
+@pytest.mark.parametrize("number", [3, -4])
+def test_a_face_that_is_not_there_is_named_with_how_many_there_are(number: int) -> None:
+    with pytest.raises(IndexError, match=f"no face {number}: there are 3 faces"):
+        faces(3)[number]
+
+
+@pytest.mark.parametrize("index", ["0", 1.0, None, [0.5], np.zeros((3, 1), np.bool_)], ids=repr)
+def test_what_picks_no_faces_is_a_type_error_that_says_what_does(index: Any) -> None:
+    with pytest.raises(TypeError, match="a number, a slice, a mask"):
+        faces(3)[index]
+
+
+def test_a_mask_of_another_length_is_an_index_error() -> None:
+    with pytest.raises(IndexError):
+        faces(3)[np.array([True, False])]
+
+
+def test_locations_are_as_face_recognition_writes_them_in_whole_numbers() -> None:
+    boxes = np.array([[10.4, 20.6, 40, 61], [0, 0, 7, 9]], np.float32)
+    found = Faces.detected(boxes, np.ones(2, np.float32), level=0)
+    assert found.locations == [(21, 40, 61, 10), (0, 7, 9, 0)]
+    assert found[0].location == (21, 40, 61, 10)
+    assert all(type(edge) is int for location in found.locations for edge in location)
+    assert Faces.empty().locations == []
 
 
 @pytest.mark.parametrize("sizes", [[0], [0, 0], [2, 0, 3], [1, 4]])

@@ -20,7 +20,6 @@ import psutil
 import pytest
 from PIL import Image
 
-import pyraface.client
 from pyraface.client import Availability, Client, Result, detect_faces
 from pyraface.client.inputs.reader import File
 from pyraface.core import parameters
@@ -52,11 +51,6 @@ def paths_in(folder: Path) -> list[Path]:
 
 async def everything(client: Client, paths: list[Path]) -> list[Result]:
     return [result async for result in client.map(paths)]
-
-
-def test_everything_public_is_named_in_all() -> None:
-    lazy = [name for names in pyraface.client._MODULES.values() for name in names]
-    assert sorted(lazy) == pyraface.client.__all__
 
 
 def test_one_call_finds_a_face_without_any_server(astronaut_jpeg: bytes, tmp_path: Path) -> None:

@@ -6,9 +6,11 @@ import json
 import re
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
 
+import pyraface
 import pyraface.client
 from pyraface.client import commands
 from pyraface.client.client import main
@@ -78,14 +80,37 @@ def test_help_lists_every_subcommand_and_each_has_its_own(capsys: pytest.Capture
                 assert re.search(rf"^  {name} +{re.escape(line)}$", text, re.MULTILINE)
 
 
-def test_every_public_name_of_the_client_is_there_when_it_is_asked_for() -> None:
-    code = "from pyraface.client import *\nprint(Client.__name__, Result.__name__, detect_faces.__name__)"
+def printed(code: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True
     )
-    assert done.stdout == "Client Result detect_faces\n"
-    assert set(pyraface.client.__all__) <= set(dir(pyraface.client))
-    for name in pyraface.client.__all__:
-        assert getattr(pyraface.client, name).__name__ == name
-    with pytest.raises(AttributeError, match="no attribute 'Clients'"):
-        pyraface.client.Clients  # type: ignore[attr-defined]  # noqa: B018
+    return done.stdout
+
+
+@pytest.mark.parametrize("package", [pyraface, pyraface.client], ids=lambda package: package.__name__)
+def test_every_public_name_is_there_when_it_is_asked_for(package: ModuleType) -> None:
+    code = f"from {package.__name__} import *\nprint(Client.__name__, Result.__name__, detect_faces.__name__)"
+    assert printed(code) == "Client Result detect_faces\n"
+    assert {"Client", "Faces", "detect_faces", "map_faces", "ServerError"} <= set(package.__all__)
+    assert set(package.__all__) <= set(dir(package))
+    for name in package.__all__:
+        assert getattr(package, name).__name__ == name
+        assert not name.startswith("_")
+    for absent in ("Clients", "_private"):
+        with pytest.raises(AttributeError, match=f"no attribute '{absent}'"):
+            getattr(package, absent)
+
+
+def test_public_names_are_imported_no_sooner_than_they_are_used() -> None:
+    code = (
+        "import json, sys, pyraface\n"
+        "before = set(sys.modules)\n"
+        "pyraface.detect_faces\n"
+        "print(json.dumps([sorted(before), sorted(sys.modules)]))"
+    )
+    before, after = json.loads(printed(code))
+    assert not HEAVY & set(before)
+    assert "numpy" in after
+    assert not {"PIL", "pyvips", "onnxruntime", "dlib"} & set(after), (
+        "a client of files needs no image library"
+    )

@@ -81,7 +81,7 @@ class Job:
 
 
 @dataclass(eq=False)
-class _Child:
+class _Worker:
     """One worker process, and the images that it holds."""
 
     process: asyncio.subprocess.Process
@@ -151,7 +151,7 @@ class Executor:
         self._image_timeout = image_timeout
         self._ids = itertools.count()
         self._queue: deque[Job] = deque()
-        self._child: _Child | None = None
+        self._worker: _Worker | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._back_off = FIRST_BACK_OFF
 
@@ -161,9 +161,9 @@ class Executor:
         Raises:
             EngineError: the worker did not become ready; the message says why.
         """
-        child, self._welcome = await self._spawn()
-        self._child = child
-        self._supervisor = asyncio.create_task(self._supervise(child), name="executor")
+        worker, self._welcome = await self._spawn()
+        self._worker = worker
+        self._supervisor = asyncio.create_task(self._supervise(worker), name="executor")
         return self._welcome
 
     @property
@@ -174,7 +174,7 @@ class Executor:
     @property
     def working(self) -> int:
         """Images with the worker."""
-        return len(self._child.jobs) if self._child is not None else 0
+        return len(self._worker.jobs) if self._worker is not None else 0
 
     @property
     def pending(self) -> int:
@@ -204,18 +204,18 @@ class Executor:
         if job in self._queue:
             self._queue.remove(job)
             job.fail(ErrorCode.CANCELLED, "cancelled by the client")
-        elif self._child is not None and job.id in self._child.jobs:
-            self._child.send(Cancel(job.id))
+        elif self._worker is not None and job.id in self._worker.jobs:
+            self._worker.send(Cancel(job.id))
 
     async def close(self) -> None:
         """Ends the worker. Images without an answer get an error."""
         if self._supervisor is not None:
             await tasks.end([self._supervisor])
         left = list(self._queue)
-        if self._child is not None:
-            left += self._child.jobs.values()
-            await self._child.end()
-            self._child = None
+        if self._worker is not None:
+            left += self._worker.jobs.values()
+            await self._worker.end()
+            self._worker = None
         self._queue.clear()
         for job in left:
             job.fail(ErrorCode.DRAINING, "the server stopped before this image was done")
@@ -226,7 +226,7 @@ class Executor:
         if not isinstance(result, Failed) or result.code not in (ErrorCode.CANCELLED, ErrorCode.DRAINING):
             self.throughput.count(answer.get_loop().time())
 
-    async def _spawn(self) -> tuple[_Child, Welcome]:
+    async def _spawn(self) -> tuple[_Worker, Welcome]:
         ours, theirs = socket.socketpair()
         command, environment = subprocesses.python_module(
             "pyraface.daemon.worker", "--channel", str(theirs.fileno()), "--engine", self._engine
@@ -249,66 +249,66 @@ class Executor:
             theirs.close()
         ours.setblocking(False)
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_CHUNK)
-        child = _Child(process, reader, writer, wire.Codec(max_frame_bytes=MAX_ANSWER_BYTES))
+        worker = _Worker(process, reader, writer, wire.Codec(max_frame_bytes=MAX_ANSWER_BYTES))
         try:
-            welcome = await asyncio.wait_for(self._greet(child), START_TIMEOUT)
+            welcome = await asyncio.wait_for(self._greet(worker), START_TIMEOUT)
         except asyncio.TimeoutError:
-            await child.end()
+            await worker.end()
             raise EngineError(f"the worker was not ready within {START_TIMEOUT:g} s") from None
         except BaseException:
-            await child.end()
+            await worker.end()
             raise
-        return child, dataclasses.replace(welcome, instance="")
+        return worker, dataclasses.replace(welcome, instance="")
 
-    async def _spawn_again(self) -> _Child:
+    async def _spawn_again(self) -> _Worker:
         """Returns a worker that is what the first one was, so that the welcome that clients were sent remains true.
 
         A GPU may be gone, and the engine on a CPU may find other faces.
         """
-        child, welcome = await self._spawn()
+        worker, welcome = await self._spawn()
         # except for the device's description, which may say why a GPU failed
         if dataclasses.replace(welcome, device=self._welcome.device) == self._welcome:
-            return child
-        await child.end()
+            return worker
+        await worker.end()
         now, before = (f"{one.engine} on {one.device}" for one in (welcome, self._welcome))
         raise EngineError(
             f"the worker is {now} now ({welcome.fingerprint}), and was {before} "
             f"({self._welcome.fingerprint}): the server must be restarted"
         )
 
-    async def _greet(self, child: _Child) -> Welcome:
-        assert child.process.stdin is not None
+    async def _greet(self, worker: _Worker) -> Welcome:
+        assert worker.process.stdin is not None
         with contextlib.suppress(ConnectionError):  # a worker that is dead already is reported below
-            child.process.stdin.write(self._xml)
-            await child.process.stdin.drain()
-            child.process.stdin.close()
-        message = await child.receive()
+            worker.process.stdin.write(self._xml)
+            await worker.process.stdin.drain()
+            worker.process.stdin.close()
+        message = await worker.receive()
         if isinstance(message, Welcome):
             return message
         if isinstance(message, Closing):
             raise EngineError(message.message)
-        raise EngineError(f"the worker ended during its start, {_ended(await child.end())}")
+        raise EngineError(f"the worker ended during its start, {_ended(await worker.end())}")
 
-    async def _supervise(self, child: _Child) -> None:
+    async def _supervise(self, worker: _Worker) -> None:
         while True:
-            self._child = child
+            self._worker = worker
             self._feed()
-            while (message := await child.receive()) is not None:
+            while (message := await worker.receive()) is not None:
                 if isinstance(message, (Found, Failed)):
-                    self._answered(child, message)
-            self._child = None
+                    self._answered(worker, message)
+            self._worker = None
             # first of all, so that close() and cancel() find them
-            self._take_back(list(child.jobs.values()))
-            status = await child.end()
-            log.error("the worker ended, %s; it held %d images", _ended(status), len(child.jobs))
-            child = await self._replace()
+            self._take_back(list(worker.jobs.values()))
+            status = await worker.end()
+            log.error("the worker ended, %s; it held %d images", _ended(status), len(worker.jobs))
+            worker = await self._replace()
 
-    async def _replace(self) -> _Child:
+    async def _replace(self) -> _Worker:
         for failed in itertools.count(1):
             await asyncio.sleep(self._back_off)
             self._back_off = min(2 * self._back_off, LONGEST_BACK_OFF)
             try:
-                child = await self._spawn_again()
+                worker = await self._spawn_again()
             except EngineError as error:
                 log.error("%s", error)
                 if failed == MOST_FAILED_STARTS:
@@ -317,7 +317,7 @@ class Executor:
                     await asyncio.Event().wait()  # until close()
             else:
                 log.info("the worker runs again")
-                return child
+                return worker
         raise AssertionError("unreachable")
 
     def _take_back(self, jobs: list[Job]) -> None:
@@ -342,48 +342,48 @@ class Executor:
 
     def _feed(self) -> None:
         """Sends the worker as many images as it may hold, or one suspect alone."""
-        child = self._child
-        if child is None:
+        worker = self._worker
+        if worker is None:
             return
-        while self._queue and len(child.jobs) < self._images_ahead:
-            if child.jobs and (self._queue[0].suspect or any(job.suspect for job in child.jobs.values())):
+        while self._queue and len(worker.jobs) < self._images_ahead:
+            if worker.jobs and (self._queue[0].suspect or any(job.suspect for job in worker.jobs.values())):
                 break
             job = self._queue.popleft()
-            child.jobs[job.id] = job
-            child.send(Detect(job.id, job.image, faces_from=job.faces_from))
-            if len(child.jobs) == 1:
-                self._set_timer(child)
+            worker.jobs[job.id] = job
+            worker.send(Detect(job.id, job.image, faces_from=job.faces_from))
+            if len(worker.jobs) == 1:
+                self._set_timer(worker)
 
-    def _answered(self, child: _Child, answer: Answer) -> None:
-        job = child.jobs.pop(answer.id, None)
+    def _answered(self, worker: _Worker, answer: Answer) -> None:
+        job = worker.jobs.pop(answer.id, None)
         if job is None:  # it has just exceeded its time, and has its answer
             return
         self._back_off = FIRST_BACK_OFF
         job.settle(answer)
-        self._set_timer(child)
+        self._set_timer(worker)
         self._feed()
 
-    def _set_timer(self, child: _Child) -> None:
+    def _set_timer(self, worker: _Worker) -> None:
         """Starts the time limit of the oldest image that the worker holds: the one in progress."""
-        if child.timer is not None:
-            child.timer.cancel()
-            child.timer = None
-        if child.jobs:
+        if worker.timer is not None:
+            worker.timer.cancel()
+            worker.timer = None
+        if worker.jobs:
             loop = asyncio.get_running_loop()
-            child.timer = loop.call_later(self._image_timeout, self._overdue, child)
+            worker.timer = loop.call_later(self._image_timeout, self._overdue, worker)
 
-    def _overdue(self, child: _Child) -> None:
-        oldest = next(iter(child.jobs.values()))
+    def _overdue(self, worker: _Worker) -> None:
+        oldest = next(iter(worker.jobs.values()))
         limit = self._image_timeout
         oldest.fail(ErrorCode.TOO_SLOW, f"not done within {limit:g} s (params/timeout/image_timeout)")
         log.error("an image was not done within %g s; the worker is replaced", limit)
         # the others only waited behind it
-        innocent = [job for job in child.jobs.values() if job is not oldest]
-        child.jobs.clear()
+        innocent = [job for job in worker.jobs.values() if job is not oldest]
+        worker.jobs.clear()
         self._put_back(innocent)
-        self._child = None
+        self._worker = None
         with contextlib.suppress(ProcessLookupError):  # it died just now
-            child.process.kill()
+            worker.process.kill()
 
 
 async def _relay(stream: asyncio.StreamReader) -> None:

@@ -57,18 +57,18 @@ def test_more_large_pictures_than_are_decoded_ahead_are_all_answered() -> None:
 
 
 @pytest.mark.parametrize("closed", [True, False], ids=["closed", "cancelled"])
-def test_images_of_a_child_that_is_just_ending_are_answered(astronaut_jpeg: bytes, closed: bool) -> None:
+def test_images_of_a_worker_that_is_just_ending_are_answered(astronaut_jpeg: bytes, closed: bool) -> None:
     async def talk() -> None:
         executor = new_executor()
         await executor.start()
         try:
             jobs = [executor.submit(astronaut_jpeg) for _ in range(3)]
-            child = executor._child
-            assert child is not None
-            child.writer.transport.abort()  # as if it had died, with its end still to come
-            while executor._child is not None:
+            worker = executor._worker
+            assert worker is not None
+            worker.writer.transport.abort()  # as if it had died, with its end still to come
+            while executor._worker is not None:
                 await asyncio.sleep(0)
-            assert child.process.returncode is None, "the child has ended too soon to prove anything"
+            assert worker.process.returncode is None, "the worker has ended too soon to prove anything"
             assert executor.pending == 3
             if closed:
                 await executor.close()
@@ -76,7 +76,7 @@ def test_images_of_a_child_that_is_just_ending_are_answered(astronaut_jpeg: byte
                 for job in jobs:
                     executor.cancel(job)
             answers = [await asyncio.wait_for(job.answer, 1) for job in jobs]
-            await child.process.wait()
+            await worker.process.wait()
         finally:
             await executor.close()
         code = ErrorCode.DRAINING if closed else ErrorCode.CANCELLED
@@ -85,23 +85,23 @@ def test_images_of_a_child_that_is_just_ending_are_answered(astronaut_jpeg: byte
     run(talk())
 
 
-def test_the_child_hears_once_that_an_image_is_cancelled(astronaut_jpeg: bytes) -> None:
-    """What waits to be sent to a child that is busy is bounded, however often a client says so."""
+def test_the_worker_hears_once_that_an_image_is_cancelled(astronaut_jpeg: bytes) -> None:
+    """What waits to be sent to a worker that is busy is bounded, however often a client says so."""
 
     async def talk() -> None:
         executor = new_executor()
         await executor.start()
         try:
-            child = executor._child
-            assert child is not None
+            worker = executor._worker
+            assert worker is not None
             sent: list[Message] = []
-            send = child.send
+            send = worker.send
 
             def noted(message: Message) -> None:
                 sent.append(message)
                 send(message)
 
-            child.send = noted  # type: ignore[method-assign]
+            worker.send = noted  # type: ignore[method-assign]
             job = executor.submit(astronaut_jpeg)
             for _ in range(1000):
                 executor.cancel(job)
@@ -113,7 +113,7 @@ def test_the_child_hears_once_that_an_image_is_cancelled(astronaut_jpeg: bytes) 
     run(talk())
 
 
-def test_a_child_that_comes_back_as_something_else_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_comes_back_as_something_else_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients were told an engine and a fingerprint, which say what faces they get."""
     monkeypatch.setattr(executor_module, "MOST_FAILED_STARTS", 2)
 
@@ -121,10 +121,10 @@ def test_a_child_that_comes_back_as_something_else_is_none(monkeypatch: pytest.M
         executor = new_executor()
         welcome = await executor.start()
         try:
-            child = executor._child
-            assert child is not None
+            worker = executor._worker
+            assert worker is not None
             executor._engine = "dlib"  # as where a GPU is gone, and another engine is the best that is left
-            child.process.kill()
+            worker.process.kill()
             with pytest.raises(
                 EngineError, match=r"is dlib on .*, and was onnx on .*: the server must be restarted"
             ) as lost:
@@ -137,19 +137,19 @@ def test_a_child_that_comes_back_as_something_else_is_none(monkeypatch: pytest.M
     run(talk())
 
 
-def test_a_child_that_announces_more_than_an_answer_can_be_is_replaced(astronaut_jpeg: bytes) -> None:
+def test_a_worker_that_announces_more_than_an_answer_can_be_is_replaced(astronaut_jpeg: bytes) -> None:
     """What an image may have made of it cannot fill the daemon's memory."""
 
     async def talk() -> None:
         executor = new_executor()
         await executor.start()
         try:
-            child = executor._child
-            assert child is not None
-            child.reader.feed_data(wire.PREFIX.pack(1 << 30))  # as if it had sent it
+            worker = executor._worker
+            assert worker is not None
+            worker.reader.feed_data(wire.PREFIX.pack(1 << 30))  # as if it had sent it
             job = executor.submit(astronaut_jpeg)
             assert isinstance(await asyncio.wait_for(job.answer, 60), Found)
-            assert executor._child is not child
+            assert executor._worker is not worker
         finally:
             await executor.close()
 

@@ -1,17 +1,17 @@
 """Sandbox: the rights that the worker gives up before it sees the first image of a client.
 
-Image formats are decoded by C libraries, and one of them may have a fault that a file makes use of. What is behind such
-a fault then has a process with nothing in it but that image: it can open no file and no socket, start no program, touch
-no other process, and use no more memory than the limits in parameters.xml can ask for.
+Image formats are decoded by C libraries, and one of them may have a fault that a file can exploit. Code that takes over the
+worker through such a fault finds a process with nothing in it but that image: it can open no file and no socket, start no
+program, touch no other process, and use no more memory than the limits in parameters.xml require.
 
-Limits of the system (setrlimit) do most of that everywhere: a process that may open no descriptor has no new file and no
-network. seccomp does the rest where the kernel and libseccomp are there: what needs no descriptor (renaming and
-removing files, signals, ptrace), and what makes one by the back door (io_uring). It names what is forbidden, not what is
-allowed: what ONNX Runtime, CUDA and the C library ask of the kernel within their own process changes from version to
-version, and nothing of it reaches beyond.
+Limits of the system (setrlimit) ensure most of that everywhere: a process that may open no descriptor has no new file and
+no network. seccomp does the rest where the kernel and libseccomp support it: calls that need no descriptor (renaming and
+removing files, signals, ptrace), and calls that make one indirectly (io_uring). It lists the forbidden calls, not the
+allowed ones: the calls of ONNX Runtime, CUDA and the C library within their own process change from version to version, and
+none of them reaches beyond it.
 
-Landlock is not used: it binds only the calling thread and those that come after it, and the engine's threads are there
-before the last model is read.
+Landlock is not used: it binds only the calling thread and later ones, and the engine's threads exist before the last model
+is read.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def memory(limits: DaemonParameters, *, max_pixels: int, tile_pixels: int) -> in
 
 
 def enter(memory: int, *, gpu: bool) -> str:
-    """Confines this process and all its threads, for ever. Returns what is on and what is not, for the log.
+    """Confines this process and all its threads, for ever. Returns the restrictions that are active, for the log.
 
     Models must have been loaded before, and modules imported. On a GPU, address space, descriptors and files stay free:
     CUDA maps more than the machine has, and opens devices and libraries when it needs them.
@@ -86,7 +86,7 @@ def enter(memory: int, *, gpu: bool) -> str:
     except (ImportError, RuntimeError, AttributeError, OSError) as error:  # RuntimeError: no library
         filtered = f"seccomp is off: {error}"
     if not gpu:
-        _limit(resource.RLIMIT_NOFILE, 0)  # not sooner: what is above opens files
+        _limit(resource.RLIMIT_NOFILE, 0)  # not sooner: loading libseccomp opens files
         limits.append("no new descriptor")
     if rules is not None:
         try:

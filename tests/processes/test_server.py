@@ -71,6 +71,13 @@ def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProces
         yield process
 
 
+async def has_received_everything(peer: Peer) -> None:
+    """Returns when the server has taken what was sent so far: it handles messages in their order."""
+    peer.send(Ping(1000))
+    while not isinstance(await peer.next(), Pong):
+        pass
+
+
 async def detects(peer: Peer, image: bytes, id: int = 1) -> Message | None:
     peer.send(Detect(id, image))
     return await peer.next()
@@ -520,7 +527,7 @@ def test_a_cancelled_image_is_not_begun_again_after_one_that_was_too_slow(
             peer, _ = await Peer.welcomed(server.port)
             for id in (1, 2, 3):
                 peer.send(Detect(id, large_jpeg))
-            await asyncio.sleep(0.5)
+            await has_received_everything(peer)
             peer.send(Cancel(2))
             peer.send(Cancel(3))
             answers = {answer.id: answer for answer in [await peer.next() for _ in range(3)]}  # type: ignore[union-attr]
@@ -538,7 +545,7 @@ def test_sigterm_finishes_what_is_in_flight_and_exits_with_0(tmp_path: Path, lar
             peer, _ = await Peer.welcomed(server.port)
             peer.send(Detect(1, large_jpeg))
             peer.send(Detect(2, _png(30, 30)))
-            await asyncio.sleep(0.5)
+            await has_received_everything(peer)
             server.process.terminate()
             assert isinstance(await peer.next(), Draining)
             peer.send(Detect(3, large_jpeg))
@@ -563,7 +570,7 @@ def test_a_client_that_leaves_while_it_stops_is_not_waited_for(tmp_path: Path, l
         async def talk() -> None:
             peer, _ = await Peer.welcomed(server.port)
             peer.send(Detect(1, large_jpeg))
-            await asyncio.sleep(1)
+            await has_received_everything(peer)
             server.process.terminate()
             assert isinstance(await peer.next(), Draining)
             peer.writer.transport.abort()
@@ -597,7 +604,7 @@ def test_a_second_signal_ends_it_without_waiting(tmp_path: Path, large_jpeg: byt
         async def talk() -> None:
             peer, _ = await Peer.welcomed(server.port)
             peer.send(Detect(1, large_jpeg))
-            await asyncio.sleep(0.5)
+            await has_received_everything(peer)
             server.process.send_signal(signal.SIGINT)
             assert isinstance(await peer.next(), Draining)
             server.process.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""One run of the command: what the walk finds goes through the servers, and what comes back is written."""
+"""Archive run: the images of some directories are found, sent to the servers, and their results written."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from .inputs.scan import Scan
 from .outputs.journal import Journal
 
 PREDICTED_FOR = (4000, 3000)
-"""Pixels: the photograph that a cost is predicted for."""
+"""Pixels of the photograph that the cost of --faces-from is calculated for."""
 
 DRAIN_TIMEOUT = 30.0
-"""Seconds that an interrupted run waits for the answers that are on their way."""
+"""Seconds that an interrupted run waits for the answers to images in flight."""
 
 
 async def run(options: argparse.Namespace) -> bool:
-    """Does what the command line asks for; returns whether every image has faces, or none to show, but no error.
+    """Processes the images that the options of `pyraface detect` name; returns whether none of them failed.
 
     Raises:
-        PyrafaceError: it cannot be begun or go on; the message says why.
+        PyrafaceError: the run cannot start or continue; the message says why.
         asyncio.CancelledError: it was interrupted.
     """
     parameters = parameters_file.load(options.parameters)
@@ -55,19 +55,21 @@ async def run(options: argparse.Namespace) -> bool:
             for line in (
                 *tally.troubles(),
                 f"interrupted: {tally.summary()}",
-                _how_to_go_on(options, journal),
+                _how_to_resume(options, journal),
             ):
                 tally.say(line)
             raise
         except OutputError as error:
             if not tally.images or options.output is None:
                 raise
-            raise OutputError(f"{error}; when that is remedied, {_how_to_go_on(options, journal)}") from error
+            raise OutputError(
+                f"{error}; after correcting that, {_how_to_resume(options, journal)}"
+            ) from error
     if not (tally.images or journal.known or journal.repeated):
         raise NoImagesError(f"no image in {', '.join(options.paths)}")
     counts = [
-        (journal.known, f"{journal.known} done before"),
-        (journal.repeated, f"{journal.repeated} with the bytes of one done before"),
+        (journal.known, f"{journal.known} already recorded"),
+        (journal.repeated, f"{journal.repeated} recorded under another path"),
         (journal.known_failed, f"{journal.known_failed} of these failed"),
         (skipped, f"{skipped} other files skipped"),
     ]
@@ -78,7 +80,7 @@ async def run(options: argparse.Namespace) -> bool:
 
 
 async def _work(options: argparse.Namespace, new_client: Client, interrupt: _Interrupt) -> int:
-    """Does it, and returns how many files were passed over that are no images by their names."""
+    """Processes the images; returns the number of files that were skipped because their names are not those of images."""
     journal, tally = interrupt.journal, interrupt.tally
     await asyncio.to_thread(journal.load)
     walk = Scan(options.paths, read=journal.forget)
@@ -119,7 +121,7 @@ async def _work(options: argparse.Namespace, new_client: Client, interrupt: _Int
 
 
 async def _add(result: Result, journal: Journal, tally: Tally) -> None:
-    if journal.waits:  # meanwhile signals are heard, and servers are told that somebody is there
+    if journal.waits:  # meanwhile the loop handles signals, and keeps the connections to the servers alive
         await asyncio.to_thread(journal.write, result)
     else:
         journal.write(result)
@@ -127,11 +129,12 @@ async def _add(result: Result, journal: Journal, tally: Tally) -> None:
 
 
 class _Interrupt:
-    """What SIGINT and SIGTERM do. The first: nothing more is sent, and what is on its way is waited for. The second ends it.
+    """Handler of SIGINT and SIGTERM. After the first, nothing more is sent and the run waits for the images in flight; the
+    second ends it at once.
 
     Attributes:
-        happened: whether there was one.
-        stop: what the first does to a run that has begun to send.
+        happened: whether there was a signal.
+        stop: called by the first one, to stop a run that has started to send.
     """
 
     def __init__(self, journal: Journal, tally: Tally) -> None:
@@ -150,7 +153,7 @@ class _Interrupt:
         first, self.happened = not self.happened, True
         if first and self.stop is not None:
             self.tally.say(
-                "stopping: nothing more is sent; what is on its way is waited for (once more ends it at once)"
+                "stopping: waiting for the images in flight, no others are sent (a second interrupt stops at once)"
             )
             self._loop.call_later(DRAIN_TIMEOUT, self._task.cancel)
             self.stop()
@@ -162,19 +165,19 @@ class _Interrupt:
                 self._loop.remove_signal_handler(number)
 
 
-def _how_to_go_on(options: argparse.Namespace, journal: Journal) -> str:
+def _how_to_resume(options: argparse.Namespace, journal: Journal) -> str:
     if options.output is None:
-        return "with --output FILE.jsonl the same command would go on from here"
+        return "with --output FILE.jsonl, the same command would resume from here"
     words = [word for word in options.words if word != "--overwrite" or journal.replaces]
-    return f"go on with: {shlex.join(['pyraface', *words])}"
+    return f"resume with: {shlex.join(['pyraface', *words])}"
 
 
 def _cost(faces_from: int, detection: DetectionParameters) -> str:
-    """Returns in one line what the smallest face wanted costs, by this machine's parameters."""
+    """Returns a line that says what --faces-from costs, with the parameters of this machine."""
     width, height = PREDICTED_FOR
     wanted = pyramid.work(pyramid.levels(width, height, detection, faces_from=faces_from))
     usual = pyramid.work(pyramid.levels(width, height, detection))
     return (
-        f"faces from {faces_from} px: a photograph of {width} x {height} takes {wanted.tiles} tiles, "
-        f"{wanted.pixels / 1e6:.0f} megapixels together, {wanted.pixels / usual.pixels:.1f} times as much as otherwise"
+        f"faces from {faces_from} px: a photograph of {width} x {height} pixels takes {wanted.tiles} tiles, "
+        f"{wanted.pixels / 1e6:.0f} megapixels in all, {wanted.pixels / usual.pixels:.1f} times the default"
     )

@@ -1,1 +1,1 @@
-"""Where results go: the journal of JSON lines, its index, its file."""
+"""Outputs: the journal of a run, the index of its lines, their formats, and the file they are in."""

@@ -1,7 +1,7 @@
-"""The file that results go to, or the pipe: whole lines only, whatever happens, and one run at a time.
+"""Output file: a file or a pipe that holds whole lines only, whatever happens, and that one run writes to at a time.
 
 A line that could not be written whole is cut off at once, or, after a SIGKILL, when the file is read again. Lines are
-removed by writing the file anew beside itself and putting that in its place.
+removed by writing a new file beside the old one and replacing the old one with it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from ...core.errors import OutputError
 CHUNK = 1 << 20
 
 
-class Output:
-    """A file, locked while it is open; a device or a pipe; standard output. Not for several threads at once, but for `stop`.
+class OutputFile:
+    """Regular file, locked while it is open; or a device, a pipe, standard output.
+
+    Only `stop` may be called while another thread is in a method.
 
     Args:
         path: None for standard output.
@@ -30,10 +32,10 @@ class Output:
         OutputError: it cannot be written, or another run writes to it; standard output is closed.
 
     Attributes:
-        name: for people.
-        waits: whether `append` may have to wait until somebody reads.
-        keeps: whether it is a file of ours, to read, cut and write anew.
-        empty: whether it is such a file, and nothing is in it.
+        name: as errors call it.
+        waits: whether `append` may have to wait for a reader.
+        keeps: whether it is a regular file, which can be read, cut and replaced.
+        empty: whether it is a regular file with nothing in it.
         stopped: whether `stop` was called.
     """
 
@@ -55,14 +57,14 @@ class Output:
         self.empty = self.keeps and status.st_size == 0
 
     def close(self) -> None:
-        """Closes it. A file with nothing in it is not left behind.
+        """Closes the file. An empty one is deleted.
 
         Raises:
             OutputError: what was written may not be on the disk.
         """
         self.stop()
         os.close(self._stopping)
-        if self.empty:  # while it is locked: whoever opens it now sees that it is gone
+        if self.empty:  # while it is locked: another run that opens it now sees that it is gone
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path)
         try:
@@ -73,20 +75,24 @@ class Output:
             raise self._error(error) from error
 
     def stop(self) -> None:
-        """Ends `write_anew`, wherever another thread is with it, and the waiting of `append` for a reader."""
+        """Interrupts `rewrite`, and an `append` that waits for a reader, in whichever thread they run."""
         if not self.stopped:
             self.stopped = True
             os.eventfd_write(self._stopping, 1)
 
     def lines(self, longest: int) -> Iterator[bytes]:
-        """Yields the lines, each with its end, and what stands after the last end; of what is longer, so many bytes."""
+        """Yields the lines with their ends, and the bytes after the last end. A line that is too long comes in pieces.
+
+        Args:
+            longest: bytes of a line or piece.
+        """
         with open(self._file, "rb", buffering=CHUNK, closefd=False) as stream:
             stream.seek(0)
             while line := stream.readline(longest):
                 yield line
 
     def line_at(self, start: int) -> bytes:
-        """Returns the line that begins at a byte."""
+        """Returns the line that begins at a byte, without its end."""
         line = b""
         while b"\n" not in line:
             piece = os.pread(self._file, 1 << 16, start + len(line))
@@ -96,26 +102,26 @@ class Output:
         return line.partition(b"\n")[0]
 
     def cut(self, size: int) -> None:
-        """Leaves so many bytes, after which the next line is written."""
+        """Shortens the file to so many bytes; the next line is written after them."""
         os.ftruncate(self._file, size)
         os.lseek(self._file, size, os.SEEK_SET)
         self.empty = size == 0
 
     def check_room(self, probe: bytes) -> None:
-        """Writes bytes and cuts them off again, to see whether there is room for more.
+        """Writes bytes and cuts them off again, to find out whether the disk has room.
 
         Raises:
-            OutputError: there is not.
+            OutputError: it has not.
         """
         end = os.lseek(self._file, 0, os.SEEK_END)
         self.append(probe)
         self.cut(end)
 
     def append(self, data: bytes) -> None:
-        """Writes all, or nothing of it: of what does not wait, whoever reads it sees whole lines only.
+        """Writes all of the data, or nothing: a reader of a regular file sees whole lines only.
 
         Raises:
-            OutputError: the disk is full, the reader of a pipe is gone, or `stop` was called while there was none.
+            OutputError: the disk is full, the reader of a pipe is gone, or `stop` was called while it read nothing.
         """
         written = 0
         try:
@@ -134,21 +140,21 @@ class Output:
             raise self._error(error) from error
         self.empty = False
 
-    def write_anew(self, dropped: Iterable[tuple[int, int]]) -> None:
-        """Puts a file without some lines in the place of this one. Whatever ends it, one is there.
+    def rewrite(self, dropped: Iterable[tuple[int, int]]) -> None:
+        """Replaces the file with one without some lines, in one step: at any moment a whole file is there.
 
         Args:
-            dropped: the first byte and the one after the last of each, in their order.
+            dropped: the first byte and the one after the last of each line to leave out, in the order of the file.
 
         Raises:
-            OutputError: it could not be written; the file is as it was.
+            OutputError: the new file could not be written; the old one is unchanged.
         """
         folder, name = os.path.split(self._path)
         beside = os.path.join(folder, f".{name}.new")
         status = os.fstat(self._file)
         try:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(beside)  # of a run that was killed here: this one has the lock
+                os.unlink(beside)  # left by a run that was killed here: this run has the lock
             new = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
                 _lock(new)
@@ -169,12 +175,12 @@ class Output:
                 raise
         except OSError as error:
             raise OutputError(
-                f"{self.name} holds lines that count no more, and cannot be written without them: {error.strerror}; "
-                "of two lines of one path the later counts, and the next run tries again"
+                f"{self.name} holds superseded lines that could not be removed: {error.strerror}; of two lines of "
+                "one path the later is valid, and the next run tries again to remove the earlier"
             ) from error
         os.close(self._file)
         self._file = new
-        # some file systems cannot; then the name is not on the disk at once
+        # some file systems cannot; there the new name reaches the disk later
         with contextlib.suppress(OSError):
             directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
@@ -183,7 +189,7 @@ class Output:
                 os.close(directory)
 
     def _wait_for_room(self) -> None:
-        """Returns when PIPE_BUF bytes can be written without waiting; raises OSError when nobody wants that any more."""
+        """Returns when PIPE_BUF bytes can be written without waiting; raises OSError once `stop` is called."""
         either = select.poll()
         either.register(self._file, select.POLLOUT)
         either.register(self._stopping, select.POLLIN)
@@ -194,9 +200,9 @@ class Output:
         try:
             regular = stat.S_ISREG(os.stat(self._path).st_mode)
         except OSError:
-            regular = True  # it will be, or opening it says why not
+            regular = True  # a new one, or the error comes when it is opened
         if regular:
-            self._path = os.path.realpath(self._path)  # a link stays one when the file is written anew
+            self._path = os.path.realpath(self._path)  # a link stays a link when the file is replaced
         flags = os.O_RDWR | os.O_CREAT if regular else os.O_WRONLY  # a device, a pipe
         while True:
             try:
@@ -207,7 +213,7 @@ class Output:
                 return file
 
     def _locked(self, file: int) -> bool:
-        """Locks a file; returns False if it is no longer the one at the path: a run that ended put another there."""
+        """Locks a file; returns False if it is no longer the one at the path, because a run that ended replaced it."""
         if not stat.S_ISREG(os.fstat(file).st_mode):
             return True
         try:
@@ -215,7 +221,7 @@ class Output:
         except BlockingIOError:
             os.close(file)
             raise OutputError(
-                f"{self.name} is being written by another run: wait for its end, or choose another name"
+                f"{self.name} is being written by another run: wait until that ends, or choose another name"
             ) from None
         except OSError as error:
             os.close(file)

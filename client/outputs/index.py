@@ -1,9 +1,8 @@
-"""What the lines of an output say about images, in some 80 bytes a line: their faces stay on the disk."""
+"""Index: the lines of an output by path and by digest, in some 80 bytes a line; the faces stay on the disk."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import struct
 from collections.abc import Container, Iterator
@@ -23,28 +22,29 @@ _PACKED = struct.Struct("<16s16sqqqHB")
 assert _PACKED.size == _RECORD.itemsize
 
 _NOTHING = bytes(16)
-_WHOLE = range(2**63)
 _MOST_FINGERPRINTS = 2**16 - 1
 
 
-class State(IntEnum):
-    """How an image stands by its line."""
+class LineState(IntEnum):
+    """State of an image according to its line."""
 
     NOT_A_LINE = 0
-    """Bytes that a power cut has left: to be dropped."""
+    """Bytes left by a power cut, to be dropped."""
     UNANSWERED = 1
-    """It failed before any server answered: it is to be done."""
+    """The image failed before a server answered: it is to be processed."""
     FAILED = 2
-    """A server said why it has no faces."""
+    """A server answered with an error."""
     DONE = 3
+    """A server answered with faces, or with none."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """What stands in a line before the faces.
+    """Head of a line: all but the faces, as far as a later run needs it.
 
-    Raises (from `parse`):
-        ValueError: it is no line of this program.
+    Attributes:
+        digest, size, modified: of the file when it was read; None where the line does not say.
+        fingerprint: of the engine and its parameters; "" if no server answered.
     """
 
     path: str
@@ -52,50 +52,23 @@ class Head:
     size: int | None
     modified: int | None
     fingerprint: str
-    state: State
-
-    @classmethod
-    def parse(cls, line: bytes) -> Head:
-        """Returns what a line says. Of one that this program wrote, only what stands before the faces is read."""
-        faces = line.find(b',"faces":[')  # in a string, the quotes would have backslashes
-        if faces >= 0 and line.startswith(b'{"path":') and line.rstrip().endswith(b"}"):
-            content = {**json.loads(line[:faces] + b"}"), "faces": []}
-        else:
-            content = json.loads(line)
-        if not isinstance(content, dict):
-            raise ValueError("it is no JSON object")
-        path, digest = content.get("path"), content.get("digest")
-        if not isinstance(path, str) or not (digest is None or isinstance(digest, str)):
-            raise ValueError("it has no path and digest")
-        if b"\0" in os.fsencode(path):
-            raise ValueError("its path has a NUL")
-        fingerprint = content.get("fingerprint")
-        fingerprint = fingerprint if isinstance(fingerprint, str) else ""
-        if isinstance(content.get("faces"), list):
-            state = State.DONE
-        elif isinstance(content.get("error"), dict):
-            state = State.FAILED if fingerprint else State.UNANSWERED
-        else:
-            raise ValueError("it has neither faces nor an error")
-        return cls(
-            path, digest, _whole(content.get("size")), _whole(content.get("modified")), fingerprint, state
-        )
+    state: LineState
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A line by its number, and what it says."""
+    """Entry of the index: the number of a line, its first byte, and its head as far as the index keeps it."""
 
     number: int
     start: int
     size: int
     modified: int
     fingerprint: str
-    state: State
+    state: LineState
 
 
 class Index:
-    """The lines of an output, by path and by digest. `add` them all, then `sort`, then ask."""
+    """Index of the lines of an output. First `add` every line, then `sort`, then query."""
 
     def __init__(self) -> None:
         self._packed = bytearray()
@@ -112,13 +85,13 @@ class Index:
         return len(self._records)
 
     def add(self, head: Head | None, start: int, end: int) -> None:
-        """Takes a line, from its first byte to the one after its last; None for bytes that are no line."""
+        """Adds a line, from its first byte to the one after its last; None for bytes that are no line."""
         if head is None:
-            self._packed += _PACKED.pack(_NOTHING, _NOTHING, start, -1, -1, 0, State.NOT_A_LINE)
+            self._packed += _PACKED.pack(_NOTHING, _NOTHING, start, -1, -1, 0, LineState.NOT_A_LINE)
         else:
             number = self._numbers.get(head.fingerprint)
             if number is None:
-                # one beyond the most is of nobody: its images are done again
+                # a fingerprint beyond the most matches no server: its images are processed again
                 number = len(self._fingerprints) if len(self._fingerprints) < _MOST_FINGERPRINTS else 0
                 self._numbers[head.fingerprint] = number
                 if number:
@@ -135,10 +108,10 @@ class Index:
         self._end = end
 
     def sort(self) -> None:
-        """Makes it ready to be asked. Of several lines of one path, only the last counts from here on."""
+        """Prepares the index for queries. Of several lines of one path, only the last counts from here on."""
         self._records = np.frombuffer(self._packed, _RECORD)
         count = len(self._records)
-        self._dropped = self._records["state"] == State.NOT_A_LINE
+        self._dropped = self._records["state"] == LineState.NOT_A_LINE
         self._seen, self._repeated = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
         for name in ("path", "digest"):
             order = np.lexsort((self._records[f"{name}_rest"], self._records[name])).astype(np.uint32)
@@ -149,37 +122,37 @@ class Index:
         self._dropped[earlier[again]] = True
 
     def at(self, path: str) -> Entry | None:
-        """Returns what the line of a path says."""
+        """Returns the entry of a path."""
         return next(
             (self._entry(i) for i in self._find("path", _path_key(path)) if not self._dropped[i]), None
         )
 
     def with_digest(self, digest: str) -> Iterator[Entry]:
-        """Yields the lines of files with these bytes, those that do not count any more too: what they say is true."""
+        """Yields the entries of files with these bytes, dropped ones included: their faces are right all the same."""
         key = _digest_key(digest)
         return (self._entry(i) for i in (self._find("digest", key) if key != _NOTHING else []))
 
     def drop(self, number: int) -> None:
-        """A line does not count any more."""
+        """Marks a line as superseded: it does not count any more."""
         self._dropped[number] = True
 
     def see(self, number: int) -> None:
-        """The file of a line is there."""
+        """Notes that the file of a line exists."""
         self._seen[number] = True
 
     def repeat(self, number: int) -> None:
-        """What a line says was written for another path, too."""
+        """Notes that the faces of a line were also written for another path."""
         self._repeated[number] = True
 
-    def count(self, state: State, fingerprints: Container[str]) -> tuple[int, int]:
-        """Returns how many lines in a state have one of these fingerprints, and how many another."""
+    def count(self, state: LineState, fingerprints: Container[str]) -> tuple[int, int]:
+        """Returns the number of lines in a state with one of these fingerprints, and with any other."""
         chosen = self._records["fingerprint"][(self._records["state"] == state) & ~self._dropped]
         counts = np.bincount(chosen, minlength=len(self._fingerprints)).tolist()
         ours = sum(n for n, name in zip(counts, self._fingerprints, strict=True) if name in fingerprints)
         return ours, sum(counts) - ours
 
     def doubtful(self) -> Iterator[Entry]:
-        """Yields lines whose file was not seen, while another file with the same bytes was: they may have moved there."""
+        """Yields lines whose file was not seen, while another file with the same bytes was: it may have moved there."""
         order = self._by["digest"][0]
         if not len(order):
             return
@@ -191,7 +164,7 @@ class Index:
         yield from (self._entry(i) for i in np.flatnonzero(moved & live & ~self._seen).tolist())
 
     def dropped(self) -> Iterator[tuple[int, int]]:
-        """Yields the first byte and the one after the last of each line that does not count, in their order."""
+        """Yields the first byte and the one after the last of each dropped line, in the order of the file."""
         for number in np.flatnonzero(self._dropped).tolist():
             after = number + 1
             end = self._records["start"][after] if after < len(self._records) else self._end
@@ -223,23 +196,19 @@ class Index:
             int(record["size"]),
             int(record["modified"]),
             self._fingerprints[record["fingerprint"]],
-            State(int(record["state"])),
+            LineState(int(record["state"])),
         )
 
 
 def _path_key(path: str) -> bytes:
-    """Returns what stands for a path, however it was written: `a`, `./a`."""
+    """Returns 16 bytes that identify a path, in whichever form it is written: `a`, `./a`."""
     return hashlib.blake2b(os.fsencode(os.path.abspath(path)), digest_size=16).digest()
 
 
 def _digest_key(digest: str | None) -> bytes:
-    """Returns 16 bytes of a digest; nothing for one of another kind than ours."""
+    """Returns 16 bytes of a digest; zeros for a digest that is no SHA-256."""
     kind, _, number = (digest or "").partition(":")
     try:
         return bytes.fromhex(number)[:16] if kind == "sha256" and len(number) == 64 else _NOTHING
     except ValueError:
         return _NOTHING
-
-
-def _whole(value: object) -> int | None:
-    return value if type(value) is int and value in _WHOLE else None

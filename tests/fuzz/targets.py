@@ -103,7 +103,7 @@ _FOLDER = tempfile.TemporaryDirectory(
 
 
 def journal(data: bytes) -> None:
-    """An output to go on with: its whole lines stay, or OutputError leaves it as it was."""
+    """An output to resume: its whole lines stay, or OutputError leaves it as it was."""
     path = Path(_FOLDER.name) / "faces.jsonl"
     path.write_bytes(data)
     try:

@@ -110,7 +110,7 @@ def test_faces_too_small_or_too_blurred_to_compare_are_marked_and_counted(
     assert faces["blurred.png"]["quality"]["sharpness"] < 0.35 < faces["sharp.png"]["quality"]["sharpness"]
 
 
-def test_everything_done_is_exit_status_0_and_the_output_is_gone_on_with_unless_it_is_to_be_replaced(
+def test_everything_done_is_exit_status_0_and_the_output_is_resumed_unless_it_is_to_be_replaced(
     tmp_path: Path, folder: Path
 ) -> None:
     output = tmp_path / "faces.jsonl"
@@ -123,7 +123,7 @@ def test_everything_done_is_exit_status_0_and_the_output_is_gone_on_with_unless_
         again = pyraface("--servers", place, "--output", output, folder / "a.jpg")
         assert again.returncode == 0
         assert "3 images done" in again.stderr
-        assert "1 done before" in again.stderr
+        assert "1 already recorded" in again.stderr
         assert output.read_text() == kept
         replaced = pyraface("--servers", place, "--output", output, "--overwrite", folder / "a.jpg")
         assert replaced.returncode == 0
@@ -532,7 +532,7 @@ def test_the_smallest_face_wanted_reaches_the_server_and_its_cost_is_said(
         done = pyraface("--servers", place, "--faces-from", "20", file)
     assert len(lines_of(done.stdout)["small.png"]["faces"]) == 1  # type: ignore[arg-type]
     assert re.search(
-        r"faces from 20 px: a photograph of 4000 x 3000 takes \d+ tiles, \d+ megapixels", done.stderr
+        r"faces from 20 px: a photograph of 4000 x 3000 pixels takes \d+ tiles, \d+ megapixels", done.stderr
     )
 
 

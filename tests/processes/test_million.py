@@ -1,4 +1,4 @@
-"""A million photographs, all but a few done before: the client's memory stays small."""
+"""A million photographs, all but a few already recorded: the client's memory stays small."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_million_files_and_their_lines_take_less_than_300_mib(tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     assert f"{FILES - NEW} images done" in done.stderr
     assert f"{NEW} images, 0 faces, 0 failed" in done.stderr
-    assert f"; {FILES - NEW} done before" in done.stderr
+    assert f"; {FILES - NEW} already recorded" in done.stderr
     with output.open("rb") as lines:
         assert sum(1 for _ in lines) == FILES
     found = re.search(r"VmHWM:\s+(\d+) kB", peak.read_text())

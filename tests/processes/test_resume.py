@@ -1,4 +1,4 @@
-"""The command, interrupted and killed at any moment, with a real daemon; in the end each image has its line."""
+"""Resuming: the command, interrupted and killed at any moment, with a real daemon; in the end each image has its line."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ def test_a_client_that_is_killed_again_and_again_ends_like_one_that_was_not(
         assert kills >= 2
         last = pyraface(*arguments, output)
     assert last.returncode == 1, last.stderr
-    assert f"going on with {output}: " in last.stderr
-    assert "done before" in last.stderr
+    assert f"resuming {output}: " in last.stderr
+    assert "already recorded" in last.stderr
     assert lines_of(output) == lines_of(undisturbed)
     assert len(lines_of(output)) == 60
 
@@ -131,13 +131,13 @@ def test_servers_with_other_parameters_do_all_again(tmp_path: Path, album: Path)
     before = lines_of(output)
     with stub_daemon(tmp_path, seconds=0.0, upsample=1) as server:
         done = pyraface("--servers", f"127.0.0.1:{server.port}", album, "--output", output)
-        assert "60 images to be done again: parameters or engines were others then" in done.stderr
+        assert "60 images recorded with other parameters or another engine: processed again" in done.stderr
         again = pyraface("--servers", f"127.0.0.1:{server.port}", album, "--output", output)
         one = ("--servers", f"127.0.0.1:{server.port}", album / "1" / "01.png", "--output", output)
         closer = pyraface(*one, "--faces-from", "40")
-        assert "60 images to be done again" in closer.stderr
-        assert "1 done before" in pyraface(*one, "--faces-from", "40").stderr
-    assert "60 done before; 1 of these failed" in again.stderr
+        assert "60 images recorded with other" in closer.stderr
+        assert "1 already recorded" in pyraface(*one, "--faces-from", "40").stderr
+    assert "60 already recorded; 1 of these failed" in again.stderr
     assert again.returncode == 1
     after = lines_of(output)
     assert after.keys() == before.keys()
@@ -147,7 +147,7 @@ def test_servers_with_other_parameters_do_all_again(tmp_path: Path, album: Path)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_takes_what_is_on_its_way_and_says_how_to_go_on(
+def test_an_interrupt_takes_what_is_on_its_way_and_says_how_to_resume(
     tmp_path: Path, album: Path, number: signal.Signals
 ) -> None:
     output = tmp_path / "faces of 2026.jsonl"
@@ -163,14 +163,14 @@ def test_an_interrupt_takes_what_is_on_its_way_and_says_how_to_go_on(
         assert 4 <= done < 30
         assert len(lines_of(output)) == done
         assert f"interrupted: {done} images" in said
-        hint = re.search(r"^go on with: (.*)$", said, re.MULTILINE)
+        hint = re.search(r"^resume with: (.*)$", said, re.MULTILINE)
         assert hint is not None
         assert shlex.split(hint[1]) == ["pyraface", *map(str, words[1:])]
         on_its_way = re.findall(r"cancel|ended", server.said)
         assert not on_its_way
     with stub_daemon(tmp_path, "--port", str(server.port), seconds=0.0) as server:
         last = pyraface(*shlex.split(hint[1])[1:])
-    assert f"{done} done before" in last.stderr
+    assert f"{done} already recorded" in last.stderr
     assert len(lines_of(output)) == 60
 
 
@@ -185,7 +185,7 @@ def test_a_second_interrupt_ends_it_at_once(tmp_path: Path, album: Path) -> None
             process.stderr.readline()  # the server's name: from here on images are sent
             time.sleep(0.5)
             process.send_signal(signal.SIGINT)
-            assert "once more ends it" in process.stderr.readline()
+            assert "a second interrupt stops" in process.stderr.readline()
             process.send_signal(signal.SIGINT)
             _, said = process.communicate(timeout=20)
         finally:
@@ -196,14 +196,14 @@ def test_a_second_interrupt_ends_it_at_once(tmp_path: Path, album: Path) -> None
 
 
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="no prlimit")
-def test_a_full_disk_stops_the_run_and_says_how_to_go_on(tmp_path: Path, album: Path) -> None:
+def test_a_full_disk_stops_the_run_and_says_how_to_resume(tmp_path: Path, album: Path) -> None:
     output = tmp_path / "faces.jsonl"
     with stub_daemon(tmp_path, seconds=0.0) as server:
         arguments = ("--servers", f"127.0.0.1:{server.port}", "--output", output, album)
         done = pyraface(*arguments, prefix=("prlimit", "--fsize=6000"))
         assert done.returncode == 2
         assert (
-            f"pyraface: {output} cannot be written: File too large; when that is remedied, go on"
+            f"pyraface: {output} cannot be written: File too large; after correcting that, resume"
             in done.stderr
         )
         assert "Traceback" not in done.stderr
@@ -217,7 +217,7 @@ def test_a_file_of_others_and_a_file_in_use_are_refused(tmp_path: Path, album: P
     other.write_text("not yours")
     refused = pyraface("--servers", "127.0.0.1:1", "--output", other, album)
     assert refused.returncode == 2
-    assert "notes.txt: line 1 is none of this program's" in refused.stderr
+    assert "notes.txt: line 1 was not written by pyraface" in refused.stderr
     assert other.read_text() == "not yours"
     output = tmp_path / "faces.jsonl"
     with stub_daemon(tmp_path, seconds=0.2) as server:
@@ -238,7 +238,7 @@ def test_retry_failed_does_the_failed_ones_again(tmp_path: Path, album: Path) ->
         again = pyraface(*arguments)
         retried = pyraface(*arguments, "--retry-failed")
     assert "0 images" in again.stderr
-    assert "1 failed (--retry-failed tries them again)" in again.stderr
+    assert "1 failed (--retry-failed retries them)" in again.stderr
     assert "1 image, 0 faces, 1 failed" in retried.stderr
     assert len(lines_of(output)) == 60
 
@@ -280,7 +280,7 @@ def test_images_that_were_moved_are_not_waited_for(tmp_path: Path, album: Path) 
         os.close(ours)
         process.wait()
     assert b"1 of 1 images" in shown
-    assert b"40 done before; 20 with the bytes of one done before; 1 of these failed" in re.sub(
+    assert b"40 already recorded; 20 recorded under another path; 1 of these failed" in re.sub(
         rb"\s+", b" ", shown
     )
 

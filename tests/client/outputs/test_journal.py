@@ -1,4 +1,4 @@
-"""The output file: whole lines whatever happens, gone on with, and in the end each image exactly once."""
+"""The output file: whole lines whatever happens, resumed by a later run, and in the end each image exactly once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from pyraface.client.inputs.reader import File, digest_of
 from pyraface.client.outputs import journal as module
-from pyraface.client.outputs.index import Head, Index, State
+from pyraface.client.outputs.index import Head, Index, LineState
 from pyraface.client.outputs.journal import Journal
 from pyraface.core.errors import ErrorCode, OutputError
 from pyraface.core.faces import Faces
@@ -124,7 +124,7 @@ def test_what_is_done_and_has_not_changed_is_not_done_again(archive: Archive) ->
     archive.photo("b.jpg")
     assert archive.run() == ["a.jpg", "b.jpg"]
     before = archive.output.read_bytes()
-    assert archive.words() == [f"going on with {archive.output}: 2 images done"]
+    assert archive.words() == [f"resuming {archive.output}: 2 images done"]
     assert archive.run() == []
     assert archive.output.read_bytes() == before
     archive.photo("c.jpg")
@@ -234,7 +234,7 @@ def test_other_parameters_or_another_engine_do_all_again_and_that_is_said(archiv
     archive.run(lambda path: found(path, OTHER if path.name == "b.jpg" else OURS))
     first, second = archive.words()
     assert first.endswith("2 images done")
-    assert second == "1 image to be done again: parameters or engines were others then"
+    assert second == "1 image recorded with other parameters or another engine: processed again"
     assert archive.run(fingerprints=(OURS, OTHER)) == []
     assert archive.run() == ["b.jpg"]
     assert {line["fingerprint"] for line in archive.lines().values()} == {OURS}
@@ -244,13 +244,13 @@ def test_failed_is_not_done_and_is_tried_again_only_when_that_is_wanted(archive:
     archive.photo("a.jpg")
     archive.photo("b.jpg")
     archive.run(lambda path: failed(path) if path.name == "a.jpg" else found(path, count=0))
-    assert archive.words()[0].endswith("1 image done, 1 failed (--retry-failed tries them again)")
+    assert archive.words()[0].endswith("1 image done, 1 failed (--retry-failed retries them)")
     assert archive.run() == []
     (archive.folder / "a.jpg").rename(archive.folder / "c.jpg")
     assert archive.run() == []
     assert set(archive.lines()) == {"b.jpg", "c.jpg"}
     assert "error" in archive.lines()["c.jpg"]
-    assert archive.words(retry_failed=True)[0].endswith("1 image done, 1 failed (tried again)")
+    assert archive.words(retry_failed=True)[0].endswith("1 image done, 1 failed (retried)")
     assert archive.run(retry_failed=True) == ["c.jpg"]
     assert len(archive.lines()["c.jpg"]["faces"]) == 1  # type: ignore[arg-type]
     assert archive.lines()["b.jpg"]["faces"] == []
@@ -261,7 +261,7 @@ def test_what_no_server_has_seen_is_tried_again(archive: Archive) -> None:
     archive.photo("b.jpg")
     lost = Failed.because(0, ErrorCode.SERVER_LOST, "no server lived to answer it")
     archive.run(lambda path: unreadable(path) if path.name == "a.jpg" else about(path).answered("", "", lost))
-    assert archive.words()[0].endswith("0 images done, 2 without an answer, tried again")
+    assert archive.words()[0].endswith("0 images done, 2 without an answer (retried)")
     assert archive.run() == ["a.jpg", "b.jpg"]
     assert "faces" in archive.lines()["a.jpg"]
     assert path.exists()
@@ -352,7 +352,9 @@ def test_what_a_power_cut_leaves_is_dropped(archive: Archive) -> None:
 def test_a_file_of_others_is_refused_and_left_as_it_is(archive: Archive, content: bytes, number: int) -> None:
     archive.output.write_bytes(content)
     with (
-        pytest.raises(OutputError, match=rf"faces.jsonl: line {number} is none.*--overwrite"),
+        pytest.raises(
+            OutputError, match=rf"faces.jsonl: line {number} was not written by pyraface.*--overwrite"
+        ),
         Journal(str(archive.output)) as journal,
     ):
         journal.load()
@@ -371,7 +373,7 @@ def test_a_file_without_line_ends_is_not_read_whole(
 ) -> None:
     monkeypatch.setattr(module, "MAX_LINE_BYTES", 10_000)
     archive.output.write_bytes(b'{"path":' + b"x" * 20_000)
-    with pytest.raises(OutputError, match="line 1 is none"), Journal(str(archive.output)) as journal:
+    with pytest.raises(OutputError, match="line 1 was not written"), Journal(str(archive.output)) as journal:
         journal.load()
 
 
@@ -491,7 +493,7 @@ def test_a_file_that_cannot_be_written_anew_stays_as_it_was(
         journal.begin({OURS})
         with monkeypatch.context() as patch:
             patch.setattr(module.os, call, full)
-            with pytest.raises(OutputError, match=r"No space left on device.*the later counts"):
+            with pytest.raises(OutputError, match=r"No space left on device.*the later is valid"):
                 journal.finish()
     assert superseded.output.read_bytes() == before
     assert superseded.run() == []
@@ -575,7 +577,7 @@ def test_the_index_says_of_each_path_what_its_last_line_says(lines: list[tuple[s
     last: dict[str, tuple[int, Head]] = {}
     for number, (path, content, fingerprint) in enumerate(lines):
         digest = digest_of(bytes([content])) if content else None
-        state = State.DONE if fingerprint else State.UNANSWERED
+        state = LineState.DONE if fingerprint else LineState.UNANSWERED
         head = Head(path, digest, content, number, fingerprint, state)
         index.add(head, 10 * number, 10 * number + 10)
         last[path] = number, head
@@ -593,9 +595,9 @@ def test_the_index_says_of_each_path_what_its_last_line_says(lines: list[tuple[s
     kept = {number for number, _ in last.values()}
     cut = [(10 * number, 10 * number + 10) for number in range(len(lines)) if number not in kept]
     assert list(index.dropped()) == cut
-    done = [head for _, head in last.values() if head.state is State.DONE]
+    done = [head for _, head in last.values() if head.state is LineState.DONE]
     ours = sum(head.fingerprint == OURS for head in done)
-    assert index.count(State.DONE, {OURS}) == (ours, len(done) - ours)
+    assert index.count(LineState.DONE, {OURS}) == (ours, len(done) - ours)
 
 
 def test_the_index_of_many_lines_is_small() -> None:
@@ -605,7 +607,7 @@ def test_the_index_of_many_lines_is_small() -> None:
         index = Index()
         for number in range(count):
             digest = digest_of(number.to_bytes(8, "big"))
-            index.add(Head(f"/p/{number}.jpg", digest, 1, number, OURS, State.DONE), number, number + 1)
+            index.add(Head(f"/p/{number}.jpg", digest, 1, number, OURS, LineState.DONE), number, number + 1)
         index.sort()
         held, most = tracemalloc.get_traced_memory()
     finally:

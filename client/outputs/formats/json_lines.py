@@ -1,0 +1,56 @@
+"""JSON lines: one JSON object for each image."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from ..index import Head, LineState
+
+_WHOLE = range(2**63)
+
+
+class JsonLines:
+    """The format of FILE.jsonl: ASCII, with the keys that a later run needs in front of the faces."""
+
+    beginning = b'{"path":'
+
+    def encode(self, record: dict[str, object]) -> bytes:
+        """Returns the line of a record."""
+        # ascii: a file name that is no valid UTF-8 is kept as \udcXX, and read back as the very same name
+        return json.dumps(record, separators=(",", ":")).encode("ascii") + b"\n"
+
+    def decode(self, line: bytes) -> dict[str, object]:
+        """Returns the record of a line."""
+        record = json.loads(line)
+        if not isinstance(record, dict):
+            raise ValueError("it is no JSON object")
+        return record
+
+    def head(self, line: bytes) -> Head:
+        """Returns the head of a line. Of a line in the form that `encode` writes, only the part before the faces is read."""
+        faces = line.find(b',"faces":[')  # in a string, the quotes would have backslashes
+        if faces >= 0 and line.startswith(self.beginning) and line.rstrip().endswith(b"}"):
+            record = {**self.decode(line[:faces] + b"}"), "faces": []}
+        else:
+            record = self.decode(line)
+        path, digest = record.get("path"), record.get("digest")
+        if not isinstance(path, str) or not (digest is None or isinstance(digest, str)):
+            raise ValueError("it has no path and digest")
+        if b"\0" in os.fsencode(path):
+            raise ValueError("its path has a NUL")
+        fingerprint = record.get("fingerprint")
+        fingerprint = fingerprint if isinstance(fingerprint, str) else ""
+        if isinstance(record.get("faces"), list):
+            state = LineState.DONE
+        elif isinstance(record.get("error"), dict):
+            state = LineState.FAILED if fingerprint else LineState.UNANSWERED
+        else:
+            raise ValueError("it has neither faces nor an error")
+        return Head(
+            path, digest, _whole(record.get("size")), _whole(record.get("modified")), fingerprint, state
+        )
+
+
+def _whole(value: object) -> int | None:
+    return value if type(value) is int and value in _WHOLE else None

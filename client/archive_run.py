@@ -16,7 +16,7 @@ from ..core.errors import ErrorCode, NoImagesError, OutputError
 from ..core.parameters import DetectionParameters
 from ..core.results import Result
 from .api import Client
-from .console.progress import Tally
+from .console.progress import Progress
 from .inputs.prefetch import Prefetcher
 from .inputs.reader import File
 from .inputs.scan import Scan
@@ -39,33 +39,33 @@ async def run(options: argparse.Namespace) -> bool:
     parameters = parameters_file.load(options.parameters)
     journal = Journal(options.output, overwrite=options.overwrite, retry_failed=options.retry_failed)
     taken = options.output is None and sys.stdout is not None and sys.stdout.isatty()
-    with journal, Tally(quiet=options.quiet, terminal_taken=taken) as tally:
-        interrupt = _Interrupt(journal, tally)
+    with journal, Progress(quiet=options.quiet, terminal_taken=taken) as progress:
+        interrupt = _Interrupt(journal, progress)
         try:
             if options.faces_from:
-                tally.say(_cost(options.faces_from, parameters.detection))
+                progress.say(_cost(options.faces_from, parameters.detection))
             client = Client(
                 options.servers,
                 parameters=parameters,
                 faces_from=options.faces_from,
-                on_event=tally.say,
+                on_event=progress.say,
             )
             skipped = await _work(options, client, interrupt)
         except asyncio.CancelledError:
             for line in (
-                *tally.troubles(),
-                f"interrupted: {tally.summary()}",
+                *progress.troubles(),
+                f"interrupted: {progress.summary()}",
                 _how_to_resume(options, journal),
             ):
-                tally.say(line)
+                progress.say(line)
             raise
         except OutputError as error:
-            if not tally.images or options.output is None:
+            if not progress.images or options.output is None:
                 raise
             raise OutputError(
                 f"{error}; after correcting that, {_how_to_resume(options, journal)}"
             ) from error
-    if not (tally.images or journal.known or journal.repeated):
+    if not (progress.images or journal.known or journal.repeated):
         raise NoImagesError(f"no image in {', '.join(options.paths)}")
     counts = [
         (journal.known, f"{journal.known} already recorded"),
@@ -73,29 +73,29 @@ async def run(options: argparse.Namespace) -> bool:
         (journal.known_failed, f"{journal.known_failed} of these failed"),
         (skipped, f"{skipped} other files skipped"),
     ]
-    summary = "; ".join([tally.summary(), *(words for count, words in counts if count)])
-    for line in (*tally.troubles(), summary):
-        tally.say(line)
-    return not (tally.failed or journal.known_failed)
+    summary = "; ".join([progress.summary(), *(words for count, words in counts if count)])
+    for line in (*progress.troubles(), summary):
+        progress.say(line)
+    return not (progress.failed or journal.known_failed)
 
 
 async def _work(options: argparse.Namespace, new_client: Client, interrupt: _Interrupt) -> int:
     """Processes the images; returns the number of files that were skipped because their names are not those of images."""
-    journal, tally = interrupt.journal, interrupt.tally
+    journal, progress = interrupt.journal, interrupt.progress
     await asyncio.to_thread(journal.load)
     walk = Scan(options.paths, read=journal.forget)
     async with new_client as client:
         for line in journal.begin(client.fingerprints):
-            tally.say(line)
+            progress.say(line)
         loop = asyncio.get_running_loop()
 
         def skip(file: File) -> bool:  # in a thread
             known = journal.repeat(file)
             if known:
-                loop.call_soon_threadsafe(tally.leave_out)
+                loop.call_soon_threadsafe(progress.leave_out)
             return known
 
-        upcoming = Prefetcher((path for path in walk if not journal.has(path)), ended=tally.expect)
+        upcoming = Prefetcher((path for path in walk if not journal.has(path)), ended=progress.expect)
 
         def stop() -> None:
             walk.stop()
@@ -105,9 +105,9 @@ async def _work(options: argparse.Namespace, new_client: Client, interrupt: _Int
         interrupt.stop = stop
         try:
             results = client.map(upcoming, skip=skip)
-            async with tally.following(client.status), contextlib.aclosing(results):
+            async with progress.following(client.status), contextlib.aclosing(results):
                 async for result in results:
-                    await _add(result, journal, tally)
+                    await _add(result, journal, progress)
         finally:
             walk.stop()
             upcoming.stop()
@@ -115,17 +115,17 @@ async def _work(options: argparse.Namespace, new_client: Client, interrupt: _Int
         raise asyncio.CancelledError
     for path, reason in walk.unreadable:
         lost = Result(path, error=(ErrorCode.UNREADABLE, f"the directory cannot be read: {reason}"))
-        await _add(lost, journal, tally)
+        await _add(lost, journal, progress)
     await asyncio.to_thread(journal.finish)
     return walk.skipped
 
 
-async def _add(result: Result, journal: Journal, tally: Tally) -> None:
+async def _add(result: Result, journal: Journal, progress: Progress) -> None:
     if journal.waits:  # meanwhile the loop handles signals, and keeps the connections to the servers alive
         await asyncio.to_thread(journal.write, result)
     else:
         journal.write(result)
-    tally.add(result)
+    progress.add(result)
 
 
 class _Interrupt:
@@ -137,9 +137,9 @@ class _Interrupt:
         stop: called by the first one, to stop a run that has started to send.
     """
 
-    def __init__(self, journal: Journal, tally: Tally) -> None:
+    def __init__(self, journal: Journal, progress: Progress) -> None:
         self.journal = journal
-        self.tally = tally
+        self.progress = progress
         self.happened = False
         self.stop: Callable[[], object] | None = None
         self._loop = asyncio.get_running_loop()
@@ -152,7 +152,7 @@ class _Interrupt:
     def _signalled(self) -> None:
         first, self.happened = not self.happened, True
         if first and self.stop is not None:
-            self.tally.say(
+            self.progress.say(
                 "stopping: waiting for the images in flight, no others are sent (a second interrupt stops at once)"
             )
             self._loop.call_later(DRAIN_TIMEOUT, self._task.cancel)

@@ -1,4 +1,4 @@
-"""What a terminal shows while it runs: a line for each server that matters most, and the totals."""
+"""Dashboard: the live display of a run, a line for each of the most important servers and the totals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ...core.text import one_line
 from ..pool.status import Availability
-from .rates import Pace
+from .rates import ServerRate
 from .terminal import Column, table
 
 COLUMNS = (
@@ -24,47 +24,50 @@ COLUMNS = (
 )
 
 MOST_LINES = 12
-"""Servers with a line of their own; who has more looks at those in trouble first."""
+"""Servers with a line of their own; if there are more, those in trouble come first."""
 
 _STYLES = {"lost": "red", "resting": "red", "no answer yet": "yellow", "slow": "yellow", "stopping": "yellow"}
-"""Of servers in trouble, the worst first."""
+"""Colours of the states of servers in trouble, the worst first."""
 
 
-def state_of(pace: Pace) -> str:
-    """Returns in a word how a server is."""
-    status = pace.last
+def state_of(server_rate: ServerRate) -> str:
+    """Returns the state of a server, as the display names it."""
+    status = server_rate.last
     assert status is not None
     if status.state is Availability.DRAINING:
         return "stopping"
     if status.state is not Availability.CONNECTED:
         return str(status.state.value)
-    if pace.slow:
+    if server_rate.slow:
         return "slow" if status.done else "no answer yet"
     return "working" if status.in_flight else "idle"
 
 
-def servers(paces: Iterable[Pace], *, width: int, height: int) -> list[Text]:
-    """Returns a head and a line for each server, as many as leave half of the terminal free.
+def servers(rates: Iterable[ServerRate], *, width: int, height: int) -> list[Text]:
+    """Returns a head and the lines of as many servers as leave half of the terminal free.
 
-    Those in trouble come first, then those that have done most; the last line counts those that have none.
+    Servers in trouble come first, then the ones with the most images done; a last line counts the others by their states.
     """
-    ranked = sorted(paces, key=_rank)
+    ranked = sorted(rates, key=_rank)
     if not ranked:
         return []
     room = max(1, min(MOST_LINES, height // 2 - 3))
     shown, others = ranked[:room], ranked[room:]
-    head, *lines = table(COLUMNS, [_row(pace) for pace in shown], width)
+    head, *lines = table(COLUMNS, [_row(server_rate) for server_rate in shown], width)
     found = [Text(head, "dim")]
-    found += [Text(line, _STYLES.get(state_of(pace), "")) for line, pace in zip(lines, shown, strict=True)]
+    found += [
+        Text(line, _STYLES.get(state_of(server_rate), ""))
+        for line, server_rate in zip(lines, shown, strict=True)
+    ]
     if others:
-        counts = Counter(state_of(pace) for pace in others)
+        counts = Counter(state_of(server_rate) for server_rate in others)
         states = ", ".join(f"{count} {state}" for state, count in counts.most_common())
         found.append(Text(f"and {len(others)} more: {states}", "dim"))
     return found
 
 
 def view(lines: list[Text], totals: str, *, done: int, total: int | None) -> RenderableType:
-    """Returns all of it: servers, totals, and a bar once it is known how many images there are."""
+    """Returns the whole display: servers, totals, and a bar once the number of images is known."""
     parts: list[RenderableType] = [*lines, Text(one_line(totals))]
     for line in lines:
         line.no_wrap = True
@@ -73,21 +76,21 @@ def view(lines: list[Text], totals: str, *, done: int, total: int | None) -> Ren
     return Group(*parts)
 
 
-def _rank(pace: Pace) -> tuple[int, int]:
-    assert pace.last is not None
-    state = state_of(pace)
-    return (list(_STYLES).index(state) if state in _STYLES else len(_STYLES), -pace.last.done)
+def _rank(server_rate: ServerRate) -> tuple[int, int]:
+    assert server_rate.last is not None
+    state = state_of(server_rate)
+    return (list(_STYLES).index(state) if state in _STYLES else len(_STYLES), -server_rate.last.done)
 
 
-def _row(pace: Pace) -> list[str]:
-    status = pace.last
+def _row(server_rate: ServerRate) -> list[str]:
+    status = server_rate.last
     assert status is not None
     there = status.state is not Availability.LOST
     return [
         status.name,
         status.device,
-        f"{pace.rate:.2f}" if there else "",
+        f"{server_rate.rate:.2f}" if there else "",
         str(status.in_flight) if there else "",
         str(status.done),
-        state_of(pace),
+        state_of(server_rate),
     ]

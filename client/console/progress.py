@@ -1,4 +1,4 @@
-"""What a person sees on standard error while it runs: servers, images done, faces, rate, time left."""
+"""Progress: the servers, the images done, the faces found, the rate and the time left, shown on standard error."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from ...core.text import one_line
 from ...core.throughput import Throughput
 from ..pool.status import ServerStatus
 from . import dashboard
-from .rates import Paces
-from .terminal import duration, silence
+from .rates import Rates
+from .terminal import duration, plural, silence
 
 TICK = 0.5
-"""Seconds between two looks at the servers."""
+"""Seconds between two updates of the display."""
 
 PLAIN_INTERVAL = 10.0
-"""Seconds between lines where standard error is no terminal."""
+"""Seconds between two lines where standard error is no terminal."""
 
 
-class Tally:
-    """Counts, and shows the counts: live on a terminal, a plain line now and then elsewhere.
+class Progress:
+    """Progress of a run: a live display on a terminal, a plain line at intervals elsewhere.
 
     Args:
-        quiet: show nothing, whatever happens.
-        terminal_taken: the results go to the terminal: a display that moves would tear their lines apart.
+        quiet: show nothing.
+        terminal_taken: the results go to the terminal: no live display, which would break up their lines.
 
     Attributes:
-        images, faces, failed: so far.
+        images, faces, failed: counts so far.
         poor: faces so far that are too small or too blurred for their encodings to be compared.
     """
 
@@ -50,12 +50,12 @@ class Tally:
         self.failed = 0
         self._started = time.monotonic()
         self._throughput = Throughput(self._started)
-        # emoji: a file's name may well be ":smile:.jpg"
+        # emoji: a file name can be ":smile:.jpg"
         self._console = Console(file=_standard_error(), highlight=False, markup=False, emoji=False)
         self._quiet = quiet
         self._found: int | None = None
         self._left_out = 0
-        self._paces = Paces()
+        self._rates = Rates()
         able = self._console.is_terminal and not self._console.is_dumb_terminal
         self._live: Live | None = None
         if able and not quiet and not terminal_taken:
@@ -68,7 +68,7 @@ class Tally:
                 redirect_stderr=False,
             )
 
-    def __enter__(self) -> Tally:
+    def __enter__(self) -> Progress:
         if self._live is not None:
             self._live.start(refresh=True)
         return self
@@ -81,7 +81,7 @@ class Tally:
 
     @contextlib.asynccontextmanager
     async def following(self, statuses: Callable[[], list[ServerStatus]]) -> AsyncIterator[None]:
-        """The servers are there: from here on time counts, and they are watched until the end."""
+        """Watches the servers until the end of the context; the time of the run starts here."""
         self._started = time.monotonic()
         self._throughput = Throughput(self._started)
         watching = asyncio.create_task(self._watch(statuses))
@@ -92,16 +92,16 @@ class Tally:
             self._look(statuses)
 
     def say(self, text: str) -> None:
-        """Prints one line, whatever it holds."""
+        """Prints text as one line, unless quiet."""
         if not self._quiet:
             self._console.print(one_line(text), soft_wrap=True)
 
     def expect(self, total: int) -> None:
-        """Sets how many images there are in all."""
+        """Sets the number of images, once all are found."""
         self._found = total
 
     def leave_out(self) -> None:
-        """One of the images needs not be done."""
+        """Subtracts an image that is already recorded from that number."""
         self._left_out += 1
 
     @property
@@ -109,7 +109,7 @@ class Tally:
         return None if self._found is None else self._found - self._left_out
 
     def add(self, result: Result) -> None:
-        """Counts one image more; a failed one is named."""
+        """Counts one result, and prints the error of a failed image."""
         self.images += 1
         self._throughput.count(time.monotonic())
         if result.error is not None:
@@ -122,18 +122,22 @@ class Tally:
             self.poor += int((faces.measured & ~faces.comparable).sum())
 
     def summary(self) -> str:
-        """Returns the line for the end."""
+        """Returns the line that ends a run."""
         seconds = time.monotonic() - self._started
         took = duration(seconds) if seconds >= 60 else f"{seconds:.1f} s"
         poor = f" ({self.poor} too small or blurred to compare)" if self.poor else ""
         return (
-            f"{_plural(self.images, 'image')}, {_plural(self.faces, 'face')}{poor}, {self.failed} failed, "
+            f"{plural(self.images, 'image')}, {plural(self.faces, 'face')}{poor}, {self.failed} failed, "
             f"in {took} ({self.images / max(seconds, 1e-3):.2f} images/s)"
         )
 
     def troubles(self) -> list[str]:
         """Returns a line for each server that was slow, was lost, or never answered."""
-        found = [(pace.last.name, pace.trouble()) for pace in self._paces if pace.last is not None]
+        found = [
+            (server_rate.last.name, server_rate.trouble())
+            for server_rate in self._rates
+            if server_rate.last is not None
+        ]
         return [f"server {name}: {trouble}" for name, trouble in found if trouble]
 
     async def _watch(self, statuses: Callable[[], list[ServerStatus]]) -> None:
@@ -148,16 +152,16 @@ class Tally:
             await asyncio.sleep(TICK)
 
     def _look(self, statuses: Callable[[], list[ServerStatus]]) -> None:
-        for pace in self._paces.observe(time.monotonic(), statuses()):
-            assert pace.last is not None
-            before = f", {pace.best:.2f} before" if pace.best else ""
-            self.say(f"server {pace.last.name} is slow: {pace.steady:.2f} images/s lately{before}")
+        for server_rate in self._rates.observe(time.monotonic(), statuses()):
+            assert server_rate.last is not None
+            before = f", {server_rate.best:.2f} at its best" if server_rate.best else ""
+            self.say(f"server {server_rate.last.name} is slow: {server_rate.steady:.2f} images/s{before}")
 
     def _totals(self) -> str:
-        """Returns the line of totals, the most important first."""
+        """Returns the line of totals, the most important ones first."""
         rate = self._throughput.rate(time.monotonic())
-        of = f" of {self._total}" if self._total is not None else ""
-        parts = [f"{self.images}{of} images", f"{rate:.2f} images/s", _plural(self.faces, "face")]
+        images = f"{self.images} of {plural(self._total, 'image')}" if self._total is not None else None
+        parts = [images or plural(self.images, "image"), f"{rate:.2f} images/s", plural(self.faces, "face")]
         if self.failed:
             parts.append(f"{self.failed} failed")
         if self._total is not None and rate:
@@ -165,13 +169,13 @@ class Tally:
         return ", ".join(parts)
 
     def _view(self) -> RenderableType:
-        lines = dashboard.servers(self._paces, width=self._console.width, height=self._console.height)
+        lines = dashboard.servers(self._rates, width=self._console.width, height=self._console.height)
         totals = self._totals() if lines else "finding servers"
         return dashboard.view(lines, totals, done=self.images, total=self._total)
 
 
 class _Forgiving(io.TextIOBase):
-    """A standard stream; once it cannot be written, nothing: the photographs are done even if nobody can be told."""
+    """Standard stream that drops text once it cannot be written: the images are processed all the same."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -204,7 +208,3 @@ def _standard_error() -> TextIO:
     if sys.stderr is None:  # it was closed
         return open(os.devnull, "w")
     return cast("TextIO", _Forgiving(sys.stderr))
-
-
-def _plural(count: int, thing: str) -> str:
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

@@ -1,4 +1,4 @@
-"""How each server gets on while it is watched: its rate lately, and whether it is slow or was lost. No clock of its own."""
+"""Rates: the speed of each server, and whether it is slow or was lost. Sans-I/O: the time comes from the caller."""
 
 from __future__ import annotations
 
@@ -8,32 +8,31 @@ from collections.abc import Iterable, Iterator
 from ..pool.status import Availability, ServerStatus
 
 LATELY = 30.0
-"""Seconds that the rate shown is of."""
+"""Seconds that the rate on the display is measured over."""
 
 SPAN = 180.0
-"""Seconds that a server is judged by: one that takes half a minute for an image has done a few in them."""
+"""Seconds that a server is judged by: enough for several images of a server that takes half a minute for one."""
 
 SLOW = 4.0
-"""A server is slow when it did this many times as much before: images of one archive differ by less in what they cost."""
+"""A server is slow when its best rate was this many times as high: the images of one archive differ by less in cost."""
 
 FEWEST = 5
-"""Images in SPAN from which a rate is one to compare with."""
-
+"""Images in SPAN that make its rate one to compare with."""
 
 LONGEST_LOOK = 15.0
-"""Seconds between two looks that count at most. In a longer time it was this process that stood still (Ctrl-Z, say)."""
+"""Seconds between two observations that count at most: in a longer pause this process was stopped (by Ctrl-Z, say)."""
 
 
-class Pace:
-    """One server, watched from time to time.
+class ServerRate:
+    """Rate of one server, observed at intervals.
 
     Attributes:
-        rate: images a second LATELY, while the server had work; 0.0 if it did none.
-        steady: the same over SPAN, by which it is judged.
-        best: the highest that this was, with FEWEST images at least.
-        slow: it had work all the time, and did far less than it did before, or has done nothing so far.
-        slow_seconds: for how long it was.
-        losses: how often the connection ended.
+        rate: images a second in the last LATELY seconds, while the server had work; 0.0 without an image.
+        steady: the same over SPAN, which the server is judged by.
+        best: the highest `steady` so far, with FEWEST images at least.
+        slow: whether it had work all the time, and its rate is far below its best, or no image is done so far.
+        slow_seconds: the time for which it was slow.
+        losses: the number of times the connection was lost.
     """
 
     def __init__(self) -> None:
@@ -45,7 +44,7 @@ class Pace:
         self._samples: deque[tuple[float, int, float]] = deque()
 
     def observe(self, now: float, status: ServerStatus) -> None:
-        """Takes note of how the server is at a moment."""
+        """Records the status of the server at a moment."""
         before, self.last = self.last, status
         if status.state is Availability.LOST and (before is None or before.state is not Availability.LOST):
             self.losses += 1
@@ -73,52 +72,52 @@ class Pace:
         return first
 
     def _since(self, sample: tuple[float, int, float]) -> tuple[float, int, float]:
-        """Returns images a second with work, images, and seconds with work, since a sample."""
+        """Returns images a second of work, images, and seconds with work, since a sample."""
         _, done, worked = self._samples[-1]
         done, busy = done - sample[1], worked - sample[2]
         return done / max(busy, 1.0), done, busy
 
     def trouble(self) -> str:
-        """Returns what the summary should say of the server; "" if all was well."""
+        """Returns the part of the summary about the server; "" without trouble."""
         assert self.last is not None
         found = []
         if self.losses:
-            again = " and came back" if self.last.state is not Availability.LOST else ""
+            again = " and reconnected" if self.last.state is not Availability.LOST else ""
             found.append(f"lost {_times(self.losses)}{again}")
         if self.last.state is Availability.RESTING:
-            found.append("failed again and again")
+            found.append("failed repeatedly")
         if not self.last.done and self.slow_seconds:
             found.append("never answered")
         elif self.slow_seconds:
             found.append(
-                f"slow for {self.slow_seconds:.0f} s: {self.steady:.2f} images/s at last, {self.best:.2f} before"
+                f"slow for {self.slow_seconds:.0f} s: {self.steady:.2f} images/s at the end, {self.best:.2f} at its best"
             )
         return "; ".join(found)
 
 
-class Paces:
-    """All servers, in the order in which they were first seen."""
+class Rates:
+    """Rates of all servers, in the order in which they were first seen."""
 
     def __init__(self) -> None:
-        self._by_address: dict[str, Pace] = {}
+        self._by_address: dict[str, ServerRate] = {}
         self._looked: float | None = None
         self._watched = 0.0
 
-    def observe(self, now: float, statuses: Iterable[ServerStatus]) -> list[Pace]:
-        """Takes note of how the servers are; returns those that have just become slow."""
+    def observe(self, now: float, statuses: Iterable[ServerStatus]) -> list[ServerRate]:
+        """Records the status of the servers; returns those that have just become slow."""
         if self._looked is not None:
             self._watched += min(now - self._looked, LONGEST_LOOK)
         self._looked = now
         slowed = []
         for status in statuses:
-            pace = self._by_address.setdefault(status.address, Pace())
-            before = pace.slow
-            pace.observe(self._watched, status)
-            if pace.slow and not before:
-                slowed.append(pace)
+            server_rate = self._by_address.setdefault(status.address, ServerRate())
+            before = server_rate.slow
+            server_rate.observe(self._watched, status)
+            if server_rate.slow and not before:
+                slowed.append(server_rate)
         return slowed
 
-    def __iter__(self) -> Iterator[Pace]:
+    def __iter__(self) -> Iterator[ServerRate]:
         return iter(self._by_address.values())
 
 

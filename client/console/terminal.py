@@ -1,4 +1,4 @@
-"""What strangers named, on a terminal: text without its commands, and lines of columns that fit."""
+"""Terminal: lines on the standard streams, and tables that fit the width of a terminal."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from ...core.errors import OutputError
 from ...core.text import one_line
 
 GAP = 2
-"""Blanks between two columns."""
+"""Spaces between two columns."""
 
 NARROWEST = 8
-"""Cells that a terminal is taken to have at least."""
+"""Cells that a line may always have, however narrow the terminal."""
 
 
 def say(text: str, *, end: str = "\n") -> None:
-    """Prints text on standard error as one line, if that can be written; if not, nothing is said from here on."""
+    """Prints text on standard error as one line. If that cannot be written, it stays silent from then on."""
     if sys.stderr is not None:
         try:
             print(one_line(text), end=end, file=sys.stderr, flush=True)
@@ -30,7 +33,7 @@ def say(text: str, *, end: str = "\n") -> None:
 
 
 def silence(stream: TextIO) -> None:
-    """Has a standard stream lead nowhere, so that what waits in its buffer does not fail once more at exit."""
+    """Redirects a standard stream to /dev/null, so that its buffer does not fail once more at exit."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)
@@ -55,13 +58,13 @@ def print_lines(lines: Iterable[str]) -> None:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table.
+    """Column of a table.
 
     Attributes:
         title: its head.
-        least: cells that it needs; what is wider is cut when room is short. 0: whatever its cells need.
-        rank: where room is short, the column with the highest goes first.
-        right: numbers stand at the right.
+        rank: where room is short, the column with the highest rank is left out first.
+        least: cells that it keeps when it is cut because room is short; 0: it is never cut.
+        right: aligned at the right, as numbers are.
     """
 
     title: str
@@ -71,42 +74,43 @@ class Column:
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
-    """Returns a head and a line for each row, none of them wider than `width` cells (None: as wide as need be).
+    """Returns a head and a line for each row, none of them wider than `width` cells (None: without a limit).
 
-    Columns that are empty in every row are left out, and where room is short the least important ones.
+    Columns that are empty in every row are left out, and where room is short the least important ones. Rich has neither;
+    the widths of the other columns, cutting and alignment are rich's.
     """
     cells = [[one_line(cell) for cell in row] for row in rows]
-    needed = [max((cell_len(row[at]) for row in cells), default=0) for at in range(len(columns))]
-    widths = [max(need, cell_len(column.title)) for need, column in zip(needed, columns, strict=True)]
-    least = [
-        min(column.least, width) if column.least else width
-        for column, width in zip(columns, widths, strict=True)
-    ]
-    kept = [at for at in range(len(columns)) if needed[at]]
-    if width is not None:
-        width = max(width, NARROWEST)
-        while len(kept) > 1 and sum(least[at] for at in kept) + GAP * (len(kept) - 1) > width:
-            kept.remove(max(kept, key=lambda at: columns[at].rank))
-        while (excess := sum(widths[at] for at in kept) + GAP * (len(kept) - 1) - width) > 0:
-            shrinking = max(kept, key=lambda at: (widths[at] - least[at], widths[at]))
-            widths[shrinking] -= max(1, min(excess, widths[shrinking] - least[shrinking]) // 2)
-    head = [column.title for column in columns]
-    return [
-        (" " * GAP).join(_fitted(row[at], widths[at], right=columns[at].right) for at in kept).rstrip()
-        for row in (head, *cells)
-    ]
-
-
-def _fitted(text: str, width: int, *, right: bool) -> str:
-    """Returns text in exactly `width` cells."""
-    if cell_len(text) > width:
-        return set_cell_size(text, width - 1) + "…"
-    blanks = " " * (width - cell_len(text))
-    return blanks + text if right else text + blanks
+    filled = [at for at in range(len(columns)) if any(row[at] for row in cells)]
+    if not filled:
+        return [""] * (1 + len(rows))
+    needed = {
+        at: max(cell_len(text) for text in (columns[at].title, *(row[at] for row in cells))) for at in filled
+    }
+    least = {at: min(columns[at].least or needed[at], needed[at]) for at in filled}
+    gaps = GAP * (len(filled) - 1)
+    width = max(width, NARROWEST) if width is not None else sum(needed.values()) + gaps
+    while len(least) > 1 and sum(least.values()) + GAP * (len(least) - 1) > width:
+        del least[max(least, key=lambda at: columns[at].rank)]
+    short = sum(needed[at] for at in least) + GAP * (len(least) - 1) > width
+    grid = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, expand=short, header_style="")
+    for at, cells_at_least in least.items():
+        # of the columns with a ratio, rich takes the width as the least
+        cut = short and cells_at_least < needed[at]
+        grid.add_column(
+            Text(columns[at].title),
+            justify="right" if columns[at].right else "left",
+            no_wrap=True,
+            width=cells_at_least if cut else needed[at],
+            ratio=needed[at] if cut else None,
+        )
+    for row in cells:
+        grid.add_row(*(Text(row[at]) for at in least))
+    lines = Console(width=width, color_system=None).render_lines(grid, pad=False)
+    return ["".join(segment.text for segment in line).rstrip() for line in lines]
 
 
 def duration(seconds: float) -> str:
-    """Returns a time for a person: 12 s, 3:04 min, 5:07 h, 2 d 3 h."""
+    """Returns a duration for a person: 12 s, 3:04 min, 5:07 h, 2 d 3 h."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -115,3 +119,8 @@ def duration(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600}:{whole // 60 % 60:02} h"
     return f"{whole // 86400} d {whole // 3600 % 24} h"
+
+
+def plural(count: int, thing: str) -> str:
+    """Returns a count with its noun: 1 image, 2 images."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

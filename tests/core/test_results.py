@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from pyraface.client.console.progress import Tally
+from pyraface.client.console.progress import Progress
 from pyraface.core.faces import Faces
 from pyraface.core.protocol.messages import Found
 from pyraface.core.results import Result
@@ -40,9 +40,9 @@ def test_a_line_has_the_quality_of_each_face_in_numbers_that_read_back_the_same(
     ]
     read = np.array([one["sharpness"] for one in found], np.float32)  # type: ignore[index]
     np.testing.assert_array_equal(read, sharpness)
-    with Tally(quiet=True) as tally:
-        tally.add(result(faces))
-        assert tally.summary().startswith(
+    with Progress(quiet=True) as progress:
+        progress.add(result(faces))
+        assert progress.summary().startswith(
             "1 image, 3 faces (2 too small or blurred to compare), 0 failed, in "
         )
 
@@ -50,6 +50,6 @@ def test_a_line_has_the_quality_of_each_face_in_numbers_that_read_back_the_same(
 def test_of_faces_that_a_server_did_not_measure_nothing_is_claimed() -> None:
     unknown = {"sharpness": None, "comparable": None}
     assert qualities(three_faces()) == [{"size": size, **unknown} for size in (100, 24, 100)]
-    with Tally(quiet=True) as tally:
-        tally.add(result(three_faces()))
-        assert tally.summary().startswith("1 image, 3 faces, 0 failed, in ")
+    with Progress(quiet=True) as progress:
+        progress.add(result(three_faces()))
+        assert progress.summary().startswith("1 image, 3 faces, 0 failed, in ")

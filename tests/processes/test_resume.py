@@ -279,7 +279,7 @@ def test_images_that_were_moved_are_not_waited_for(tmp_path: Path, album: Path) 
                 shown += data
         os.close(ours)
         process.wait()
-    assert b"1 of 1 images" in shown
+    assert b"1 of 1 image," in shown
     assert b"40 already recorded; 20 recorded under another path; 1 of these failed" in re.sub(
         rb"\s+", b" ", shown
     )

@@ -8,15 +8,15 @@ import pytest
 from rich.cells import cell_len
 
 from pyraface.client.console import dashboard
-from pyraface.client.console.rates import Pace, Paces
+from pyraface.client.console.rates import Rates, ServerRate
 from pyraface.client.pool.status import Availability, ServerStatus
 
 
-def watched(*statuses: ServerStatus) -> list[Pace]:
-    paces = Paces()
-    paces.observe(0.0, [dataclasses.replace(status, done=0) for status in statuses])
-    paces.observe(10.0, statuses)
-    return list(paces)
+def watched(*statuses: ServerStatus) -> list[ServerRate]:
+    rates = Rates()
+    rates.observe(0.0, [dataclasses.replace(status, done=0) for status in statuses])
+    rates.observe(10.0, statuses)
+    return list(rates)
 
 
 def server(
@@ -28,15 +28,15 @@ def server(
     )
 
 
-def lines(paces: list[Pace], width: int = 100, height: int = 24) -> list[str]:
-    return [line.plain for line in dashboard.servers(paces, width=width, height=height)]
+def lines(rates: list[ServerRate], width: int = 100, height: int = 24) -> list[str]:
+    return [line.plain for line in dashboard.servers(rates, width=width, height=height)]
 
 
 def test_each_server_is_a_line_with_its_device_its_rate_what_it_has_and_its_state() -> None:
-    paces = watched(
+    rates = watched(
         server(1, done=20), server(2, in_flight=0, done=50), server(3, Availability.DRAINING, done=5)
     )
-    assert [line.split() for line in lines(paces)] == [
+    assert [line.split() for line in lines(rates)] == [
         ["server", "device", "images/s", "in", "flight", "done", "state"],
         ["host3", "(10.0.0.3:5000)", "cpu,", "2", "threads", "0.50", "4", "5", "stopping"],
         ["host2", "(10.0.0.2:5000)", "cpu,", "2", "threads", "50.00", "0", "50", "idle"],

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from pyraface.client.console.rates import LATELY, SPAN, Pace, Paces
+from pyraface.client.console.rates import LATELY, SPAN, Rates, ServerRate
 from pyraface.client.pool.status import Availability, ServerStatus
 
 STATUS = ServerStatus(
@@ -18,36 +18,36 @@ class Watched:
     """A server that does `rate` images a second, looked at every half second."""
 
     def __init__(self) -> None:
-        self.pace = Pace()
+        self.server_rate = ServerRate()
         self.now = 1000.0
         self.done = 0.0
 
     def run(
         self, seconds: float, rate: float, *, in_flight: int = 4, state: Availability = Availability.CONNECTED
-    ) -> Pace:
+    ) -> ServerRate:
         for _ in range(int(seconds * 2)):
             self.now += 0.5
             self.done += rate / 2
             status = dataclasses.replace(STATUS, done=int(self.done), in_flight=in_flight, state=state)
-            self.pace.observe(self.now, status)
-        return self.pace
+            self.server_rate.observe(self.now, status)
+        return self.server_rate
 
 
 def test_a_server_that_goes_on_as_it_did_is_not_slow() -> None:
-    pace = Watched().run(10 * SPAN, 2.0)
-    assert pace.rate == pytest.approx(2.0, rel=0.05)
-    assert not pace.slow
-    assert pace.trouble() == ""
+    server_rate = Watched().run(10 * SPAN, 2.0)
+    assert server_rate.rate == pytest.approx(2.0, rel=0.05)
+    assert not server_rate.slow
+    assert server_rate.trouble() == ""
 
 
 @pytest.mark.parametrize(("rate", "slow"), [(1.0, False), (0.6, False), (0.4, True), (0.0, True)])
 def test_one_that_does_less_than_a_quarter_of_what_it_did_is_slow(rate: float, slow: bool) -> None:
     watched = Watched()
     watched.run(2 * SPAN, 2.0)
-    pace = watched.run(2 * SPAN, rate)
-    assert pace.slow == slow
-    assert pace.trouble().startswith("slow for ") == slow
-    assert ("images/s at last, 2.0" in pace.trouble()) == slow
+    server_rate = watched.run(2 * SPAN, rate)
+    assert server_rate.slow == slow
+    assert server_rate.trouble().startswith("slow for ") == slow
+    assert ("images/s at the end, 2.0" in server_rate.trouble()) == slow
 
 
 def test_a_server_that_takes_half_a_minute_for_an_image_is_judged_too() -> None:
@@ -60,10 +60,10 @@ def test_one_that_is_fast_again_is_not_slow_any_more_and_still_named_at_the_end(
     watched = Watched()
     watched.run(2 * SPAN, 2.0)
     watched.run(2 * SPAN, 0.1)
-    pace = watched.run(2 * SPAN, 2.0)
-    assert not pace.slow
-    assert 0.5 * SPAN < pace.slow_seconds < 3 * SPAN
-    assert pace.trouble().startswith("slow for ")
+    server_rate = watched.run(2 * SPAN, 2.0)
+    assert not server_rate.slow
+    assert 0.5 * SPAN < server_rate.slow_seconds < 3 * SPAN
+    assert server_rate.trouble().startswith("slow for ")
 
 
 def test_one_that_has_nothing_to_do_is_not_slow() -> None:
@@ -96,9 +96,9 @@ def test_idle_time_does_not_make_a_rate_smaller() -> None:
 def test_one_that_has_never_answered_is_slow_and_named_as_such() -> None:
     watched = Watched()
     assert not watched.run(SPAN / 2, 0.0).slow
-    pace = watched.run(2 * SPAN, 0.0)
-    assert pace.slow
-    assert pace.trouble() == "never answered"
+    server_rate = watched.run(2 * SPAN, 0.0)
+    assert server_rate.slow
+    assert server_rate.trouble() == "never answered"
 
 
 def test_a_few_images_are_no_rate_to_compare_with() -> None:
@@ -111,36 +111,36 @@ def test_a_connection_that_ended_counts_each_time_it_did() -> None:
     watched = Watched()
     watched.run(5, 2.0)
     watched.run(5, 0.0, in_flight=0, state=Availability.LOST)
-    assert watched.pace.trouble() == "lost once"
+    assert watched.server_rate.trouble() == "lost once"
     watched.run(5, 2.0)
-    assert watched.pace.trouble() == "lost once and came back"
+    assert watched.server_rate.trouble() == "lost once and reconnected"
     watched.run(5, 0.0, in_flight=0, state=Availability.LOST)
     watched.run(5, 0.0, in_flight=0, state=Availability.RESTING)
-    assert watched.pace.trouble() == "lost 2 times and came back; failed again and again"
+    assert watched.server_rate.trouble() == "lost 2 times and reconnected; failed repeatedly"
 
 
 def test_what_is_kept_of_a_server_does_not_grow() -> None:
-    pace = Watched().run(100 * SPAN, 2.0)
-    assert len(pace._samples) <= 2 * SPAN + 3
+    server_rate = Watched().run(100 * SPAN, 2.0)
+    assert len(server_rate._samples) <= 2 * SPAN + 3
 
 
 def test_who_becomes_slow_is_told_once() -> None:
-    paces = Paces()
+    rates = Rates()
     told = 0
     for second in range(int(6 * SPAN)):
         done = 2 * second if second < 3 * SPAN else int(6 * SPAN)
-        told += len(paces.observe(float(second), [dataclasses.replace(STATUS, done=done)]))
+        told += len(rates.observe(float(second), [dataclasses.replace(STATUS, done=done)]))
     assert told == 1
 
 
 def test_no_server_is_blamed_for_the_time_in_which_nobody_looked() -> None:
-    paces, now, done = Paces(), 0.0, 0
+    rates, now, done = Rates(), 0.0, 0
     for stretch in range(2):
         for _ in range(int(2 * SPAN)):
             now += 1.0
             done += 2
-            assert not paces.observe(now, [dataclasses.replace(STATUS, done=done)]), stretch
+            assert not rates.observe(now, [dataclasses.replace(STATUS, done=done)]), stretch
         now += 7200.0  # Ctrl-Z, and two hours later
-    (pace,) = paces
-    assert pace.trouble() == ""
-    assert pace.steady == pytest.approx(2.0, rel=0.1)
+    (server_rate,) = rates
+    assert server_rate.trouble() == ""
+    assert server_rate.steady == pytest.approx(2.0, rel=0.1)

@@ -62,7 +62,7 @@ for _ in range(100):
 
 STORM = """
 import random, socket, sys, time
-from pyraface.core import announcement
+from pyraface.core.protocol import announcement
 from pyraface.core.protocol.announcement import Announcement, Goodbye, Probe
 
 chance = random.Random(7)

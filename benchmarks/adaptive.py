@@ -40,8 +40,8 @@ DEEP = replace(DEFAULT, height=300, width=200, upsample=3, levels=3)
 ROWS = {
     "whole": ("the whole at the budget", replace(DEFAULT, levels=1)),
     "default": ("the default: and its quadrants, up to x4", DEFAULT),
-    "adaptive": ("adaptive, up to x4", replace(DEFAULT, adaptive=1)),
-    "deep-adaptive": ("adaptive, up to x8, 3 levels", replace(DEEP, adaptive=1)),
+    "adaptive": ("adaptive, up to x4", replace(DEFAULT, adaptive=True)),
+    "deep-adaptive": ("adaptive, up to x8, 3 levels", replace(DEEP, adaptive=True)),
     "deep": ("everywhere, up to x8, 3 levels", DEEP),
 }
 

@@ -59,14 +59,10 @@ class Pipeline:
     def fingerprint(self) -> str:
         """16 hexadecimal digits of engine and parameters: pipelines with the same fingerprint give the same faces."""
         parameters = self.parameters
-        what = (
-            self.engine.name,
-            self.engine.fingerprint,
-            parameters.detection,
-            parameters.fusion,
-            parameters.encoding,
-        )
-        return hashlib.sha256(repr(what).encode()).hexdigest()[:16]
+        engine = f"{self.engine.name!r}, {self.engine.fingerprint!r}"
+        sections = (parameters.detection, parameters.fusion, parameters.encoding)
+        text = f"({engine}, {', '.join(section.as_text() for section in sections)})"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def detect(self, image: ImageInput, *, faces_from: int = 0) -> Faces:
         """Returns the faces in an image, boxes in pixels of the upright image.

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .parameters import MAX_LEVELS, MAX_UPSAMPLE, DetectionParameters
+from .parameters import DetectionParameters
+from .parameters.schema import MAX_LEVELS, MAX_UPSAMPLE
 
 DETECTOR_WINDOW = 80
 """Pixels: the side of the window both engines' detector slides; a face smaller than this in a tile is not found."""

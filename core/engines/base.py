@@ -74,7 +74,7 @@ class EngineOptions:
             threads=threads,
             threshold=detection.threshold,
             hints=hints,
-            screened=bool(detection.screening),
+            screened=detection.screening,
             tile_pixels=detection.tile_pixels,
             jitters=encoding.jitters,
             landmarks=encoding.landmarks,

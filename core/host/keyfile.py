@@ -15,7 +15,7 @@ import stat
 from collections.abc import Iterator
 
 from ..errors import KeyFileError
-from ..parameters import user_folder
+from ..folders import user_folder
 from ..protocol.proofs import KEY_BYTES
 
 Keys = tuple[bytes, ...]

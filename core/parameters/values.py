@@ -1,4 +1,4 @@
-"""What one value of parameters.xml may be: a number, text, a choice, network interfaces, each with its bounds."""
+"""Values: the kinds of values in parameters.xml, each with its bounds and the reading of its text."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Value:
-    """How one value stands in the file.
+    """A value in the file.
 
     Attributes:
-        name: the element's name.
-        meaning: for a person: what it sets, its unit.
+        name: of its element.
+        meaning: for people: the setting and its unit.
         required: whether the file must hold it.
     """
 
@@ -23,20 +23,22 @@ class Value:
 
     @property
     def allowed(self) -> str:
-        """What it may be, to end the sentence "it must be ..."."""
+        """The values allowed, to end the sentence "it must be ..."."""
         raise NotImplementedError
 
     def read(self, text: str) -> Any:
-        """Returns the value that `text`, without white space around it, stands for.
+        """Returns the value of `text`, which has no white space around it.
 
         Raises:
-            ValueError: it is not what is allowed.
+            ValueError: it is not allowed.
         """
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Whole(Value):
+    """A whole number."""
+
     low: int
     high: int
 
@@ -52,7 +54,23 @@ class Whole(Value):
 
 
 @dataclass(frozen=True)
+class Flag(Value):
+    """A boolean: 1 or 0 in the file."""
+
+    @property
+    def allowed(self) -> str:
+        return "0 or 1"
+
+    def read(self, text: str) -> bool:
+        if text not in ("0", "1"):
+            raise ValueError(self.allowed)
+        return text == "1"
+
+
+@dataclass(frozen=True)
 class Number(Value):
+    """A number, with or without a fraction."""
+
     low: float
     high: float
 
@@ -63,7 +81,7 @@ class Number(Value):
     def read(self, text: str) -> float:
         if not re.fullmatch(r"[+-]?([0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20})([eE][+-]?[0-9]{1,3})?", text):
             raise ValueError(self.allowed)
-        value = float(text)  # infinite where it is 1e999
+        value = float(text)  # infinite for 1e999
         if not self.low <= value <= self.high:
             raise ValueError(self.allowed)
         return value
@@ -71,6 +89,8 @@ class Number(Value):
 
 @dataclass(frozen=True)
 class Text(Value):
+    """Printable text on one line."""
+
     longest: int
 
     @property
@@ -85,20 +105,25 @@ class Text(Value):
 
 @dataclass(frozen=True)
 class Choice(Value):
-    options: tuple[str, ...]
+    """One of a few words or whole numbers."""
+
+    options: tuple[int, ...] | tuple[str, ...]
 
     @property
     def allowed(self) -> str:
-        return " or ".join(self.options)
+        return " or ".join(map(str, self.options))
 
-    def read(self, text: str) -> str:
-        if text not in self.options:
-            raise ValueError(self.allowed)
-        return text
+    def read(self, text: str) -> int | str:
+        for option in self.options:
+            if text == str(option):
+                return option
+        raise ValueError(self.allowed)
 
 
 @dataclass(frozen=True)
 class Interfaces(Value):
+    """Names of network interfaces; none of them: all interfaces."""
+
     most: int
 
     @property
@@ -109,7 +134,7 @@ class Interfaces(Value):
         if text in ("", "auto"):
             return ()
         names = tuple(name.strip() for name in text.split(","))
-        # 15 bytes is what the kernel allows (IFNAMSIZ less its NUL)
+        # the kernel allows 15 bytes (IFNAMSIZ less its NUL)
         named = all(re.fullmatch(r"[!-.0-~]{1,15}", name) and name != "auto" for name in names)
         if not named or len(names) > self.most or len(set(names)) != len(names):
             raise ValueError(self.allowed)

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from pyraface.core import parameters
+from pyraface.core.boxes import Boxes
+from pyraface.core.engines import Detections, Pixels, Tile
 from pyraface.core.pipeline import Pipeline
 from tests.support import ROOT
 
@@ -22,7 +26,7 @@ def pipeline() -> Pipeline:
 
 @pytest.fixture(scope="module")
 def reducing(pipeline: Pipeline) -> Pipeline:
-    detection = replace(pipeline.parameters.detection, reduced_decoding=1)
+    detection = replace(pipeline.parameters.detection, reduced_decoding=True)
     return Pipeline(replace(pipeline.parameters, detection=detection), pipeline.engine)
 
 
@@ -66,7 +70,7 @@ def test_the_threshold_of_parameters_xml_is_the_engines(astronaut_jpeg: bytes, p
 
 
 def test_screening_in_parameters_xml_is_the_engines(astronaut_jpeg: bytes, pipeline: Pipeline) -> None:
-    everywhere = replace(pipeline.parameters.detection, screening=0)
+    everywhere = replace(pipeline.parameters.detection, screening=False)
     float32 = Pipeline(replace(pipeline.parameters, detection=everywhere), "onnx")
     assert "int8" in pipeline.engine.fingerprint or pipeline.engine.gpu
     assert "int8" not in float32.engine.fingerprint
@@ -78,7 +82,7 @@ def test_screening_in_parameters_xml_is_the_engines(astronaut_jpeg: bytes, pipel
 def test_every_pixel_is_decoded_unless_that_is_asked_for(
     astronaut: np.ndarray, pipeline: Pipeline, reducing: Pipeline
 ) -> None:
-    assert pipeline.parameters.detection.reduced_decoding == 0
+    assert not pipeline.parameters.detection.reduced_decoding
     assert pipeline.decode(large(astronaut)).pixels.shape == (2047, 2001, 3)
     assert pipeline.fingerprint != reducing.fingerprint
 
@@ -115,7 +119,40 @@ def test_how_a_face_is_encoded_is_set_in_parameters_xml(astronaut_jpeg: bytes, p
         assert 0.03 < np.linalg.norm(one.encodings - same.encodings) < 0.4
 
 
-def test_there_is_no_model_for_other_numbers_of_landmarks() -> None:
-    xml = (ROOT / "parameters.xml").read_bytes().replace(b"<landmarks>5<", b"<landmarks>20<")
-    with pytest.raises(parameters.ParametersError, match=r"params/encoding has landmarks 20; .*5 and .*68"):
-        parameters.parse(xml)
+class Named:
+    """An engine that is never used."""
+
+    name, device, fingerprint, gpu = "onnx", "cpu", "fixed", False
+
+    def batch(self, height: int, width: int) -> int:
+        raise NotImplementedError
+
+    def prepare(self, tile: Pixels) -> Tile:
+        raise NotImplementedError
+
+    def detect(self, tiles: Sequence[Tile]) -> list[Detections]:
+        raise NotImplementedError
+
+    def encode(self, image: Pixels, boxes: Boxes) -> NDArray[np.float32]:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (b"", b"", "a54408cd859e4fc2"),
+        (b"<adaptive>0", b"<adaptive>1", "1510e18bdef07c4e"),
+        (b"<screening>1", b"<screening>0", "f20c7772b085db53"),
+        (b"<reduced_decoding>0", b"<reduced_decoding>1", "59dc204624fd7275"),
+        (b"<threshold>0<", b"<threshold>-0.25<", "7a992eb41ec85335"),
+        (b"<landmarks>5<", b"<landmarks>68<", "51381e99e887537a"),
+        (b"<same_overlap>0.5", b"<same_overlap>.75", "e0ad9a08ccca75e7"),
+    ],
+)
+def test_the_fingerprint_of_an_engine_and_its_parameters_stays_the_same(
+    old: bytes, new: bytes, expected: str
+) -> None:
+    """Output files and servers of other versions hold it: a new one would have every archive searched again."""
+    xml = (ROOT / "parameters.xml").read_bytes()
+    text = xml.replace(old, new)
+    assert Pipeline(parameters.parse(text), Named()).fingerprint == expected

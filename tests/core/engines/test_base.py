@@ -27,9 +27,7 @@ def test_the_default_options_are_those_of_the_packaged_parameters() -> None:
 
 def test_every_option_comes_from_the_parameters() -> None:
     packaged = parameters.parse((ROOT / "parameters.xml").read_bytes())
-    detection = replace(
-        packaged.detection, threshold=0.5, screening=type(packaged.detection.screening)(0), height=300
-    )
+    detection = replace(packaged.detection, threshold=0.5, screening=False, height=300)
     encoding = replace(packaged.encoding, jitters=3, landmarks=68)
     made = EngineOptions.from_parameters(detection, encoding, threads=2, hints=-0.5)
     assert made == EngineOptions(

@@ -1,4 +1,4 @@
-"""core/parameters/__init__.py and parameters.xml: what loads, what is refused, and in which words."""
+"""core/parameters and parameters.xml: the files that load, those that are refused, and the error messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyraface.core import parameters
 from pyraface.core.errors import ParametersError
 from pyraface.core.parameters import (
     BeaconParameters,
@@ -28,6 +27,7 @@ from pyraface.core.parameters import (
     Timeouts,
     load,
     parse,
+    reader,
 )
 
 ORIGINAL = b"""<params>
@@ -193,6 +193,20 @@ def test_every_number_has_bounds_that_are_kept(element: str, section: str, item:
             parse(changed(text))
 
 
+@pytest.mark.parametrize("name", ["adaptive", "reduced_decoding", "screening"])
+@pytest.mark.parametrize(("text", "expected"), [(b"1", True), (b" 0 ", False)])
+def test_a_flag_is_a_boolean_that_the_file_has_as_1_or_0(name: str, text: bytes, expected: bool) -> None:
+    element = b"<%b>%b</%b>" % (name.encode(), text, name.encode())
+    xml = ORIGINAL.replace(b"</tiled_detect_params>", element + b"</tiled_detect_params>")
+    assert getattr(parse(xml).detection, name) is expected
+
+
+@pytest.mark.parametrize("landmarks", [5, 68])
+def test_the_number_of_landmarks_is_one_of_two(landmarks: int) -> None:
+    xml = with_section(f"<encoding><landmarks>{landmarks}</landmarks></encoding>".encode())
+    assert parse(xml).encoding.landmarks == landmarks
+
+
 @pytest.mark.parametrize(
     ("xml", "keyed"),
     [
@@ -313,7 +327,20 @@ PORT = b"<server_port_ip_disc>6001</server_port_ip_disc>"
         ),
         (
             with_section(b"<fusion><doubtful_overlap>.6</doubtful_overlap></fusion>"),
-            "f.xml: params/fusion has doubtful_overlap 0.6 above same_overlap 0.5; it must not be the larger one",
+            "f.xml: params/fusion has doubtful_overlap 0.6 above same_overlap 0.5; lower doubtful_overlap or "
+            "raise same_overlap",
+        ),
+        (
+            with_section(b"<encoding><landmarks>20</landmarks></encoding>"),
+            "f.xml: params/encoding/landmarks is '20'; it must be 5 or 68",
+        ),
+        (
+            ORIGINAL.replace(b"</tiled_detect_params>", b"<screening>2</screening></tiled_detect_params>"),
+            "f.xml: params/tiled_detect_params/screening is '2'; it must be 0 or 1",
+        ),
+        (
+            ORIGINAL.replace(b"</tiled_detect_params>", b"<adaptive>yes</adaptive></tiled_detect_params>"),
+            "f.xml: params/tiled_detect_params/adaptive is 'yes'; it must be 0 or 1",
         ),
         (
             with_section(b"<security><authentication>None</authentication></security>"),
@@ -415,7 +442,7 @@ def test_an_empty_variable_names_nothing(monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_the_places_are_tried_by_a_process_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", "relative")
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as it is for a user that has no entry
-    assert list(parameters._usual_places()) == ["/etc/pyraface/parameters.xml"]
+    assert list(reader._usual_places()) == ["/etc/pyraface/parameters.xml"]
 
 
 @pytest.mark.parametrize("by", ["argument", "environment"])

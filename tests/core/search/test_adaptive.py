@@ -142,11 +142,11 @@ class Watched:
 def test_the_same_faces_are_found_at_a_part_of_the_pixels(scene: np.ndarray) -> None:
     packaged = parameters.parse((ROOT / "parameters.xml").read_bytes())
     found, pixels = [], []
-    for choice in (0, 1):
+    for choice in (False, True):
         detection = replace(packaged.detection, height=400, width=300, levels=2, adaptive=choice)
         engine = Watched(adaptive.HINT if choice else None)
         faces = Pipeline(replace(packaged, detection=detection), engine).find(Picture.whole(scene))
-        assert (engine.hinted > 0) == bool(choice)
+        assert (engine.hinted > 0) == choice
         found.append(faces)
         pixels.append(engine.pixels)
     assert len(found[0]) == len(found[1]) == 2

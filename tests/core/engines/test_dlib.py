@@ -78,9 +78,9 @@ def test_tiles_in_batches_give_what_each_gives_alone(
 def test_a_gpu_has_as_many_tiles_at_once_as_the_memory_of_a_large_one_holds(
     dlib_engine: DlibEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dlib_engine, "_cuda", False)
+    monkeypatch.setattr(dlib_engine, "gpu", False)
     assert dlib_engine.batch(400, 600) == 1
-    monkeypatch.setattr(dlib_engine, "_cuda", True)
+    monkeypatch.setattr(dlib_engine, "gpu", True)
     assert dlib_engine.batch(1600, 2400) == 1
     assert dlib_engine.batch(400, 600) == 16
     assert dlib_engine.batch(20_000, 2_000) == 1

@@ -55,8 +55,8 @@ class Counted:
         self._engine = engine
         self.pixels = 0
 
-    def batch(self, height: int, width: int) -> int:
-        return self._engine.batch(height, width)
+    def batch_size(self, height: int, width: int) -> int:
+        return self._engine.batch_size(height, width)
 
     def prepare(self, tile: Pixels) -> Tile:
         return self._engine.prepare(tile)

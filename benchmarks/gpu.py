@@ -93,7 +93,7 @@ def tiles(engine: Engine, sizes: list[float], seconds: float) -> Iterator[tuple[
     """Yields how many tiles a second are searched, alone and in the batches that the engine asks for."""
     for size in sizes:
         pixels = tile(size)
-        wanted = engine.batch(*pixels.shape[:2])
+        wanted = engine.batch_size(*pixels.shape[:2])
         for count in sorted({1, wanted}):
             each = rate(partial(engine.detect, [pixels] * count), seconds) * count
             # dlib does all of it in one call, into which nobody sees

@@ -56,7 +56,7 @@ class Measures:
         layout = packed_pyramid.layout(*pixels.shape[:2])
         size = onnx_engine._cells(layout.height), onnx_engine._cells(layout.width)
         tile = engine.prepare(pixels)
-        assert isinstance(tile, packed_pyramid.Pyramid)  # of a photograph
+        assert isinstance(tile, packed_pyramid.ImagePyramid)  # of a photograph
         self._add_ranges(tile)
 
         def through(trunk: Any, head: Any, corners: Corners, size: tuple[int, int]) -> Scores:
@@ -82,10 +82,10 @@ class Measures:
         self.again.append(again / scores.size)
         self.seconds.append((whole, screened + rescoring))
 
-    def _add_ranges(self, tile: packed_pyramid.Pyramid) -> None:
+    def _add_ranges(self, tile: packed_pyramid.ImagePyramid) -> None:
         layout = tile.layout
         packed = np.empty((1, 3, layout.height, layout.width), np.float32)
-        layout.fill(packed[0], 0, 0, tile.pictures)
+        layout.fill(packed[0], 0, 0, tile.images)
         features, *trunk = self.trunk.run(None, {"image": packed})
         _, *head = self.head.run(None, {"features": features})
         layers = [*trunk[: len(screening.TRUNK_RANGES) - 1], features, *head]

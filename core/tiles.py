@@ -55,7 +55,7 @@ class TilePreparer:
 
     def _batch_size(self, level: Level) -> int:
         width, height = level.size
-        return self._engine.batch(height, width)
+        return self._engine.batch_size(height, width)
 
     def _prepared(
         self, image: Pixels, levels: Sequence[Level]

@@ -49,7 +49,7 @@ class StubEngine:
         self._warm = False
         """Whether it has seen the picture that a worker looks at before it says that it is ready."""
 
-    def batch(self, height: int, width: int) -> int:
+    def batch_size(self, height: int, width: int) -> int:
         del height, width
         return 1
 

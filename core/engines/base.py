@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from ..boxes import Boxes
 from ..parameters import DetectionParameters, EncodingParameters
-from .network.packed_pyramid import Pyramid
+from .network.packed_pyramid import ImagePyramid
 
 Pixels = NDArray[np.uint8]
 """(height, width, 3) uint8, RGB, C-contiguous."""
 
-Tile = Union[Pixels, Pyramid]  # noqa: UP007  Python 3.10 knows no | between these
+Tile = Union[Pixels, ImagePyramid]  # noqa: UP007  Python 3.10 knows no | between these
 """A tile, or what `Engine.prepare` made of it."""
 
 EngineName = Literal["auto", "onnx", "dlib"]
@@ -111,7 +111,7 @@ class Engine(Protocol):
     fingerprint: str
     """Tells engines apart whose results may differ: the library's version, the device's kind, the weights' digest."""
 
-    def batch(self, height: int, width: int) -> int:
+    def batch_size(self, height: int, width: int) -> int:
         """Returns how many tiles of this size, in pixels, `detect` is best given at once: 1 on a CPU."""
         ...
 
@@ -129,7 +129,7 @@ class Engine(Protocol):
     def detect(self, tiles: Sequence[Tile]) -> list[Detections]:
         """Returns the faces in each tile, prepared or not; the tiles all have one shape.
 
-        More of them than `batch` are worked on batch by batch, in the memory of one.
+        More of them than `batch_size` are worked on batch by batch, in the memory of one.
 
         Raises:
             ValueError: the tiles differ in shape, or are not (h, w, 3) uint8.

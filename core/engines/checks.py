@@ -11,7 +11,7 @@ from ..boxes import Boxes
 from ..errors import EngineError
 from ..faces import ENCODING_LENGTH
 from .base import Detections, Pixels, Tile
-from .network.packed_pyramid import Pyramid
+from .network.packed_pyramid import ImagePyramid
 
 
 def checked_tiles(tiles: Sequence[Tile]) -> tuple[list[Tile], int, int]:
@@ -20,7 +20,7 @@ def checked_tiles(tiles: Sequence[Tile]) -> tuple[list[Tile], int, int]:
     Raises:
         ValueError: a tile is not (h, w, 3) uint8 with h and w above 0, or they differ in shape.
     """
-    checked = [tile if isinstance(tile, Pyramid) else checked_pixels(tile) for tile in tiles]
+    checked = [tile if isinstance(tile, ImagePyramid) else checked_pixels(tile) for tile in tiles]
     for tile in checked:
         if tile.shape != checked[0].shape:
             raise ValueError(f"tiles must have one shape, not {checked[0].shape} and {tile.shape}")
@@ -39,19 +39,19 @@ def checked_pixels(pixels: Pixels) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
-def nothing() -> Detections:
+def no_detections() -> Detections:
     """Returns what a tile without faces gives."""
     none = np.zeros((0, 4), np.float32)
     return Detections(none, np.zeros(0, np.float32), none)
 
 
-def inside(boxes: ArrayLike, height: int, width: int) -> Boxes:
+def clipped(boxes: ArrayLike, height: int, width: int) -> Boxes:
     """Returns detector boxes (left, top, right, bottom), cut off at the edges as face_recognition does it."""
-    clipped = np.clip(np.array(boxes, np.float64).reshape(-1, 4), 0, [width, height, width, height])
-    return clipped.astype(np.float32)
+    inside = np.clip(np.array(boxes, np.float64).reshape(-1, 4), 0, [width, height, width, height])
+    return inside.astype(np.float32)
 
 
-def whole(boxes: Boxes) -> list[tuple[int, int, int, int]]:
+def whole_pixels(boxes: Boxes) -> list[tuple[int, int, int, int]]:
     """Returns (left, top, right, bottom) of each box in whole pixels.
 
     Raises:

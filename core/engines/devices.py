@@ -18,7 +18,7 @@ BATCH_PIXELS = 4_000_000
 memory as many small ones together, which one by one would leave most of it idle."""
 
 
-def batch(height: int, width: int) -> int:
+def batch_size(height: int, width: int) -> int:
     """Returns how many tiles of this size, in pixels, a GPU has at once."""
     return max(1, BATCH_PIXELS // (height * width))
 

@@ -63,8 +63,8 @@ class DlibEngine(Engine):
         kind = "cuda" if self.gpu else "cpu"
         self.fingerprint = f"dlib {dlib.__version__}, {kind}, weights {digest[:16]}"
 
-    def batch(self, height: int, width: int) -> int:
-        return devices.batch(height, width) if self.gpu else 1
+    def batch_size(self, height: int, width: int) -> int:
+        return devices.batch_size(height, width) if self.gpu else 1
 
     def prepare(self, tile: Pixels) -> Pixels:
         return checks.checked_pixels(tile)
@@ -75,16 +75,16 @@ class DlibEngine(Engine):
         tiles, height, width = checks.checked_tiles(tiles)
         if height < packed_pyramid.SMALLEST_TILE[0] or width < packed_pyramid.SMALLEST_TILE[1]:
             # dlib would fail, or write beyond its memory
-            return [checks.nothing() for _ in tiles]
+            return [checks.no_detections() for _ in tiles]
         try:
-            found = self._detector(tiles, 0, batch_size=self.batch(height, width))
+            found = self._detector(tiles, 0, batch_size=self.batch_size(height, width))
         except _FAILURES as error:
             raise EngineError(f"dlib failed to detect on {self.device}: {error}") from error
         return [self._detections(faces, height, width) for faces in found]
 
     def encode(self, image: Pixels, boxes: Boxes) -> NDArray[np.float32]:
         image = checks.checked_pixels(image)
-        locations = [(top, right, bottom, left) for left, top, right, bottom in checks.whole(boxes)]
+        locations = [(top, right, bottom, left) for left, top, right, bottom in checks.whole_pixels(boxes)]
         try:
             encodings = self._api.face_encodings(
                 image, known_face_locations=locations, num_jitters=self._jitters, model=self._model

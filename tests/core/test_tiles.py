@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pyraface.core import parameters, pyramid, resampling
 from pyraface.core.boxes import Boxes
 from pyraface.core.engines import Detections, Pixels, Tile
-from pyraface.core.engines.network.packed_pyramid import Pyramid
+from pyraface.core.engines.network.packed_pyramid import ImagePyramid
 from pyraface.core.images.decode import Picture
 from pyraface.core.pipeline import Pipeline
 from pyraface.core.tiles import TILES_AHEAD, TilePreparer
@@ -38,7 +38,7 @@ class Batches:
         self.name, self.device, self.fingerprint = "onnx", "cpu", "batches"
         self.gpu = False
 
-    def batch(self, height: int, width: int) -> int:
+    def batch_size(self, height: int, width: int) -> int:
         del height, width
         return self._size
 
@@ -104,9 +104,9 @@ def test_tiles_are_whole_when_the_engine_gets_them(
             left, top, right, bottom = place.tolist()
             # the engine would make the same of the zoomed pixels itself
             expected = pipeline.engine.prepare(zoomed(image, (left, top, right, bottom), level.size))
-            assert isinstance(tile, Pyramid)
-            assert isinstance(expected, Pyramid)
-            for one, other in zip(tile.pictures, expected.pictures, strict=True):
+            assert isinstance(tile, ImagePyramid)
+            assert isinstance(expected, ImagePyramid)
+            for one, other in zip(tile.images, expected.images, strict=True):
                 np.testing.assert_array_equal(one, other)
             seen += 1
     assert seen == 1 + 4

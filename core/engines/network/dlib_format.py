@@ -46,7 +46,7 @@ def scaled(convolution: Convolution, scale: Tensor, shift: Tensor) -> Convolutio
     )
 
 
-class Reader:
+class Deserializer:
     """Takes dlib's values from bytes, front to back; every surprise is an EngineError that names `source` and the offset.
 
     The caller says what must come next: `tensor(shape)`, `convolution(channels, ...)`, `expect(what, actual, expected)`.

@@ -1,4 +1,4 @@
-"""The one image in which dlib's detector sees a picture at every size: where each size lies in it, and the way back.
+"""Packed pyramid: the single image in which dlib's detector sees a tile at every size; its layout, and the way back.
 
 dlib shrinks a tile to 5/6 again and again, until it would be less than 5 px high, and packs all sizes into one image: the
 first column downwards, starting with the tile itself; then upwards along the right edge. Between them is padding, all zero
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 PADDING = 10
 """Pixels between two sizes."""
-MARGIN = 11
+OUTER_PADDING = 11
 """Pixels round the whole."""
 SHORTEST = 5
 """Pixels: no size is less high than this."""
@@ -46,23 +46,23 @@ class Layout:
         return [(bottom - top, right - left) for left, top, right, bottom in self.places.tolist()]
 
     def fill(
-        self, window: NDArray[np.float32], top: int, left: int, pictures: list[NDArray[np.float32]]
+        self, window: NDArray[np.float32], top: int, left: int, images: list[NDArray[np.float32]]
     ) -> None:
         """Writes the part of the packed image that starts at (`left`, `top`) into `window`.
 
         Args:
             window: (3, rows, columns), overwritten.
-            pictures: the tile at each of `sizes`, (3, h, w), less the means.
+            images: the tile at each of `sizes`, (3, h, w), less the means.
         """
         _, rows, columns = window.shape
         bottom, right = top + rows, left + columns
-        places = zip(self.places.tolist(), pictures, strict=True)
-        for (x, y, x_end, y_end), picture in chain(places, zip(self.gaps.tolist(), repeat(None))):
+        places = zip(self.places.tolist(), images, strict=True)
+        for (x, y, x_end, y_end), image in chain(places, zip(self.gaps.tolist(), repeat(None))):
             if y >= bottom or y_end <= top or x >= right or x_end <= left:
                 continue
             first, last, start, end = max(y, top), min(y_end, bottom), max(x, left), min(x_end, right)
             window[:, first - top : last - top, start - left : end - left] = (
-                0 if picture is None else picture[:, first - y : last - y, start - x : end - x]
+                0 if image is None else image[:, first - y : last - y, start - x : end - x]
             )
 
     def to_tile(self, centers: NDArray[np.int64], window: int) -> NDArray[np.int64]:
@@ -92,11 +92,11 @@ class Layout:
 
 
 @dataclass(frozen=True, eq=False)
-class Pyramid:
-    """A tile at every size of its layout: pictures of (3, h, w) float32, less the means, the tile itself first."""
+class ImagePyramid:
+    """A tile at every size of its layout: images of (3, h, w) float32, less the means, the tile itself first."""
 
     layout: Layout
-    pictures: list[NDArray[np.float32]]
+    images: list[NDArray[np.float32]]
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -116,17 +116,17 @@ def layout(height: int, width: int) -> Layout:
     sizes = _sizes(height, width)
     first_column, bottom = _first_column(sizes)
     places: list[tuple[int, int, int, int]] = []
-    y = MARGIN
+    y = OUTER_PADDING
     for h, w in sizes[:first_column]:
-        places.append((MARGIN, y, MARGIN + w, y + h))
+        places.append((OUTER_PADDING, y, OUTER_PADDING + w, y + h))
         y += h + PADDING
-    edge, y = MARGIN + width, y - PADDING
+    edge, y = OUTER_PADDING + width, y - PADDING
     for h, w in sizes[first_column:]:
         if y - h < places[0][3] and edge - w < places[0][2]:
             break  # the second column has grown up to the tile itself
         places.append((edge - w, y - h, edge, y))
         y -= h + PADDING
-    height, width = bottom + 2 * MARGIN, width + 2 * MARGIN
+    height, width = bottom + 2 * OUTER_PADDING, width + 2 * OUTER_PADDING
     return Layout(height, width, np.array(places, np.int64), np.array(_gaps(places, height, width), np.int64))
 
 

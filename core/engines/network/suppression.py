@@ -33,14 +33,14 @@ def detections(
         confidences: (n,), above `threshold`.
         tile: height and width in pixels.
         threshold: a response has a vote by how far it is above that.
-        overlap, covered: as in `weights.Detector`.
+        overlap, covered: as in `weights.DetectorWeights`.
     """
     order = np.argsort(-confidences, kind="stable")
     boxes, confidences = boxes[order], confidences[order]
     strongest = suppressed_by(boxes, overlap, covered)
     kept, group = np.unique(strongest, return_inverse=True)
     return Detections(
-        checks.inside(boxes[kept], *tile),
+        checks.clipped(boxes[kept], *tile),
         confidences[kept],
         _means(boxes, confidences - threshold, group, len(kept)).astype(np.float32),
     )

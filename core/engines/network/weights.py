@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import EngineError
-from .dlib_format import ONE, Convolution, Reader, Tensor, scaled
+from .dlib_format import ONE, Convolution, Deserializer, Tensor, scaled
 
 DETECTOR_FILE = "mmod_human_face_detector.dat"
 ENCODER_FILE = "dlib_face_recognition_resnet_model_v1.dat"
@@ -33,7 +33,7 @@ STAGES = ((32, 3, False), (64, 4, True), (128, 3, True), (256, 3, True), (256, 1
 
 
 @dataclass(frozen=True)
-class Detector:
+class DetectorWeights:
     """The detector: convolutions with a rectifier between each and the next; the last one's output is the score map.
 
     means: of red, green and blue, subtracted before the division by 256.
@@ -50,7 +50,7 @@ class Detector:
 
 
 @dataclass(frozen=True)
-class Encoder:
+class EncoderWeights:
     """The encoder: convolutions in the order of the data flow (stem, then two a block, see STAGES), and (256, 128)."""
 
     means: tuple[float, float, float]
@@ -97,7 +97,7 @@ def digest() -> str:
     return total.hexdigest()
 
 
-def load_detector() -> Detector:
+def load_detector() -> DetectorWeights:
     """Returns the detector of face_recognition_models.
 
     Raises:
@@ -117,7 +117,7 @@ def detector_answering_everything(threshold: float) -> bytes:
     return answering_everything(_bytes_of(path), threshold, str(path))
 
 
-def load_encoder() -> Encoder:
+def load_encoder() -> EncoderWeights:
     """Returns the encoder of face_recognition_models.
 
     Raises:
@@ -127,13 +127,13 @@ def load_encoder() -> Encoder:
     return parse_encoder(_bytes_of(path), str(path))
 
 
-def parse_detector(data: bytes, source: str = DETECTOR_FILE) -> Detector:
+def parse_detector(data: bytes, source: str = DETECTOR_FILE) -> DetectorWeights:
     """Returns the detector that `data` holds, in the layout of mmod_human_face_detector.dat.
 
     Raises:
         EngineError: the bytes are not that network, naming `source` and the offset of what was not expected.
     """
-    reader = Reader(data, source)
+    reader = Deserializer(data, source)
     window = _detector_window(reader)
     overlap, covered = reader.real(), reader.real()
     for _ in range(2):
@@ -151,7 +151,7 @@ def parse_detector(data: bytes, source: str = DETECTOR_FILE) -> Detector:
         channels = filters
     convolutions.append(reader.convolution(channels, 1, 9, 1, 4))
     reader.end()
-    return Detector(means, window, overlap, covered, tuple(convolutions))
+    return DetectorWeights(means, window, overlap, covered, tuple(convolutions))
 
 
 def answering_everything(data: bytes, threshold: float, source: str = DETECTOR_FILE) -> bytes:
@@ -164,7 +164,7 @@ def answering_everything(data: bytes, threshold: float, source: str = DETECTOR_F
         EngineError: as `parse_detector`.
     """
     last = parse_detector(data, source).convolutions[-1]
-    reader = Reader(data, source)
+    reader = Deserializer(data, source)
     _detector_window(reader)
     limits = reader.at
     for _ in range(2):
@@ -175,7 +175,7 @@ def answering_everything(data: bytes, threshold: float, source: str = DETECTOR_F
     return data[:limits] + ONE + ONE + data[reader.at : bias] + raised + data[bias + len(raised) :]
 
 
-def _detector_window(reader: Reader) -> int:
+def _detector_window(reader: Deserializer) -> int:
     """Reads the detector's file up to the limits of suppression; returns the window's side."""
     reader.expect("version", reader.integer(), 1)
     reader.expect("loss", reader.text(), "loss_mmod_")
@@ -187,13 +187,13 @@ def _detector_window(reader: Reader) -> int:
     return window
 
 
-def parse_encoder(data: bytes, source: str = ENCODER_FILE) -> Encoder:
+def parse_encoder(data: bytes, source: str = ENCODER_FILE) -> EncoderWeights:
     """Returns the encoder that `data` holds, in the layout of dlib_face_recognition_resnet_model_v1.dat.
 
     Raises:
         EngineError: the bytes are not that network, naming `source` and the offset of what was not expected.
     """
-    reader = Reader(data, source)
+    reader = Deserializer(data, source)
     reader.expect("version", reader.integer(), 1)
     reader.expect("loss", reader.text(), "loss_metric_2")
     for _ in range(2):
@@ -232,7 +232,7 @@ def parse_encoder(data: bytes, source: str = ENCODER_FILE) -> Encoder:
     reader.pool("avg_pool_2", (0, 0, 1, 1, 0, 0))
     projection = reader.projection(channels, 128)
     reader.end()
-    return Encoder(means, tuple(convolutions), projection)
+    return EncoderWeights(means, tuple(convolutions), projection)
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -18,7 +18,7 @@ from ...errors import EngineError
 from .. import checks, devices
 from ..base import Detections, Engine, EngineOptions, Pixels, Tile
 from ..network import packed_pyramid, suppression, weights
-from ..network.packed_pyramid import Layout, Pyramid
+from ..network.packed_pyramid import ImagePyramid, Layout
 from . import screening
 
 try:
@@ -124,7 +124,7 @@ class OnnxEngine(Engine):
                     raise
                 failed += f" ({provider.label} did not start: {error})"
 
-    def _network_on(self, provider: providers.Provider, model: bytes, shapes: providers.Shapes) -> Any:
+    def _network_on(self, provider: providers.Provider, model: bytes, shapes: providers.ShapeProfile) -> Any:
         session = self._session(model, provider, shapes)
         if provider != providers.TENSORRT:
             return session
@@ -138,9 +138,9 @@ class OnnxEngine(Engine):
         if not np.isfinite([scores.max(), self._run(self._encoder, {"chips": chips}).max()]).all():
             raise EngineError("it computes what is not a number")
 
-    def batch(self, height: int, width: int) -> int:
+    def batch_size(self, height: int, width: int) -> int:
         # On a CPU one tile keeps every core busy; what TensorRT plans for is one.
-        return devices.batch(height, width) if self._provider == providers.CUDA else 1
+        return devices.batch_size(height, width) if self._provider == providers.CUDA else 1
 
     def prepare(self, tile: Pixels) -> Tile:
         tile = checks.checked_pixels(tile)
@@ -148,13 +148,13 @@ class OnnxEngine(Engine):
         if height < packed_pyramid.SMALLEST_TILE[0] or width < packed_pyramid.SMALLEST_TILE[1]:
             return tile
         layout = packed_pyramid.layout(height, width)
-        return Pyramid(layout, list(self._pictures(tile, layout)))
+        return ImagePyramid(layout, list(self._pictures(tile, layout)))
 
     def detect(self, tiles: Sequence[Tile]) -> list[Detections]:
         if not tiles:
             return []
         tiles, height, width = checks.checked_tiles(tiles)
-        size = self.batch(height, width)
+        size = self.batch_size(height, width)
         return [
             detections
             for start in range(0, len(tiles), size)
@@ -163,7 +163,7 @@ class OnnxEngine(Engine):
 
     def encode(self, image: Pixels, boxes: Boxes) -> NDArray[np.float32]:
         image = checks.checked_pixels(image)
-        rectangles = [dlib.rectangle(*box) for box in checks.whole(boxes)]
+        rectangles = [dlib.rectangle(*box) for box in checks.whole_pixels(boxes)]
         encodings = [self._encoded(chips) for chips in self._chips(image, rectangles)]
         return checks.checked_encodings(
             np.concatenate([np.zeros((0, 128), np.float32), *encodings]), len(boxes)
@@ -184,10 +184,10 @@ class OnnxEngine(Engine):
         return np.stack(means)
 
     def _detect(self, tiles: list[Tile]) -> Iterator[Detections]:
-        prepared = [tile if isinstance(tile, Pyramid) else self.prepare(tile) for tile in tiles]
-        pyramids = [tile for tile in prepared if isinstance(tile, Pyramid)]
+        prepared = [tile if isinstance(tile, ImagePyramid) else self.prepare(tile) for tile in tiles]
+        pyramids = [tile for tile in prepared if isinstance(tile, ImagePyramid)]
         if not pyramids:
-            yield from (checks.nothing() for _ in tiles)  # too small for dlib, and for any face
+            yield from (checks.no_detections() for _ in tiles)  # too small for dlib, and for any face
             return
         overlap, covered = self._network.overlap, self._network.covered
         layout = pyramids[0].layout
@@ -216,7 +216,7 @@ class OnnxEngine(Engine):
         centers = np.stack([columns, rows], axis=1) * STRIDE + CENTER
         return layout.to_tile(centers, self._network.window), scores[rows, columns]
 
-    def _scores(self, tiles: list[Pyramid]) -> NDArray[np.float32]:
+    def _scores(self, tiles: list[ImagePyramid]) -> NDArray[np.float32]:
         """The score maps of tiles, (n, h, w)."""
         layout = tiles[0].layout
         size = _cells(layout.height), _cells(layout.width)
@@ -228,7 +228,7 @@ class OnnxEngine(Engine):
         if not screened:
             return scores
 
-        def exact(tile: Pyramid, corners: list[tuple[int, int]], size: tuple[int, int]) -> Any:
+        def exact(tile: ImagePyramid, corners: list[tuple[int, int]], size: tuple[int, int]) -> Any:
             return self._through(self._trunk, self._head, [tile] * len(corners), corners, size)
 
         return np.stack(
@@ -242,7 +242,7 @@ class OnnxEngine(Engine):
         self,
         trunk: Any,
         head: Any,
-        tiles: list[Pyramid],
+        tiles: list[ImagePyramid],
         corners: list[tuple[int, int]],
         size: tuple[int, int],
     ) -> NDArray[np.float32]:
@@ -264,7 +264,7 @@ class OnnxEngine(Engine):
             shape = (len(tiles), 3, _pixels(min(step, rows - row)), width)
             bands = memory[: math.prod(shape)].reshape(shape)
             for band, tile, (top, left) in zip(bands, tiles, corners, strict=True):
-                tile.layout.fill(band, (top + row) * STRIDE, left * STRIDE, tile.pictures)
+                tile.layout.fill(band, (top + row) * STRIDE, left * STRIDE, tile.images)
             parts.append(self._run(trunk, {"image": bands}))
         features = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
         return self._run(head, {"features": features})[:, 0]
@@ -303,7 +303,7 @@ class OnnxEngine(Engine):
         self,
         model: bytes,
         provider: providers.Provider = providers.CPU,
-        shapes: providers.Shapes | None = None,
+        shapes: providers.ShapeProfile | None = None,
         *,
         threads: int = 0,
     ) -> Any:
@@ -349,7 +349,7 @@ def _pixels(cells: int) -> int:
     return (cells - 1) * STRIDE + FIELD
 
 
-def _shapes(tile_pixels: int) -> tuple[providers.Shapes, providers.Shapes]:
+def _shapes(tile_pixels: int) -> tuple[providers.ShapeProfile, providers.ShapeProfile]:
     """The shapes of the trunk's input and of the head's, for tiles of up to so many pixels."""
     usual = packed_pyramid.layout(*(max(22, int((tile_pixels * factor) ** 0.5)) for factor in (2 / 3, 3 / 2)))
     sides = (
@@ -361,8 +361,8 @@ def _shapes(tile_pixels: int) -> tuple[providers.Shapes, providers.Shapes]:
     channels = graphs.features(weights.load_detector())
     bands = [(1, 3, _pixels(min(rows, BAND_ROWS)), _pixels(columns)) for rows, columns in cells]
     return (
-        providers.Shapes("image", *bands),
-        providers.Shapes("features", *((1, channels, rows, columns) for rows, columns in cells)),
+        providers.ShapeProfile("image", *bands),
+        providers.ShapeProfile("features", *((1, channels, rows, columns) for rows, columns in cells)),
     )
 
 

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from ..network.dlib_format import Convolution
-from ..network.weights import STAGES, Detector, Encoder
+from ..network.weights import STAGES, DetectorWeights, EncoderWeights
 
-BLOCK = 16
+CHANNEL_BLOCK = 16
 OPSET, IR_VERSION = 17, 8  # what onnxruntime 1.17, the oldest we accept, reads
 
 DIVISOR = 256
@@ -31,7 +31,7 @@ DIVISOR = 256
 LARGEST_WEIGHT = 64
 """Of an integer: 255 * 64 * 2 is the most that fits in 16 bits."""
 
-Shape = list[int | str]
+Dimensions = list[int | str]
 
 
 class _Graph:
@@ -106,9 +106,9 @@ class _Graph:
 
     def model(
         self,
-        inputs: dict[str, tuple[int, Shape]],
+        inputs: dict[str, tuple[int, Dimensions]],
         output: str,
-        shape: Shape,
+        shape: Dimensions,
         kind: int = TensorProto.FLOAT,
     ) -> bytes:
         """Returns the model whose single output is `output`; `inputs` are element types and shapes by name."""
@@ -134,30 +134,30 @@ def shrinking() -> bytes:
     output = graph.add(
         "Resize", "picture", "", "", "size", mode="linear", coordinate_transformation_mode="align_corners"
     )
-    inputs: dict[str, tuple[int, Shape]] = {
+    inputs: dict[str, tuple[int, Dimensions]] = {
         "picture": (TensorProto.FLOAT, [1, 3, "h", "w"]),
         "size": (TensorProto.INT64, [4]),
     }
     return graph.model(inputs, output, [1, 3, "height", "width"])
 
 
-def features(detector: Detector) -> int:
+def features(detector: DetectorWeights) -> int:
     """Returns how many channels the convolutions that halve end in."""
     return int(_trunk(detector)[-1].weights.shape[0])
 
 
-def detector_trunk(detector: Detector) -> bytes:
+def detector_trunk(detector: DetectorWeights) -> bytes:
     """Returns the model of the convolutions that halve: packed images (n, 3, h, w) to features at an eighth."""
     graph = _Graph("detector_trunk")
     at = "image"
     for convolution in _trunk(detector):
         at = graph.convolution(at, convolution.weights, convolution.bias, stride=convolution.stride)
         at = graph.add("Relu", at)
-    shape: Shape = ["n", features(detector), "r", "c"]
+    shape: Dimensions = ["n", features(detector), "r", "c"]
     return graph.model({"image": (TensorProto.FLOAT, ["n", 3, "h", "w"])}, at, shape)
 
 
-def detector_head(detector: Detector) -> bytes:
+def detector_head(detector: DetectorWeights) -> bytes:
     """Returns the model of the other convolutions: features (n, c, h, w) to scores (n, 1, h, w)."""
     *inner, _ = detector.convolutions[len(_trunk(detector)) :]
     graph = _Graph("detector_head")
@@ -170,7 +170,7 @@ def detector_head(detector: Detector) -> bytes:
     return _scores(graph, detector, at, filled)
 
 
-def screen_trunk(detector: Detector, ranges: Sequence[float]) -> bytes:
+def screen_trunk(detector: DetectorWeights, ranges: Sequence[float]) -> bytes:
     """Returns the model of `detector_trunk` with all layers but the first, which sees three channels, in 8-bit integers.
 
     Values are unsigned, because none is negative after a rectifier, which the lower end of their range stands for. Weights
@@ -188,11 +188,11 @@ def screen_trunk(detector: Detector, ranges: Sequence[float]) -> bytes:
     for one, largest in zip(inner, ranges[1:], strict=True):
         at = graph.integer_convolution(at, one.weights, one.bias, scale, largest / 255, stride=one.stride)
         scale = largest / 255
-    shape: Shape = ["n", features(detector), "r", "c"]
+    shape: Dimensions = ["n", features(detector), "r", "c"]
     return graph.model({"image": (TensorProto.FLOAT, ["n", 3, "h", "w"])}, at, shape, TensorProto.UINT8)
 
 
-def screen_head(detector: Detector, ranges: Sequence[float]) -> bytes:
+def screen_head(detector: DetectorWeights, ranges: Sequence[float]) -> bytes:
     """Returns the model of `detector_head`, from the features of `screen_trunk`, with all layers but the last, which is
     hardly any work, in 8-bit integers.
 
@@ -210,7 +210,7 @@ def screen_head(detector: Detector, ranges: Sequence[float]) -> bytes:
     return _scores(graph, detector, at, filled, TensorProto.UINT8)
 
 
-def encoder(network: Encoder) -> bytes:
+def encoder(network: EncoderWeights) -> bytes:
     """Returns the model from chips (n, 150, 150, 3) uint8 to encodings (n, 128) float32."""
     graph = _Graph("encoder")
     convolutions = iter(network.convolutions)
@@ -255,7 +255,7 @@ def encoder(network: Encoder) -> bytes:
 
 
 def _scores(
-    graph: _Graph, detector: Detector, at: str, channels: int, kind: int = TensorProto.FLOAT
+    graph: _Graph, detector: DetectorWeights, at: str, channels: int, kind: int = TensorProto.FLOAT
 ) -> bytes:
     """The model from features of this kind, which ends in the detector's last layer: from `at`, which has so many channels,
     to scores."""
@@ -264,11 +264,11 @@ def _scores(
     no_bias = np.zeros(len(column), np.float32)
     at = graph.convolution(at, column, no_bias, padding=(last.padding, 0))
     at = graph.convolution(at, row, last.bias, padding=(0, last.padding))
-    shape: Shape = ["n", features(detector), "h", "w"]
+    shape: Dimensions = ["n", features(detector), "h", "w"]
     return graph.model({"features": (kind, shape)}, at, ["n", 1, "h", "w"])
 
 
-def _trunk(detector: Detector) -> list[Convolution]:
+def _trunk(detector: DetectorWeights) -> list[Convolution]:
     """The convolutions that halve; the first one divides the pixels."""
     first, *others = [convolution for convolution in detector.convolutions if convolution.stride == 2]
     return [replace(first, weights=first.weights / np.float32(DIVISOR)), *others]
@@ -282,22 +282,23 @@ def _extended(graph: _Graph, source: str, pixels: int, channels: int) -> str:
 
 
 def _filled(convolution: Convolution, *, inputs: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The weights and the bias with zero channels, as many as make the outputs a multiple of BLOCK."""
+    """The weights and the bias with zero channels, as many as make the outputs a multiple of CHANNEL_BLOCK."""
     out, into, *side = convolution.weights.shape
-    wide = -(-out // BLOCK) * BLOCK
+    wide = -(-out // CHANNEL_BLOCK) * CHANNEL_BLOCK
     weights = np.zeros((wide, inputs, *side), np.float32)
     weights[:out, :into] = convolution.weights
     return weights, np.pad(convolution.bias, (0, wide - out))
 
 
 def _split(last: Convolution, *, inputs: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """A convolution with one output as two: (BLOCK, inputs, side, 1), and (1, BLOCK, 1, side) of ones and zeros.
+    """A convolution with one output as two: (CHANNEL_BLOCK, inputs, side, 1), and (1, CHANNEL_BLOCK, 1, side) of ones and
+    zeros.
 
     Output i of the first is column i of the kernel, summed downwards; the second moves it i pixels and adds them up.
     """
     _, into, side, _ = last.weights.shape
-    column = np.zeros((BLOCK, inputs, side, 1), np.float32)
+    column = np.zeros((CHANNEL_BLOCK, inputs, side, 1), np.float32)
     column[:side, :into, :, 0] = last.weights[0].transpose(2, 0, 1)
-    row = np.zeros((1, BLOCK, 1, side), np.float32)
+    row = np.zeros((1, CHANNEL_BLOCK, 1, side), np.float32)
     row[0, np.arange(side), 0, np.arange(side)] = 1
     return column, row

@@ -56,7 +56,7 @@ def best_first(available: Sequence[str]) -> list[Provider]:
 
 
 @dataclass(frozen=True)
-class Shapes:
+class ShapeProfile:
     """The shapes of a network's only input that TensorRT plans for; it uses the memory of the largest."""
 
     name: str
@@ -82,7 +82,7 @@ class Shapes:
 class Planned:
     """A session of TensorRT; inputs of a shape that it has no plan for go to one of CUDA. Runs like either."""
 
-    def __init__(self, planned: Any, other: Any, shapes: Shapes) -> None:
+    def __init__(self, planned: Any, other: Any, shapes: ShapeProfile) -> None:
         self._planned = planned
         self._other = other
         self._shapes = shapes
@@ -106,7 +106,7 @@ def largest_packed(tile_pixels: int) -> tuple[int, int]:
     return max(one.height for one in layouts), max(one.width for one in layouts)
 
 
-def session_providers(provider: Provider, shapes: Shapes | None) -> list[Any]:
+def session_providers(provider: Provider, shapes: ShapeProfile | None) -> list[Any]:
     """Returns what InferenceSession takes as `providers`: this one, and those that do what it does not.
 
     Args:
@@ -145,7 +145,7 @@ def cache_folder() -> Path | None:
     return folder if os.access(folder, os.W_OK) else None
 
 
-def _tensorrt_options(shapes: Shapes) -> dict[str, str]:
+def _tensorrt_options(shapes: ShapeProfile) -> dict[str, str]:
     # TensorRT has no option of its own in ONNX Runtime for what `use_tf32` is below
     os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
     options = shapes.options()

@@ -33,19 +33,19 @@ def test_tiles_of_two_shapes_are_refused() -> None:
 
 
 def test_boxes_are_cut_off_at_the_edges() -> None:
-    clipped = checks.inside([[-5, -6, 20, 30], [2, 3, 4, 5], [-9, -9, -3, -2]], height=25, width=15)
+    clipped = checks.clipped([[-5, -6, 20, 30], [2, 3, 4, 5], [-9, -9, -3, -2]], height=25, width=15)
     assert clipped.tolist() == [[0, 0, 15, 25], [2, 3, 4, 5], [0, 0, 0, 0]]
     assert clipped.dtype == np.float32
 
 
 def test_boxes_become_whole_pixels() -> None:
-    assert checks.whole(np.array([[0.4, 0.6, 9.2, 10.9]], np.float32)) == [(0, 1, 9, 11)]
+    assert checks.whole_pixels(np.array([[0.4, 0.6, 9.2, 10.9]], np.float32)) == [(0, 1, 9, 11)]
 
 
 @pytest.mark.parametrize("boxes", [np.zeros(4), np.zeros((2, 3)), np.full((1, 4), np.nan)])
 def test_boxes_that_are_none_are_refused(boxes: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"\(n, 4\)"):
-        checks.whole(boxes)
+        checks.whole_pixels(boxes)
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf])

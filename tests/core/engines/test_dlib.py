@@ -66,7 +66,7 @@ def test_tiles_in_batches_give_what_each_gives_alone(
         return detector(tiles, upsample, batch_size=batch_size)
 
     monkeypatch.setattr(dlib_engine, "_detector", counted)
-    monkeypatch.setattr(dlib_engine, "batch", lambda *_: 3)
+    monkeypatch.setattr(dlib_engine, "batch_size", lambda *_: 3)
     together = dlib_engine.detect(tiles)
     assert sizes == [3]
     for one, other in zip(together, alone, strict=True):
@@ -79,11 +79,11 @@ def test_a_gpu_has_as_many_tiles_at_once_as_the_memory_of_a_large_one_holds(
     dlib_engine: DlibEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dlib_engine, "gpu", False)
-    assert dlib_engine.batch(400, 600) == 1
+    assert dlib_engine.batch_size(400, 600) == 1
     monkeypatch.setattr(dlib_engine, "gpu", True)
-    assert dlib_engine.batch(1600, 2400) == 1
-    assert dlib_engine.batch(400, 600) == 16
-    assert dlib_engine.batch(20_000, 2_000) == 1
+    assert dlib_engine.batch_size(1600, 2400) == 1
+    assert dlib_engine.batch_size(400, 600) == 16
+    assert dlib_engine.batch_size(20_000, 2_000) == 1
 
 
 def test_the_engine_says_what_it_runs_on(dlib_engine: DlibEngine) -> None:

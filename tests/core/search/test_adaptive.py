@@ -123,8 +123,8 @@ class Watched:
         self.pixels = 0
         self.hinted = 0
 
-    def batch(self, height: int, width: int) -> int:
-        return self.engine.batch(height, width)
+    def batch_size(self, height: int, width: int) -> int:
+        return self.engine.batch_size(height, width)
 
     def prepare(self, tile: Any) -> Any:
         return self.engine.prepare(tile)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyraface.core.engines.network.packed_pyramid import MARGIN, PADDING, SMALLEST_TILE, layout
+from pyraface.core.engines.network.packed_pyramid import OUTER_PADDING, PADDING, SMALLEST_TILE, layout
 
 heights = st.integers(SMALLEST_TILE[0], 3000)
 widths = st.integers(SMALLEST_TILE[1], 3000)
@@ -42,9 +42,9 @@ def test_each_size_is_five_sixths_of_the_one_before_rounded_down(height: int, wi
 @given(height=heights, width=widths)
 def test_every_size_lies_inside_the_margin(height: int, width: int) -> None:
     packed = layout(height, width)
-    assert (packed.places[:, :2] >= MARGIN).all()
-    assert (packed.places[:, 2] <= packed.width - MARGIN).all()
-    assert (packed.places[:, 3] <= packed.height - MARGIN).all()
+    assert (packed.places[:, :2] >= OUTER_PADDING).all()
+    assert (packed.places[:, 2] <= packed.width - OUTER_PADDING).all()
+    assert (packed.places[:, 3] <= packed.height - OUTER_PADDING).all()
 
 
 @given(height=heights, width=widths)
@@ -83,12 +83,12 @@ def test_windows_of_any_size_make_up_one_packed_image(rows: int, columns: int) -
 
 
 def test_a_window_in_the_tile_itself_only_loses_the_margin() -> None:
-    boxes = layout(300, 400).to_tile(np.array([[MARGIN + 100, MARGIN + 50]]), 80)
+    boxes = layout(300, 400).to_tile(np.array([[OUTER_PADDING + 100, OUTER_PADDING + 50]]), 80)
     assert boxes.tolist() == [[61, 11, 140, 90]]  # 60.5, 10.5, 139.5, 89.5: halves go away from zero
 
 
 def test_halves_below_zero_are_rounded_away_from_zero() -> None:
-    boxes = layout(300, 400).to_tile(np.array([[MARGIN, MARGIN]]), 80)
+    boxes = layout(300, 400).to_tile(np.array([[OUTER_PADDING, OUTER_PADDING]]), 80)
     assert boxes.tolist() == [[-40, -40, 40, 40]]
 
 

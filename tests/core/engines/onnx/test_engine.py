@@ -85,7 +85,7 @@ def test_tiles_in_batches_give_what_each_gives_alone(
         return run(session, feeds)
 
     monkeypatch.setattr(engine, "_run", counted)
-    monkeypatch.setattr(engine, "batch", lambda height, width: 3 if (height, width) == (240, 200) else 1)
+    monkeypatch.setattr(engine, "batch_size", lambda height, width: 3 if (height, width) == (240, 200) else 1)
     together = engine.detect(tiles)
     assert set(batches[:-1]) == {3}
     assert batches[-1] == 1
@@ -97,9 +97,9 @@ def test_tiles_in_batches_give_what_each_gives_alone(
 
 
 def test_a_cpu_has_one_tile_at_a_time(onnx_engine: OnnxEngine) -> None:
-    assert onnx_engine.batch(1600, 2400) == 1
+    assert onnx_engine.batch_size(1600, 2400) == 1
     if not onnx_engine.gpu:
-        assert onnx_engine.batch(40, 60) == 1
+        assert onnx_engine.batch_size(40, 60) == 1
 
 
 def test_the_most_confident_face_comes_first(onnx_engine: OnnxEngine, astronaut: np.ndarray) -> None:

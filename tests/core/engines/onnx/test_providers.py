@@ -15,7 +15,7 @@ from pyraface.core.engines import EngineOptions
 from pyraface.core.engines.network import packed_pyramid, weights
 from pyraface.core.engines.onnx import engine as onnx_module
 from pyraface.core.engines.onnx.engine import OnnxEngine, providers
-from pyraface.core.engines.onnx.providers import CPU, CUDA, TENSORRT, Planned, Shapes
+from pyraface.core.engines.onnx.providers import CPU, CUDA, TENSORRT, Planned, ShapeProfile
 from pyraface.core.engines.onnx.runtime import onnxruntime
 from pyraface.core.errors import EngineError
 
@@ -72,8 +72,8 @@ def test_a_gpu_gets_batches_and_no_screening(astronaut: np.ndarray, onnx_engine:
     assert engine.device.startswith("cuda:0")
     assert engine.device.endswith("CUDA")
     assert ", cuda, " in engine.fingerprint
-    assert engine.batch(1600, 2400) == 1
-    assert engine.batch(400, 600) == 16
+    assert engine.batch_size(1600, 2400) == 1
+    assert engine.batch_size(400, 600) == 16
     assert engine._screen_head is None
     tiles = [np.ascontiguousarray(astronaut[20:260, left : left + 200]) for left in (100, 140, 300)]
     for found, expected in zip(engine.detect(tiles), onnx_engine.detect(tiles), strict=True):
@@ -102,7 +102,7 @@ def test_tensorrt_has_what_it_planned_for_and_cuda_the_rest(
     """Both computed by the CPU; the options that TensorRT would get are looked at."""
     asked: list[dict[str, str]] = []
 
-    def options(shapes: Shapes) -> dict[str, str]:
+    def options(shapes: ShapeProfile) -> dict[str, str]:
         asked.append(shapes.options())
         return {}
 
@@ -112,7 +112,7 @@ def test_tensorrt_has_what_it_planned_for_and_cuda_the_rest(
     engine = OnnxEngine(EngineOptions(threads=1, tile_pixels=300_000))
     assert engine.device.endswith("TensorRT")
     assert ", tensorrt, " in engine.fingerprint
-    assert engine.batch(40, 60) == 1
+    assert engine.batch_size(40, 60) == 1
     assert [sorted(one) for one in asked] == [
         [f"trt_profile_{which}_shapes" for which in ("max", "min", "opt")]
     ] * 2
@@ -144,7 +144,7 @@ def test_an_input_beyond_the_plan_goes_to_the_other_session() -> None:
             del outputs, feeds
             return [self._name]
 
-    shapes = Shapes("image", (1, 3, 29, 42), (1, 3, 100, 200), (1, 3, 150, 300))
+    shapes = ShapeProfile("image", (1, 3, 29, 42), (1, 3, 100, 200), (1, 3, 150, 300))
     session = Planned(Session("planned"), Session("other"), shapes)
     for shape, expected in {
         (1, 3, 29, 42): "planned",
@@ -201,7 +201,7 @@ def test_plans_are_kept_in_the_cache_folder(
     assert folder is not None
     assert folder.is_dir()
     assert folder.parent == tmp_path / "cache" / "pyraface"
-    shapes = Shapes("image", (1, 3, 29, 42), (1, 3, 100, 200), (1, 3, 150, 300))
+    shapes = ShapeProfile("image", (1, 3, 29, 42), (1, 3, 100, 200), (1, 3, 150, 300))
     monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
     options = providers._tensorrt_options(shapes)
     assert options["trt_engine_cache_path"] == str(folder)
@@ -212,7 +212,7 @@ def test_without_a_cache_folder_nothing_is_kept(monkeypatch: pytest.MonkeyPatch,
     (tmp_path / "cache").write_text("a file")
     monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path / "cache"))
     assert providers.cache_folder() is None
-    shapes = Shapes("image", (1, 3, 29, 42), (1, 3, 100, 200), (1, 3, 150, 300))
+    shapes = ShapeProfile("image", (1, 3, 29, 42), (1, 3, 100, 200), (1, 3, 150, 300))
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
     assert not any("cache" in name for name in providers._tensorrt_options(shapes))
 

@@ -49,6 +49,12 @@ def astronaut() -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
+def portrait(astronaut: np.ndarray) -> np.ndarray:
+    """(240, 180, 3): the face, with the shoulders: no symmetry that a wrong turn could hide in."""
+    return np.ascontiguousarray(astronaut[20:260, 130:310])
+
+
+@pytest.fixture(scope="session")
 def astronaut_jpeg(astronaut: np.ndarray) -> bytes:
     """The same picture as the bytes of a JPEG file."""
     stream = io.BytesIO()

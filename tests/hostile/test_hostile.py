@@ -58,8 +58,8 @@ from pyraface.core.protocol.messages import (
 )
 from pyraface.core.protocol.proofs import Role
 from pyraface.daemon.listener import MOST_REFUSALS
-from tests import bombs
 from tests.conftest import photos_folder
+from tests.hostile import bombs
 from tests.support import NONCE, DaemonProcess, Peer, daemon, free_udp_port, greeted, parameters_xml, run, tls
 
 FRAME = 8 << 20

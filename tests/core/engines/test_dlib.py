@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -13,8 +10,6 @@ from PIL import ImageFile
 from pyraface.core.engines import EngineOptions
 from pyraface.core.engines.dlib import DlibEngine
 from pyraface.core.errors import EngineError
-
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 
 def test_boxes_and_encodings_are_those_of_face_recognition(
@@ -105,37 +100,3 @@ def test_without_room_for_a_temporary_file_it_says_what_to_do(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(EngineError, match="temporary file: No such file or directory; TMPDIR"):
         DlibEngine(EngineOptions())
-
-
-@pytest.mark.parametrize(
-    ("missing", "advice"),
-    [
-        ("pkg_resources", "setuptools<81"),
-        ("face_recognition", "pip install dlib face_recognition"),
-        ("dlib", "pip install dlib face_recognition"),
-    ],
-)
-def test_what_is_not_installed_is_named_and_nothing_is_printed(missing: str, advice: str) -> None:
-    program = f"""
-import importlib.abc, sys
-
-class Missing(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name == {missing!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-
-sys.meta_path.insert(0, Missing())
-from pyraface.core.engines import start
-from pyraface.core.errors import EngineError
-try:
-    start("dlib")
-except EngineError as error:
-    sys.exit(f"EngineError: {{error}}")
-"""
-    ran = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
-    )
-    assert ran.stderr.startswith("EngineError: ")
-    assert missing in ran.stderr
-    assert advice in ran.stderr
-    assert ran.stdout == ""

@@ -2,16 +2,12 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from pyraface.core.errors import KeyFileError
 from pyraface.core.host import keyfile
-from tests.support import ROOT, environment
 
 
 @pytest.fixture(autouse=True)
@@ -58,17 +54,6 @@ def test_keys_are_random(home: Path) -> None:
     assert keyfile.load_or_make() != first
 
 
-def test_daemons_that_start_in_the_same_moment_agree(home: Path) -> None:
-    code = "from pyraface.core.host import keyfile; print(keyfile.load_or_make()[0].hex())"
-    started = [
-        subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment(), stdout=subprocess.PIPE)
-        for _ in range(4)
-    ]
-    said = {process.communicate(timeout=60)[0] for process in started}
-    assert said == {keyfile.load()[0].hex().encode() + b"\n"}
-    assert [entry.name for entry in (home / "pyraface").iterdir()] == ["key"]
-
-
 def test_keys_that_are_added_come_after_the_first_each_once(home: Path) -> None:
     (own,) = keyfile.load_or_make()
     assert keyfile.add(b"k" * 32)
@@ -77,23 +62,6 @@ def test_keys_that_are_added_come_after_the_first_each_once(home: Path) -> None:
     assert keyfile.load() == (own, b"k" * 32)
     assert [entry.name for entry in (home / "pyraface").iterdir()] == ["key"]
     assert stat.S_IMODE((home / "pyraface" / "key").stat().st_mode) == 0o600
-
-
-def test_of_machines_that_are_paired_at_the_same_time_no_key_is_lost(home: Path) -> None:
-    code = "import sys; from pyraface.core.host import keyfile; sys.stdin.read(); keyfile.add(sys.argv[1].encode() * 32)"
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, letter], cwd=ROOT, env=environment(), stdin=subprocess.PIPE
-        )
-        for letter in "abcdef"
-    ]
-    time.sleep(1)  # they import
-    for process in started:
-        assert process.stdin is not None
-        process.stdin.close()
-    assert [process.wait(60) for process in started] == [0] * 6
-    assert sorted(keyfile.load()) == [letter.encode() * 32 for letter in "abcdef"]
-    assert [entry.name for entry in (home / "pyraface").iterdir()] == ["key"]
 
 
 def test_a_file_too_long_for_its_keys_is_refused_not_read_in_part(home: Path) -> None:

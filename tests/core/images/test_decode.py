@@ -6,8 +6,6 @@ import io
 import os
 import resource
 import struct
-import subprocess
-import sys
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -32,20 +30,9 @@ from pyraface.core.errors import (
 from pyraface.core.images.decode import claim_pillow, decode
 from pyraface.core.images.pixels import STRIP_PIXELS
 from pyraface.core.parameters import ImageLimits
+from tests.core.images.files import BOMBS, HOW_TO_SAVE, Pixels, encoded, exif, png
 
 LIMITS = ImageLimits()
-Pixels = NDArray[np.uint8]
-ROOT = Path(__file__).resolve().parent.parent.parent.parent
-HOW_TO_SAVE: dict[str, dict[str, Any]] = {
-    "JPEG": {"quality": 95, "subsampling": 0},
-    "PNG": {"compress_level": 1},
-    "WEBP": {"lossless": True, "method": 0},
-    "GIF": {},
-    "TIFF": {"compression": "tiff_lzw"},
-    "BMP": {},
-    "HEIF": {"quality": 90},
-    "AVIF": {"quality": 90, "speed": 10},
-}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -54,42 +41,10 @@ def heif_can_be_written() -> None:
     pillow_heif.register_heif_opener()
 
 
-@pytest.fixture(scope="session")
-def portrait(astronaut: Pixels) -> Pixels:
-    """(240, 180, 3): the face, with the shoulders: no symmetry that a wrong turn could hide in."""
-    return np.ascontiguousarray(astronaut[20:260, 130:310])
-
-
-def encoded(image: Image.Image | Pixels, format: str, **options: Any) -> bytes:
-    stream = io.BytesIO()
-    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    image.save(stream, format, **{**HOW_TO_SAVE[format], **options})
-    return stream.getvalue()
-
-
 def difference(a: Pixels, b: Pixels) -> float:
     """Returns the mean absolute difference, 0 to 255."""
     assert a.shape == b.shape
     return float(np.abs(a.astype(np.int16) - b.astype(np.int16)).mean())
-
-
-def png(width: int, height: int, depth: int, colour: int, rows: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
-    """Returns a PNG file; `rows` have their filter byte before them."""
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        for kind, body in parts
-    )
-
-
-def exif(value: int, kind: int = 3, order: str = "<") -> bytes:
-    """Returns EXIF with two tags: a make, and the orientation as a value of a TIFF type."""
-    packed = struct.pack(f"{order}{ {1: 'B', 3: 'H', 4: 'I'}[kind] }", value).ljust(4, b"\0")
-    start = b"II*\0" if order == "<" else b"MM\0*"
-    make = struct.pack(f"{order}HHI4s", 0x010F, 2, 4, b"abc\0")
-    entry = struct.pack(f"{order}HHI", 0x0112, kind, 1) + packed
-    return b"Exif\0\0" + start + struct.pack(f"{order}IH", 8, 2) + make + entry + b"\0" * 4
 
 
 def assert_well_formed(pixels: Pixels) -> None:
@@ -430,88 +385,11 @@ def test_an_image_of_just_the_limits_is_decoded_and_one_beyond_is_not(format: st
         decode(data, ImageLimits(max_pixels=180 * 240, max_side=239))
 
 
-BOMBS = {
-    "PNG": png(30_000, 30_000, 1, 0, zlib.compress(b"\0" * 100)),
-    "GIF": b"GIF89a\xff\xff\xff\xff\x80\0\0\0\0\0\xff\xff\xff!\xf9\4\x09\0\0\0\0,\0\0\0\0\xff\xff\xff\xff\0\2\2\x44\1\0;",
-    "WebP": b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\xff\x3f\0\xff\x3f\0",
-    "WebP, lossless": b"RIFF\x16\0\0\0WEBPVP8L\x0a\0\0\0\x2f\xff\xff\xff\x0f" + b"\0" * 8,
-    "WebP, lossy": b"RIFF\x16\0\0\0WEBPVP8 \x0a\0\0\0\0\0\0\x9d\x01\x2a\xff\x3f\xff\x3f" + b"\0" * 8,
-    "BMP": struct.pack("<2sIIIIiiHHIIiiII", b"BM", 60, 0, 54, 40, 3_158_064, 48, 1, 24, 0, 0, 0, 0, 0, 0)
-    + b"\0" * 6,
-    "TIFF": b"II*\0\x08\0\0\0"
-    + struct.pack("<H", 7)
-    + b"".join(
-        struct.pack("<HHII", tag, 4, 1, value)
-        for tag, value in [(256, 50_000), (257, 50_000), (258, 8), (259, 1), (262, 1), (273, 200), (279, 100)]
-    )
-    + b"\0" * 200,
-}
-
-
 @pytest.mark.parametrize("name", BOMBS)
 def test_an_image_that_claims_to_be_huge_is_too_large(name: str) -> None:
     with pytest.raises(ImageTooLargeError) as raised:
         decode(BOMBS[name], LIMITS)
     assert raised.value.code is ErrorCode.IMAGE_TOO_LARGE
-
-
-MEASURE = """
-import importlib, resource, sys
-from pyraface.core.errors import ImageError
-from pyraface.core.images.decode import claim_pillow, decode
-from pyraface.core.images.formats import FORMATS
-from pyraface.core.parameters import ImageLimits
-if sys.argv[1] == "claim":
-    claim_pillow(ImageLimits())
-for module, _ in FORMATS.values():
-    importlib.import_module(module)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-for path in sys.argv[2:]:
-    with open(path, "rb") as stream:
-        data = stream.read()
-    try:
-        decode(data, ImageLimits())
-    except ImageError:
-        print("refused", file=sys.stderr)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
-"""
-on_linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere ru_maxrss is counted otherwise")
-
-
-def peak(*paths: Path, claim: bool = False) -> tuple[int, int]:
-    """Returns (bytes of memory that a process takes at most to decode these files, files refused)."""
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, "claim" if claim else "", *map(str, paths)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return int(done.stdout), done.stderr.count("refused")
-
-
-@on_linux
-@pytest.mark.parametrize("claim", [False, True])
-def test_what_is_too_large_takes_no_memory(claim: bool, tmp_path: Path) -> None:
-    paths = [tmp_path / str(number) for number in range(len(BOMBS))]
-    for path, data in zip(paths, BOMBS.values(), strict=True):
-        path.write_bytes(data)
-    taken, refused = peak(*paths, claim=claim)
-    assert refused == len(BOMBS)
-    assert taken < 20e6
-
-
-@on_linux
-@pytest.mark.parametrize("orientation", [1, 6])
-def test_decoding_takes_little_more_than_the_picture_and_the_result(
-    orientation: int, portrait: Pixels, tmp_path: Path
-) -> None:
-    path = tmp_path / "large.jpg"
-    large = np.tile(portrait, (16, 25, 1))
-    path.write_bytes(encoded(large, "JPEG", exif=exif(orientation)))
-    taken, refused = peak(path)
-    assert refused == 0
-    assert taken < 7.9 * large.shape[0] * large.shape[1]
 
 
 # the process around it
@@ -569,23 +447,6 @@ def test_threads_decode_at_the_same_time(portrait: Pixels) -> None:
         together = list(pool.map(lambda data: decode(data, LIMITS).pixels, files * 4))
     for pixels, expected in zip(together, alone * 4, strict=True):
         assert (pixels == expected).all()
-
-
-def test_nothing_is_imported_for_formats_that_do_not_come(tmp_path: Path, astronaut_jpeg: bytes) -> None:
-    path = tmp_path / "astronaut.jpg"
-    path.write_bytes(astronaut_jpeg)
-    code = (
-        "import sys; from pyraface.core.images.decode import decode; from pyraface.core.parameters import ImageLimits\n"
-        "with open(sys.argv[1], 'rb') as stream: decode(stream.read(), ImageLimits())\n"
-        "print(*sorted(name for name in sys.modules if 'ImagePlugin' in name or name == 'pillow_heif'))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, path], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert set(done.stdout.split()) <= {
-        "PIL.JpegImagePlugin",
-        "PIL.TiffImagePlugin",
-    }  # it reads EXIF with the latter
 
 
 # whatever the bytes

@@ -16,7 +16,7 @@ from pyraface.core.errors import TruncatedImageError
 from pyraface.core.images.decode import decode
 from pyraface.core.images.jpeg import MAX_SCANS, decoded, scans
 from pyraface.core.parameters import ImageLimits
-from tests import bombs
+from tests.hostile import bombs
 
 
 def saved(astronaut: np.ndarray, **options: object) -> bytes:

@@ -28,7 +28,7 @@ import uvloop
 from PIL import Image
 
 from pyraface.client import Client
-from pyraface.client.pool.connection import connect
+from pyraface.client.pool.handshake import connect
 from pyraface.core import parameters
 from pyraface.core.host import keyfile
 from pyraface.core.parameters import Parameters

@@ -13,8 +13,7 @@ from ..core.errors import ErrorCode, LimitError
 
 SMALL_FRAME = 8192
 """Bytes of a frame that is not counted, so that pings and cancels pass when images have to wait: with every connection
-and every credit in use these take a few MB. No frame before the welcome may be longer: a client that has proved nothing has
-no claim on memory."""
+and every credit in use these take a few MB."""
 
 
 class Budget:

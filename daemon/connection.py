@@ -7,12 +7,13 @@ import contextlib
 import logging
 import secrets
 import socket
-from typing import NoReturn
 
 from ..core.errors import ErrorCode, LimitError, LocalProtocolError, RemoteProtocolError
+from ..core.host import streams
+from ..core.host.streams import CHUNK, read_within
 from ..core.protocol import wire
+from ..core.protocol.conversation import MAX_GREETING_BYTES, Conversation, State
 from ..core.protocol.messages import (
-    PROTOCOL_VERSIONS,
     Cancel,
     Challenge,
     Closing,
@@ -26,7 +27,7 @@ from ..core.protocol.messages import (
     Pong,
     Proof,
 )
-from ..core.protocol.proofs import NONCE_BYTES, Handshake, Role
+from ..core.protocol.proofs import NONCE_BYTES, Role, Transcript
 from ..core.text import one_line
 from .budget import SMALL_FRAME, FrameDeadline, Share
 from .executor import Answer, Job, with_id
@@ -34,8 +35,6 @@ from .state import ServerState
 from .tls import Credentials
 
 log = logging.getLogger("pyraface.connection")
-
-CHUNK = 1 << 18
 
 MAX_LOGGED = 200
 """Characters of a client's text in one line of the log."""
@@ -64,7 +63,7 @@ class Connection:
         self._client = client
         self._state = state
         self._codec = wire.Codec(max_frame_bytes=state.limits.max_frame_bytes)
-        self._greeted = False
+        self._conversation = Conversation(Role.SERVER)
         self._share = Share(state.budget, state.limits.max_bytes_per_connection)
         self._claimed: int | None = None
         self._deadline: FrameDeadline | None = None
@@ -72,7 +71,6 @@ class Connection:
         self._jobs: dict[int, Job] = {}
         self._idle = asyncio.Event()
         self._idle.set()
-        self._said_last = False
         self.peer = _peer(writer)
 
     async def serve(self) -> None:
@@ -80,7 +78,7 @@ class Connection:
         try:
             await self._greet()
             while True:
-                await self._handle(await self._next())
+                self._handle(await self._next())
                 await asyncio.sleep(0)  # what came in one piece may be thousands: the others have their turn
         except (RemoteProtocolError, LimitError) as error:
             log.warning("%s: %s: %s", self.peer, error.code.value, error)
@@ -103,7 +101,7 @@ class Connection:
 
     def drain(self) -> None:
         """Tells the client to send nothing more; what it sent is still answered. Before the welcome is no time to say so."""
-        if self._greeted:
+        if self._conversation.open:
             self._send(Draining())
 
     async def answered(self) -> None:
@@ -137,7 +135,6 @@ class Connection:
                 ErrorCode.TIMED_OUT,
             ) from None
         log.info("%s: %s", self.peer, one_line(hello.client, MAX_LOGGED))
-        self._greeted = True
         self._state.admission.greeted(self._client)
         self._send(self._state.welcome)
         if self._state.draining:
@@ -146,62 +143,38 @@ class Connection:
     async def _introduction(self) -> Hello:
         """Returns the hello of a client that may have the welcome; nothing but this is listened to before it."""
         hello = await self._next()
-        if not isinstance(hello, Hello):
-            raise RemoteProtocolError(
-                f"the first message must be hello, not {hello.type}", ErrorCode.UNEXPECTED_MESSAGE
-            )
-        common = set(hello.versions) & set(PROTOCOL_VERSIONS)
-        if not common:
-            raise RemoteProtocolError(
-                f"this server speaks protocol version {_listed(PROTOCOL_VERSIONS)}, "
-                f"the client {_listed(hello.versions)}",
-                ErrorCode.WRONG_VERSION,
-            )
+        assert isinstance(hello, Hello)
         if self._state.credentials is not None:
-            await self._proofs(hello, max(common), self._state.credentials)
+            await self._proofs(hello, self._state.credentials)
         return hello
 
-    async def _proofs(self, hello: Hello, version: int, credentials: Credentials) -> None:
+    async def _proofs(self, hello: Hello, credentials: Credentials) -> None:
         """Returns when each side has proved the key to the other."""
         nonce = secrets.token_bytes(NONCE_BYTES)
-        handshake = Handshake(hello.nonce, nonce, credentials.certificate, hello.versions, version)
-        self._send(Challenge(version, nonce, handshake.proof(credentials.key, Role.SERVER)))
+        version = self._conversation.version
+        transcript = Transcript(hello.nonce, nonce, credentials.certificate, hello.versions, version)
+        self._send(Challenge(version, nonce, transcript.proof(credentials.key, Role.SERVER)))
         answer = await self._next()
-        if isinstance(answer, Closing):
-            self._ended_by(answer)
-        if not isinstance(answer, Proof):
-            raise RemoteProtocolError(
-                f"challenge must be answered with proof, not {answer.type}", ErrorCode.UNEXPECTED_MESSAGE
-            )
-        if handshake.proven(answer.proof, [credentials.key], Role.CLIENT) is None:
+        assert isinstance(answer, Proof)
+        if transcript.proven(answer.proof, [credentials.key], Role.CLIENT) is None:
             raise RemoteProtocolError("the client does not have this server's key", ErrorCode.WRONG_KEY)
 
     async def _next(self) -> Message:
-        """Returns the client's next message; raises RemoteProtocolError, ConnectionError or EOFError if none comes."""
+        """Returns the client's next message; raises RemoteProtocolError, LimitError, OSError or EOFError if none comes."""
         self._share.free(self._taken_over())  # the frame before is done with, unless it was an image
-        await self._make_room()
-        while (message := self._codec.next_message()) is None:
-            if self._codec.error is not None:
-                raise self._codec.error
-            data = await self._read()
-            if data:
-                self._codec.receive_data(data)
-                await self._make_room()
-            else:
-                raise self._codec.receive_eof() or EOFError
+        message = await streams.pump(self._codec, self._read, self._make_room)
         self._deadline = None
+        self._conversation.receive(message)
+        if isinstance(message, Closing):
+            text = one_line(message.message, MAX_LOGGED)
+            log.warning("%s: the client ends it: %s: %s", self.peer, message.code.value, text)
+            raise EOFError
         return message
 
-    async def _make_room(self) -> None:
+    async def _make_room(self, length: int) -> None:
         """Claims room for a frame as soon as its length is known; without it, nothing more is read."""
-        length = self._codec.frame_bytes
-        if length is None or self._claimed is not None:
-            return
-        if not self._greeted and length > SMALL_FRAME:
-            raise RemoteProtocolError(
-                f"a frame of {length} bytes; before the welcome the limit is {SMALL_FRAME}",
-                ErrorCode.FRAME_TOO_LARGE,
-            )
+        if not self._conversation.open:
+            streams.check_greeting(length, MAX_GREETING_BYTES)
         size = length if length > SMALL_FRAME else 0
         # so that the client hears of it before it takes us for dead
         patience = self._state.timeouts.read / 2
@@ -222,7 +195,7 @@ class Connection:
         """Returns what came; b"" at the end."""
         # a client that does not take its answers is not read from either
         await self._writer.drain()
-        if not self._greeted:
+        if not self._conversation.open:
             return await self._reader.read(CHUNK)  # there is a time for the whole of the greeting
         return await (self._read_on() if self._codec.mid_frame else self._read_anew())
 
@@ -260,7 +233,7 @@ class Connection:
             if data is not None:
                 return data
 
-    async def _handle(self, message: Message) -> None:
+    def _handle(self, message: Message) -> None:
         if isinstance(message, Detect):
             self._detect(message)
         elif isinstance(message, Cancel):
@@ -270,18 +243,6 @@ class Connection:
             self._send(Pong(message.id))
         elif isinstance(message, Inquire):
             self._send(self._state.status(message.id, asyncio.get_running_loop().time()))
-        elif isinstance(message, Closing):
-            self._ended_by(message)
-        else:
-            raise RemoteProtocolError(
-                f"{message.type} is not for a client to send now", ErrorCode.UNEXPECTED_MESSAGE
-            )
-
-    def _ended_by(self, words: Closing) -> NoReturn:
-        log.warning(
-            "%s: the client ends it: %s: %s", self.peer, words.code.value, one_line(words.message, MAX_LOGGED)
-        )
-        raise EOFError
 
     def _detect(self, request: Detect) -> None:
         refusal = self._refusal(request)
@@ -304,10 +265,6 @@ class Connection:
         job.answer.add_done_callback(answer)
 
     def _refusal(self, request: Detect) -> Failed | None:
-        if request.id in self._jobs:
-            raise RemoteProtocolError(
-                f"detect.id: {request.id} waits for its answer already", ErrorCode.BAD_FIELD
-            )
         if self._state.draining:
             return Failed.because(request.id, ErrorCode.DRAINING, "the server is stopping")
         if len(self._jobs) >= self._state.welcome.credits:
@@ -322,9 +279,10 @@ class Connection:
         self._idle.set()
 
     def _send(self, message: Message) -> None:
-        if self._writer.is_closing() or self._said_last:
+        if self._writer.is_closing() or self._conversation.state is State.CLOSED:
             return
         try:
+            self._conversation.send(message)
             frame = wire.encode(message)
         except LocalProtocolError:
             log.exception("%s: a message of ours cannot be sent", self.peer)
@@ -334,7 +292,6 @@ class Connection:
 
     async def _close_because(self, error: RemoteProtocolError | LimitError) -> None:
         self._send(Closing.because(error.code, str(error)))
-        self._said_last = True
         self._forsake()
         with contextlib.suppress(OSError, asyncio.TimeoutError):
             await asyncio.wait_for(self._last_words(), CLOSE_TIMEOUT)
@@ -347,26 +304,6 @@ class Connection:
             self._writer.write_eof()
             while await self._reader.read(CHUNK):
                 pass
-
-
-async def read_within(reader: asyncio.StreamReader, seconds: float) -> bytes | None:
-    """Returns what comes within some seconds, b"" at the end, None if nothing does.
-
-    Raises:
-        OSError: the connection failed. "Timed out" (ETIMEDOUT), which the system says of a peer that is cut off, is since
-            Python 3.11 the very exception that says that nothing came, and would be taken for it for ever.
-    """
-    try:
-        return await asyncio.wait_for(reader.read(CHUNK), seconds)
-    except asyncio.TimeoutError:
-        failure = reader.exception()
-        if failure is not None:
-            raise failure from None
-        return None
-
-
-def _listed(versions: tuple[int, ...]) -> str:
-    return ", ".join(str(version) for version in versions) or "none"
 
 
 def _peer(writer: asyncio.StreamWriter) -> str:

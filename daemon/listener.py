@@ -9,7 +9,8 @@ import logging
 import socket
 
 from ..core.errors import LimitError, ServerError
-from .connection import CHUNK, CLOSE_TIMEOUT, Connection
+from ..core.host.streams import CHUNK
+from .connection import CLOSE_TIMEOUT, Connection
 from .state import ServerState
 from .tls import accepted
 

@@ -14,11 +14,14 @@ from collections.abc import Callable
 
 from ..core.errors import ErrorCode, PairingError, RemoteProtocolError, ServerError
 from ..core.host import keyfile
+from ..core.host.streams import read_message
 from ..core.parameters import Parameters
 from ..core.protocol import wire
 from ..core.protocol.announcement import Announcement
+from ..core.protocol.conversation import MAX_GREETING_BYTES, Conversation, State
 from ..core.protocol.messages import PROTOCOL_VERSIONS, Closing, Message, Pair, Paired, Proof
 from ..core.protocol.pairing import Exchange, new_code
+from ..core.protocol.proofs import Role
 from ..core.text import one_line
 from .beacon import Beacon
 from .listener import listen
@@ -35,8 +38,6 @@ EXCHANGE_TIME = 10.0
 
 MOST_EXCHANGES = 8
 """At a time; each costs 15 ms of one core."""
-
-MAX_FRAME_BYTES = 8192
 
 
 async def give(parameters: Parameters, *, host: str, port: int | None, say: Callable[[str], None]) -> None:
@@ -55,7 +56,7 @@ async def give(parameters: Parameters, *, host: str, port: int | None, say: Call
     name = (parameters.beacon.name or socket.gethostname())[:64]
     with listen(host, parameters.ports.pairing if port is None else port) as listener:
         desk = _Desk(key, name, say, listener.getsockname()[1])
-        tcp = await asyncio.start_server(desk.serve, sock=listener, limit=MAX_FRAME_BYTES)
+        tcp = await asyncio.start_server(desk.serve, sock=listener, limit=MAX_GREETING_BYTES)
         beacon = Beacon(
             desk.announcement,
             None,
@@ -125,21 +126,18 @@ class _Desk:
             writer.close()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
-        codec = wire.Codec(max_frame_bytes=MAX_FRAME_BYTES)
+        conversation = Conversation(Role.SERVER, State.PAIRING)
+        codec = wire.Codec(max_frame_bytes=MAX_GREETING_BYTES)
         code = self._code
-        pair = await _next(reader, codec)
-        if not isinstance(pair, Pair):
-            raise RemoteProtocolError(
-                f"the first message must be pair, not {pair.type}", ErrorCode.UNEXPECTED_MESSAGE
-            )
+        pair = await self._next(reader, codec, conversation)
+        assert isinstance(pair, Pair)
         exchange = Exchange(code, asks=False)
         secret = exchange.finish(pair.share)
-        writer.write(wire.encode(Pair(self._name, exchange.share)))
-        guess = await _next(reader, codec)
-        if not isinstance(guess, Proof):
-            raise RemoteProtocolError(
-                f"pair must be followed by proof, not {guess.type}", ErrorCode.UNEXPECTED_MESSAGE
-            )
+        answer = Pair(self._name, exchange.share)
+        conversation.send(answer)
+        writer.write(wire.encode(answer))
+        guess = await self._next(reader, codec, conversation)
+        assert isinstance(guess, Proof)
         if code != self._code or self.outcome.done():
             raise RemoteProtocolError("the code is used up", ErrorCode.WRONG_KEY)
         self._code = new_code()  # whatever comes of it: this was the guess
@@ -148,9 +146,20 @@ class _Desk:
             raise RemoteProtocolError(
                 "the code is wrong, and used up; there is another one now", ErrorCode.WRONG_KEY
             )
-        writer.write(wire.encode(Paired(secret.seal(self._key))))
+        sealed = Paired(secret.seal(self._key))
+        conversation.send(sealed)
+        writer.write(wire.encode(sealed))
         await writer.drain()
         self.outcome.set_result(f"{one_line(pair.name)} ({peer}) has this machine's key now")
+
+    async def _next(
+        self, reader: asyncio.StreamReader, codec: wire.Codec, conversation: Conversation
+    ) -> Message:
+        message = await read_message(reader, codec)
+        conversation.receive(message)
+        if isinstance(message, Closing):
+            raise EOFError
+        return message
 
     def _guessed_wrong(self, peer: str) -> None:
         self._say(f"{peer} had another code: a slip, or somebody who guesses")
@@ -159,15 +168,3 @@ class _Desk:
             self.show()
         else:
             self.outcome.set_exception(PairingError(f"{MOST_CODES} wrong codes: nobody was given the key"))
-
-
-async def _next(reader: asyncio.StreamReader, codec: wire.Codec) -> Message:
-    """Returns the next message; raises RemoteProtocolError, OSError or EOFError if none comes."""
-    while (message := codec.next_message()) is None:
-        if codec.error is not None:
-            raise codec.error
-        data = await reader.read(MAX_FRAME_BYTES)
-        if not data:
-            raise codec.receive_eof() or EOFError
-        codec.receive_data(data)
-    return message

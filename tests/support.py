@@ -22,7 +22,7 @@ import psutil
 from pyraface.core.host import keyfile
 from pyraface.core.protocol import wire
 from pyraface.core.protocol.messages import PROTOCOL_VERSIONS, Challenge, Hello, Message, Proof, Welcome
-from pyraface.core.protocol.proofs import Handshake, Role, certificate_digest
+from pyraface.core.protocol.proofs import Role, Transcript, certificate_digest
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -245,7 +245,7 @@ class Peer:
         peer = await cls.connect(port, local_addr=local_addr)
         challenge = await peer.challenged(client)
         (key,) = keyfile.load()
-        peer.send(Proof(peer.handshake(challenge).proof(key, Role.CLIENT)))
+        peer.send(Proof(peer.transcript(challenge).proof(key, Role.CLIENT)))
         welcome = await peer.next()
         assert isinstance(welcome, Welcome)
         return peer, welcome
@@ -257,10 +257,10 @@ class Peer:
         assert isinstance(challenge, Challenge)
         return challenge
 
-    def handshake(self, challenge: Challenge) -> Handshake:
+    def transcript(self, challenge: Challenge) -> Transcript:
         """What is to be proved after a challenge."""
         certificate = self.writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-        return Handshake(
+        return Transcript(
             NONCE, challenge.nonce, certificate_digest(certificate), PROTOCOL_VERSIONS, challenge.version
         )
 
@@ -294,10 +294,10 @@ def greeted(client: socket.socket) -> ssl.SSLSocket:
         codec.receive_data(secure.recv(4096))
     certificate = secure.getpeercert(binary_form=True)
     assert certificate is not None
-    handshake = Handshake(
+    transcript = Transcript(
         NONCE, challenge.nonce, certificate_digest(certificate), PROTOCOL_VERSIONS, challenge.version
     )
-    secure.sendall(wire.encode(Proof(handshake.proof(keyfile.load()[0], Role.CLIENT))))
+    secure.sendall(wire.encode(Proof(transcript.proof(keyfile.load()[0], Role.CLIENT))))
     return secure
 
 

@@ -14,7 +14,8 @@ from ...core.errors import ServerError
 from ...core.host import subprocesses, tasks
 from ...core.parameters import Parameters
 from ...core.protocol.proofs import KEY_BYTES
-from .connection import ServerConnection, connect
+from .connection import ServerConnection
+from .handshake import connect
 
 START_TIMEOUT = 120.0
 """Seconds for its models to load."""

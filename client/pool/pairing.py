@@ -6,15 +6,15 @@ import asyncio
 import dataclasses
 import socket
 
-from ...core.errors import ErrorCode, PairingError, RemoteProtocolError
+from ...core.errors import ErrorCode, PairingError, RefusedError, RemoteProtocolError
+from ...core.host.streams import read_message
 from ...core.parameters import Parameters, SecurityParameters
 from ...core.protocol import wire
-from ...core.protocol.messages import Closing, Pair, Paired, Proof
+from ...core.protocol.conversation import MAX_GREETING_BYTES, Conversation, State
+from ...core.protocol.messages import Closing, Message, Pair, Paired, Proof
 from ...core.protocol.pairing import Exchange
-from .connection import next_message
+from ...core.protocol.proofs import Role
 from .discovery import Discovery, Location, locations
-
-MAX_FRAME_BYTES = 8192
 
 
 async def find(wanted: str | None, parameters: Parameters) -> Location:
@@ -59,7 +59,7 @@ async def take_key(place: Location, code: str, limit: float) -> tuple[bytes, str
             writer.close()
     except asyncio.TimeoutError:
         raise PairingError(f"{place}: no answer in time (params/timeout/connect_timeout)") from None
-    except RemoteProtocolError as error:
+    except (RefusedError, RemoteProtocolError) as error:
         again = "; try again with the code that is shown now" if error.code is ErrorCode.WRONG_KEY else ""
         raise PairingError(f"{place}: {error}{again}") from error
     except (OSError, EOFError, ValueError) as error:
@@ -77,21 +77,22 @@ def _for_pairing(parameters: Parameters) -> Parameters:
 async def _exchange(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, code: str
 ) -> tuple[bytes, str]:
-    codec = wire.Codec(max_frame_bytes=MAX_FRAME_BYTES)
+    codec = wire.Codec(max_frame_bytes=MAX_GREETING_BYTES)
+    conversation = Conversation(Role.CLIENT, State.PAIRING)
+
+    async def ask(question: Pair | Proof) -> Message:
+        conversation.send(question)
+        writer.write(wire.encode(question))
+        answer = await read_message(reader, codec)
+        conversation.receive(answer)
+        if isinstance(answer, Closing):
+            raise RefusedError(answer.message, answer.code)
+        return answer
+
     exchange = Exchange(code, asks=True)
-    writer.write(wire.encode(Pair(socket.gethostname()[:64], exchange.share)))
-    answer = await next_message(reader, codec)
-    if not isinstance(answer, Pair):
-        raise _refused(answer)
+    answer = await ask(Pair(socket.gethostname()[:64], exchange.share))
+    assert isinstance(answer, Pair)
     secret = exchange.finish(answer.share)
-    writer.write(wire.encode(Proof(secret.confirmation)))
-    last = await next_message(reader, codec)
-    if not isinstance(last, Paired):
-        raise _refused(last)
+    last = await ask(Proof(secret.confirmation))
+    assert isinstance(last, Paired)
     return secret.open(last.sealed), answer.name
-
-
-def _refused(answer: object) -> RemoteProtocolError:
-    if isinstance(answer, Closing):
-        return RemoteProtocolError(answer.message, answer.code)
-    return RemoteProtocolError("no machine that is being paired", ErrorCode.UNEXPECTED_MESSAGE)

@@ -13,8 +13,9 @@ from ...core.host import keyfile, tasks
 from ...core.host.keyfile import Keys
 from ...core.parameters import Parameters
 from ...core.text import one_line
-from .connection import ANOTHER_KEY, ServerConnection, connect
+from .connection import ServerConnection
 from .discovery import Discovery, Location, locations
+from .handshake import ANOTHER_KEY, connect
 from .local_daemon import LocalDaemon
 
 log = logging.getLogger("pyraface.client")

@@ -9,8 +9,8 @@ from ...core.errors import ErrorCode, RefusedError, ServerError, WrongKeyError
 from ...core.host.keyfile import Keys
 from ...core.parameters import Parameters
 from ...core.protocol.messages import Status, Welcome
-from .connection import connect
 from .discovery import Discovery, Location, locations
+from .handshake import connect
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ class Role(bytes, Enum):
 
 
 @dataclass(frozen=True)
-class Handshake:
-    """What both ends of one connection know of it; a proof holds for this one and no other.
+class Transcript:
+    """The handshake of one connection, as both ends know it; a proof is valid for this one and no other.
 
     Attributes:
         client_nonce, server_nonce: 32 bytes each, random, of this connection alone: an old proof proves nothing.
@@ -56,7 +56,7 @@ class Handshake:
 
 
 def certificate_digest(certificate: bytes) -> bytes:
-    """Returns what stands for a certificate (DER) in a handshake."""
+    """Returns the digest of a certificate (DER) that stands in a transcript."""
     return hashlib.sha256(certificate).digest()
 
 

@@ -810,8 +810,8 @@ async def proofs_with_a_wrong_key(victim: Victim) -> None:
     """Neither that of another machine, nor the server's own proof, which it has just given away."""
     for key in (bytes(32), b"\xff" * 32, keyfile.load()[0][::-1]):
         peer = await victim.connect()
-        handshake = peer.handshake(await peer.challenged())
-        await is_refused(peer, handshake.proof(key, Role.CLIENT))
+        transcript = peer.transcript(await peer.challenged())
+        await is_refused(peer, transcript.proof(key, Role.CLIENT))
     peer = await victim.connect()
     await is_refused(peer, (await peer.challenged()).proof)
 
@@ -819,7 +819,7 @@ async def proofs_with_a_wrong_key(victim: Victim) -> None:
 async def a_handshake_that_is_replayed(victim: Victim) -> None:
     """What a good client said holds for its own connection alone."""
     good = await victim.connect()
-    proof = good.handshake(await good.challenged()).proof(keyfile.load()[0], Role.CLIENT)
+    proof = good.transcript(await good.challenged()).proof(keyfile.load()[0], Role.CLIENT)
     good.send(Proof(proof))
     assert isinstance(await good.next(), Welcome)
     for _ in range(3):
@@ -833,7 +833,7 @@ async def versions_that_are_taken_away_on_the_way(victim: Victim) -> None:
     """A client that offered more than arrived proves what it offered."""
     for offered in ((1, 2), (2, 1), ()):
         peer = await victim.connect()
-        told = peer.handshake(await peer.challenged())
+        told = peer.transcript(await peer.challenged())
         meant = dataclasses.replace(told, versions=offered)
         await is_refused(peer, meant.proof(keyfile.load()[0], Role.CLIENT))
 

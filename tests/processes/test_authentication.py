@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from pyraface.client import Client
-from pyraface.client.pool.connection import connect
+from pyraface.client.pool.handshake import connect
 from pyraface.core import parameters
 from pyraface.core.errors import ErrorCode, ServerError, WrongKeyError
 from pyraface.core.host import keyfile
@@ -34,7 +34,7 @@ from pyraface.core.protocol.messages import (
     Proof,
     Welcome,
 )
-from pyraface.core.protocol.proofs import Handshake, Role
+from pyraface.core.protocol.proofs import Role, Transcript
 from pyraface.daemon.tls import Credentials
 from tests.stub_daemon import stub_daemon
 from tests.support import NONCE, ROOT, DaemonProcess, Peer, daemon, environment, parameters_xml, run
@@ -82,11 +82,11 @@ def test_the_server_proves_its_key_first_and_tells_of_itself_only_afterwards(ser
     async def talk() -> None:
         peer = await Peer.connect(server.port)
         challenge = await peer.challenged()
-        handshake = peer.handshake(challenge)
-        assert handshake.proven(challenge.proof, keyfile.load(), Role.SERVER)
+        transcript = peer.transcript(challenge)
+        assert transcript.proven(challenge.proof, keyfile.load(), Role.SERVER)
         with pytest.raises(asyncio.TimeoutError):
             await peer.next(timeout=0.5)
-        peer.send(Proof(handshake.proof(keyfile.load()[0], Role.CLIENT)))
+        peer.send(Proof(transcript.proof(keyfile.load()[0], Role.CLIENT)))
         assert isinstance(await peer.next(), Welcome)
         await peer.close()
 
@@ -94,7 +94,7 @@ def test_the_server_proves_its_key_first_and_tells_of_itself_only_afterwards(ser
 
 
 async def proof_with_another_key(peer: Peer, _: int) -> Proof:
-    return Proof(peer.handshake(await peer.challenged()).proof(KEY, Role.CLIENT))
+    return Proof(peer.transcript(await peer.challenged()).proof(KEY, Role.CLIENT))
 
 
 async def the_servers_own_proof(peer: Peer, _: int) -> Proof:
@@ -103,22 +103,22 @@ async def the_servers_own_proof(peer: Peer, _: int) -> Proof:
 
 async def a_proof_of_another_connection(peer: Peer, port: int) -> Proof:
     other = await Peer.connect(port)
-    proof = other.handshake(await other.challenged()).proof(keyfile.load()[0], Role.CLIENT)
+    proof = other.transcript(await other.challenged()).proof(keyfile.load()[0], Role.CLIENT)
     await other.close()
     await peer.challenged()
     return Proof(proof)
 
 
 async def a_proof_for_another_offer_of_versions(peer: Peer, _: int) -> Proof:
-    told = peer.handshake(await peer.challenged())
-    wished = Handshake(told.client_nonce, told.server_nonce, told.certificate, (1, 2), told.version)
+    told = peer.transcript(await peer.challenged())
+    wished = Transcript(told.client_nonce, told.server_nonce, told.certificate, (1, 2), told.version)
     return Proof(wished.proof(keyfile.load()[0], Role.CLIENT))
 
 
 async def a_proof_for_another_certificate(peer: Peer, _: int) -> Proof:
-    told = peer.handshake(await peer.challenged())
+    told = peer.transcript(await peer.challenged())
     other = Credentials.for_key(KEY).certificate
-    shown = Handshake(told.client_nonce, told.server_nonce, other, told.versions, told.version)
+    shown = Transcript(told.client_nonce, told.server_nonce, other, told.versions, told.version)
     return Proof(shown.proof(keyfile.load()[0], Role.CLIENT))
 
 
@@ -207,7 +207,7 @@ def test_a_client_that_is_just_greeted_when_the_server_stops_is_welcomed_first(
         async def talk() -> None:
             working, _ = await Peer.welcomed(stopping.port)
             late = await Peer.connect(stopping.port)
-            proof = late.handshake(await late.challenged()).proof(keyfile.load()[0], Role.CLIENT)
+            proof = late.transcript(await late.challenged()).proof(keyfile.load()[0], Role.CLIENT)
             working.send(Detect(1, jpeg))
             working.send(Ping(2))
             assert isinstance(await working.next(), Pong)
@@ -271,8 +271,8 @@ WELCOME = Welcome(1, "impostor", "i", "onnx", "cpu", "f", 1 << 24, 1 << 24, 4)
     [
         ([Challenge(1, NONCE, bytes(32)), WELCOME], "has a key that this user does not have"),
         ([WELCOME], "proves no key"),
-        ([Proof(bytes(32)), WELCOME], "no welcome from a pyraface server, but proof"),
-        ([Challenge(2**40, NONCE, bytes(32)), WELCOME], "has a key that this user does not have"),
+        ([Proof(bytes(32)), WELCOME], "hello must be answered with challenge or welcome, not proof"),
+        ([Challenge(2**40, NONCE, bytes(32)), WELCOME], "challenge.version: must be 1, not"),
     ],
     ids=["a made-up proof", "welcome at once", "a client's word", "a version of the future"],
 )
@@ -297,7 +297,7 @@ def test_before_the_welcome_a_server_has_no_claim_on_a_clients_memory() -> None:
             writer.close()
 
         async with listening(large, Credentials.for_key(KEY)) as port:
-            with pytest.raises(ServerError, match="before the welcome the limit is 65536"):
+            with pytest.raises(ServerError, match="before the welcome the limit is 8192"):
                 await connect("127.0.0.1", port, settings(), (KEY,))
 
     run(talk())

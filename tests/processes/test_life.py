@@ -157,7 +157,7 @@ class Life(RuleBasedStateMachine):
         assert self.peer is not None
         challenge = self.do(self.peer.challenged())
         (key,) = keyfile.load()
-        self.send(wire.encode(Proof(self.peer.handshake(challenge).proof(key, Role.CLIENT))))
+        self.send(wire.encode(Proof(self.peer.transcript(challenge).proof(key, Role.CLIENT))))
         assert isinstance(self.take(), Welcome)
         self.greeted = True
 

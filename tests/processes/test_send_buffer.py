@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pyraface.client.pool.connection import connect
+from pyraface.client.pool.handshake import connect
 from pyraface.core import parameters
 from pyraface.core.errors import ErrorCode, ServerLostError
 from pyraface.core.host import keyfile

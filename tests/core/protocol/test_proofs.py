@@ -7,22 +7,22 @@ import hmac
 import pytest
 
 from pyraface.core.protocol import proofs
-from pyraface.core.protocol.proofs import KEY_BYTES, Handshake, Role
+from pyraface.core.protocol.proofs import KEY_BYTES, Role, Transcript
 from tests.core.protocol import vectors
 
 KEY = bytes(range(KEY_BYTES))
 OTHER = bytes(reversed(KEY))
-HERE = Handshake(b"c" * 32, b"s" * 32, b"d" * 32, (1, 2), 1)
+HERE = Transcript(b"c" * 32, b"s" * 32, b"d" * 32, (1, 2), 1)
 
 
 def test_the_example_of_the_specification_is_proved_to_the_byte() -> None:
     example = vectors.proofs()
     nonces = [bytes.fromhex(example[name]) for name in ("hello", "challenge", "certificate")]
     versions = tuple(int(number) for number in example["versions"].split(", "))
-    handshake = Handshake(*nonces, versions, int(example["version"]))
+    transcript = Transcript(*nonces, versions, int(example["version"]))
     key = bytes.fromhex(example["key"])
-    assert handshake.proof(key, Role.SERVER).hex(" ") == example["server"]
-    assert handshake.proof(key, Role.CLIENT).hex(" ") == example["client"]
+    assert transcript.proof(key, Role.SERVER).hex(" ") == example["server"]
+    assert transcript.proof(key, Role.CLIENT).hex(" ") == example["client"]
 
 
 def test_a_proof_is_made_of_what_the_specification_lists() -> None:

@@ -146,7 +146,7 @@ class Client:
             inputs.each_checked(images)
             if isinstance(images, Iterable)
             else inputs.each_checked_later(images),
-            most=lambda: self._pool.room + READ_AHEAD,
+            most=lambda: self._pool.capacity + READ_AHEAD,
             feeding=self._pool.feeding,
             ordered=ordered,
             until=self._drained,

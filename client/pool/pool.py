@@ -1,10 +1,11 @@
-"""All servers together, given images as the scheduler decides."""
+"""Pool: all servers together, used as one; it carries out the scheduler's instructions."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterator, Set
+import itertools
+from collections.abc import Callable, Coroutine, Hashable, Iterator, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -59,13 +60,15 @@ class _Server:
 
 @dataclass(eq=False)
 class _Job:
+    number: int
+    """Its key in the scheduler."""
     image: bytes
     answer: asyncio.Future[Answered]
     """Cancelled when nobody waits for it any more."""
     failure: Answered | None = None
     """What the last server that refused it said."""
-    cancels: dict[_Server, asyncio.Future[None]] = field(default_factory=dict)
-    """Of the servers that have it; done when they need not answer any more."""
+    cancels: dict[Hashable, asyncio.Future[None]] = field(default_factory=dict)
+    """By the addresses of the servers that have it; done when their answers are no longer needed."""
 
 
 class Pool:
@@ -95,15 +98,19 @@ class Pool:
         self._faces_from = faces_from
         self._tell = tell
         self._supervisor = Supervisor(servers, parameters, self, tell, keys=keys)
-        self._scheduler: Scheduler[_Job, _Server] = Scheduler()
+        self._scheduler = Scheduler()
         self._tasks: set[asyncio.Task[object]] = set()
         self._fingerprints: set[str] = set()
-        self._servers: dict[str, _Server] = {}
+        self._servers: dict[Hashable, _Server] = {}
+        """By address, which is also the key of a server in the scheduler."""
+        self._jobs: dict[Hashable, _Job] = {}
+        """By number, until `ask` returns."""
+        self._numbers = itertools.count()
         self._sources = 0
         self._wake: asyncio.TimerHandle | None = None
         self._draining = self._closing = False
         self._alone: asyncio.TimerHandle | None = None
-        self._forsaken = False
+        self._abandoned = False
         self._first: tuple[str, str] | None = None
         """Name and fingerprint of the first server."""
 
@@ -124,9 +131,9 @@ class Pool:
         return self._scheduler.servers
 
     @property
-    def room(self) -> int:
+    def capacity(self) -> int:
         """How many images all servers together should hold, so that none is idle."""
-        return self._scheduler.room
+        return self._scheduler.capacity
 
     def status(self) -> list[ServerStatus]:
         """Returns how each server is that was ever reached, in the order in which they were."""
@@ -160,27 +167,29 @@ class Pool:
         An image that no server can do is answered too: with the last server's failure. Cancelling this cancels the
         request at the server.
         """
-        job = _Job(image, asyncio.get_running_loop().create_future())
-        self._scheduler.put(job, 1.0 + len(image) / COST_BYTES)
+        job = _Job(next(self._numbers), image, asyncio.get_running_loop().create_future())
+        self._jobs[job.number] = job
+        self._scheduler.put(job.number, 1.0 + len(image) / COST_BYTES)
         self._decide()
-        if self._forsaken:
-            self.deserted()
+        if self._abandoned:
+            self.no_server_left()
         try:
             return await job.answer
         finally:
             if job.answer.cancelled():
-                self._scheduler.withdraw(job)
+                self._scheduler.withdraw(job.number)
                 self._decide()
+            del self._jobs[job.number]
 
     def _status(self, server: _Server) -> ServerStatus:
         connection = server.connection
-        load = self._scheduler.load(server, self._now)
+        worker = self._scheduler.worker(server.address)
         state = Availability.CONNECTED
         if connection.lost.done():
             state = Availability.LOST
         elif connection.draining.is_set():
             state = Availability.DRAINING
-        elif load.resting or load.stuck:
+        elif self._now < worker.backoff_until or worker.stuck:
             state = Availability.RESTING
         return ServerStatus(
             name=server.name,
@@ -188,10 +197,10 @@ class Pool:
             engine=connection.welcome.engine,
             device=connection.welcome.device,
             state=state,
-            credits=load.credits,
-            in_flight=load.in_flight,
-            done=load.done,
-            rate=load.rate,
+            credits=worker.credits,
+            in_flight=len(worker.in_flight),
+            done=worker.done,
+            rate=worker.rate,
         )
 
     @property
@@ -209,13 +218,13 @@ class Pool:
         self._compare(server)
         self._fingerprints.add(server.fingerprint)
         self._tell(f"server {name}: {welcome.engine} on {welcome.device}")
-        self._scheduler.server_up(server, welcome.credits, self._now)
+        self._scheduler.server_up(place, welcome.credits, self._now)
         self._company()
         self._decide()
 
     def draining(self, place: str) -> None:
         """The server gets nothing more."""
-        self._scheduler.server_draining(self._servers[place], self._now)
+        self._scheduler.server_draining(place, self._now)
 
     def left(self, place: str) -> None:
         """The server's images are given back."""
@@ -224,15 +233,15 @@ class Pool:
         silent = lost.done() and lost.result().silent
         if lost.done() and not self._closing:
             self._tell(f"server lost: {server.name}: {str(lost.result()).partition(': ')[2]}")
-        self._scheduler.server_down(server, self._now, silent=silent)
+        self._scheduler.server_down(place, self._now, silent=silent)
         self._company()
         self._decide()
 
-    def deserted(self) -> None:
-        """Whoever waits would wait for ever."""
-        self._forsaken = True
-        for job in self._scheduler.withdraw_all():
-            self._give_up(job, None)
+    def no_server_left(self) -> None:
+        """Images that wait have failed: no server will come for them."""
+        self._abandoned = True
+        for number in self._scheduler.withdraw_all():
+            self._give_up(self._jobs[number], None)
 
     # ------------------------------------------------------------------------------------------ servers and images
 
@@ -248,37 +257,40 @@ class Pool:
             )
 
     def _decide(self) -> None:
-        """Carries out what the scheduler decides."""
+        """Carries out the scheduler's instructions."""
         if self._closing:
             return
         if self._draining:
-            for job in self._scheduler.withdraw_all():
-                job.answer.cancel()
-        for decision in self._scheduler.decide(self._now):
-            if isinstance(decision, Send):
-                cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                decision.job.cancels[decision.server] = cancelled
-                self._keep(self._run(decision.server, decision.job, cancelled))
-            elif isinstance(decision, Cancel):
-                cancelled = decision.job.cancels[decision.server]
+            for number in self._scheduler.withdraw_all():
+                self._jobs[number].answer.cancel()
+        for instruction in self._scheduler.decide(self._now):
+            if isinstance(instruction, Send):
+                self._send(self._servers[instruction.server], self._jobs[instruction.job])
+            elif isinstance(instruction, Cancel):
+                cancelled = self._jobs[instruction.job].cancels[instruction.server]
                 if not cancelled.done():
                     cancelled.set_result(None)
-            elif isinstance(decision, GiveUp):
-                self._give_up(decision.job, decision.reason)
-            elif isinstance(decision, Disconnect):
-                connection = decision.server.connection
-                self._keep(connection.close("answers pings, but no image any more", silent=True))
+            elif isinstance(instruction, GiveUp):
+                self._give_up(self._jobs[instruction.job], instruction.reason)
+            elif isinstance(instruction, Disconnect):
+                connection = self._servers[instruction.server].connection
+                self._keep(connection.close("answers pings, but no longer any image", silent=True))
         if self._wake is not None:
             self._wake.cancel()
         wake = self._scheduler.wake
         self._wake = None if wake is None else asyncio.get_running_loop().call_at(wake, self._decide)
+
+    def _send(self, server: _Server, job: _Job) -> None:
+        cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        job.cancels[server.address] = cancelled
+        self._keep(self._run(server, job, cancelled))
 
     async def _run(self, server: _Server, job: _Job, cancelled: asyncio.Future[None]) -> None:
         """Has one server do one image, and tells the scheduler how it went."""
         try:
             answer = await server.connection.request(job.image, cancelled, faces_from=self._faces_from)
         except ServerLostError:
-            return  # server_down gives the image back
+            return  # server_down puts the image back
         now = self._now
         if isinstance(answer, Failed) and answer.code in (
             ErrorCode.BUSY,
@@ -286,36 +298,36 @@ class Pool:
             ErrorCode.CANCELLED,
         ):
             if answer.code is ErrorCode.DRAINING:
-                self._scheduler.server_draining(server, now)
-            self._scheduler.postponed(server, job, now)
+                self._scheduler.server_draining(server.address, now)
+            self._scheduler.postponed(server.address, job.number, now)
         elif isinstance(answer, Failed) and answer.elsewhere:
             job.failure = server.answered(answer)
-            self._scheduler.refused(server, job, now, tried=answer.code not in LIMITS)
+            self._scheduler.refused(server.address, job.number, now, tried=answer.code not in LIMITS)
         elif (
-            self._scheduler.answered(server, job, now, learn=isinstance(answer, Found))
-            and not job.answer.done()  # nobody may wait since a moment ago
+            self._scheduler.answered(server.address, job.number, now, learn=isinstance(answer, Found))
+            and not job.answer.done()  # it may have been cancelled a moment ago
         ):
             job.answer.set_result(server.answered(answer))
         self._decide()
 
     def _give_up(self, job: _Job, reason: Reason | None) -> None:
         if not job.answer.done():
-            text = "no server lived to answer it"
+            text = "every server that was given this image disconnected"
             if reason is Reason.LOST:
-                text = "servers were lost while they had it, again and again"
+                text = "several servers disconnected while they had this image"
             lost = Failed.because(0, ErrorCode.SERVER_LOST, text)
             job.answer.set_result(job.failure if job.failure is not None else Answered("", "", lost))
 
     def _company(self) -> None:
         """Without any server, images wait for one only so long."""
         if self._scheduler.servers:
-            self._forsaken = False
+            self._abandoned = False
             if self._alone is not None:
                 self._alone.cancel()
                 self._alone = None
         elif self._alone is None:
             limit = self._parameters.timeouts.read
-            self._alone = asyncio.get_running_loop().call_later(limit, self.deserted)
+            self._alone = asyncio.get_running_loop().call_later(limit, self.no_server_left)
 
     def _keep(self, work: Coroutine[Any, Any, object]) -> None:
         """Runs something until it is done, or the client closed."""

@@ -39,7 +39,7 @@ class Follower(Protocol):
     def left(self, place: str) -> None:
         """It is lost, or the connection is about to be closed."""
 
-    def deserted(self) -> None:
+    def no_server_left(self) -> None:
         """There is no server, and none will come."""
 
 
@@ -106,7 +106,7 @@ class Supervisor:
         await tasks.end(self._tasks)
         # those whose task had not even begun
         await asyncio.gather(*[self._disconnect(connection) for connection in list(self._connections)])
-        self._follower.deserted()
+        self._follower.no_server_left()
         await self._exit.aclose()
 
     async def _connect_to(self, locations: list[Location], *, must: bool) -> None:
@@ -147,7 +147,7 @@ class Supervisor:
             self._connections.add(connection)
             self._join(LOCAL, connection)
         if self._wanted == "local":
-            self._follower.deserted()  # nobody tries to bring it back
+            self._follower.no_server_left()  # nobody tries to bring it back
 
     async def _look_for_more(self, discovery: Discovery) -> None:
         async for place in discovery.more():

@@ -1,75 +1,53 @@
-"""What the scheduler decides, and what it knows of a server: plain values, for whoever drives it."""
+"""Instructions: what the scheduler wants done, as plain values for the pool to carry out."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Generic, TypeVar
 
-J = TypeVar("J", bound=Hashable)
-S = TypeVar("S", bound=Hashable)
-
-
-@dataclass(frozen=True)
-class Send(Generic[J, S]):
-    """Have this server do this image."""
-
-    server: S
-    job: J
+Key = Hashable
+"""Identifies a job or a server for the caller; the scheduler only compares and hashes it."""
 
 
 @dataclass(frozen=True)
-class Cancel(Generic[J, S]):
-    """Tell this server that the image is not wanted any more; its credit is in use until it answers."""
+class Send:
+    """Send this job to this server."""
 
-    server: S
-    job: J
+    server: Key
+    job: Key
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Tell this server that the result of the job is no longer needed. The job uses a credit until the server answers."""
+
+    server: Key
+    job: Key
 
 
 class Reason(Enum):
-    """Why an image is given up."""
+    """Why a job is given up."""
 
     REFUSED = "refused"
-    """By as many servers as may be, or by all there are."""
+    """Refused by every server, or by as many as a job may visit."""
     LOST = "lost"
-    """Servers were lost with it, again and again."""
+    """Several servers disconnected while they had it."""
 
 
 @dataclass(frozen=True)
-class GiveUp(Generic[J]):
-    """This image has failed for good."""
+class GiveUp:
+    """The job has failed for good."""
 
-    job: J
+    job: Key
     reason: Reason
 
 
 @dataclass(frozen=True)
-class Disconnect(Generic[S]):
-    """End the connection to this server, which answers nothing any more; report `server_down` then."""
+class Disconnect:
+    """End the connection to this server, which no longer answers any job; report `server_down` then."""
 
-    server: S
-
-
-@dataclass(frozen=True)
-class Load:
-    """What a server has and does.
-
-    Attributes:
-        credits: images that it takes at a time, as it granted them; 0 while it is lost or draining.
-        in_flight: images that it has; those that are cancelled count until it has answered.
-        done: images that it was the first to answer.
-        rate: images a second, as shown of late; 0 until it has shown any.
-        resting: whether it gets nothing for a while, because it failed or was busy.
-        stuck: whether it has not answered for so long that it gets nothing until it does.
-    """
-
-    credits: int
-    in_flight: int
-    done: int
-    rate: float
-    resting: bool
-    stuck: bool
+    server: Key
 
 
-Decision = Send[J, S] | Cancel[J, S] | GiveUp[J] | Disconnect[S]
+Instruction = Send | Cancel | GiveUp | Disconnect

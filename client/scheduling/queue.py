@@ -1,111 +1,83 @@
-"""The images that have not ended: each with what happened to it, and those that wait for a server in their order."""
+"""Queue: the jobs that wait for a server, in their order."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Generic
 
-from .instructions import J, S
-
-if TYPE_CHECKING:
-    from .workers import Server
+from .instructions import Key
+from .jobs import Job, JobState
 
 
-class Image(Generic[J, S]):
-    """One that has not ended."""
+class JobQueue:
+    """First in, first out; jobs that are put back go to the head.
 
-    def __init__(self, job: J, cost: float) -> None:
-        self.job = job
-        self.cost = cost
-        self.waiting = True
-        """Whether it is to be sent to a server. Some may hold it all the same: those that are late with it."""
-        self.done = False
-        self.holders: list[Server[J, S]] = []
-        self.refusals: set[S] = set()
-        self.failures = self.crashes = self.silences = 0
+    Suspects and refused jobs do not fit every server, and stand apart. The queue may contain jobs that no longer wait:
+    removing one from its middle would take time in proportion to its length.
 
-    @property
-    def suspect(self) -> bool:
-        """Whether it may have ended a server, or silenced several: it is tried alone."""
-        return self.crashes > 0 or self.silences > 1
-
-    @property
-    def in_good_hands(self) -> bool:
-        """Whether a server has it from which an answer is expected."""
-        return any(not server.overdue for server in self.holders)
-
-    @property
-    def may_be_copied(self) -> bool:
-        """Whether another server may be given it while one has it. Not one that may do harm, or that servers refuse."""
-        return not (self.done or self.waiting or len(self.holders) != 1 or self.suspect or self.refusals)
-
-
-class Waiting(Generic[J, S]):
-    """Those that wait for a server, in the order they came; those put back go first.
-
-    Suspects and those that a server refused do not fit every server, and stand apart. The queue may hold what waits no
-    more: taking something out of its middle would take as long as it is.
+    Attributes:
+        count: how many jobs wait.
+        suspects: those that are tried alone, in their order.
+        refused: those that a server refused, in their order.
     """
 
     def __init__(self) -> None:
         self.count = 0
-        self.suspects: dict[Image[J, S], None] = {}
-        self.refused: dict[Image[J, S], None] = {}
-        self._queue: deque[Image[J, S]] = deque()
+        self.suspects: dict[Job, None] = {}
+        self.refused: dict[Job, None] = {}
+        self._queue: deque[Job] = deque()
 
     @property
     def next_cost(self) -> float | None:
-        """What the next image is expected to take, roughly: None if nobody knows."""
+        """The cost of the next job; None if it is not known."""
         return self._queue[0].cost if self._queue else None
 
-    def append(self, image: Image[J, S]) -> None:
-        """A new one."""
-        image.waiting = True
+    def append(self, job: Job) -> None:
+        """Adds a new job at the end."""
+        job.state = JobState.WAITING
         self.count += 1
-        self._queue.append(image)
+        self._queue.append(job)
 
-    def put_back(self, images: Iterable[Image[J, S]]) -> None:
-        """To the head of the queue, in this order."""
+    def put_back(self, jobs: Iterable[Job]) -> None:
+        """Adds jobs at the head, in this order."""
         plain = []
-        for image in images:
-            image.waiting = True
+        for job in jobs:
+            job.state = JobState.WAITING
             self.count += 1
-            if image.suspect:
-                self.suspects[image] = None
-            elif image.refusals:
-                self.refused[image] = None
+            if job.suspect:
+                self.suspects[job] = None
+            elif job.refusals:
+                self.refused[job] = None
             else:
-                plain.append(image)
+                plain.append(job)
         self._queue.extendleft(reversed(plain))
 
-    def remove(self, image: Image[J, S]) -> None:
-        """It waits no more, if it did."""
-        if image.waiting:
-            image.waiting = False
+    def remove(self, job: Job) -> None:
+        """Removes a job, if it waits; it is then in flight."""
+        if job.state is JobState.WAITING:
+            job.state = JobState.IN_FLIGHT
             self.count -= 1
-            self.suspects.pop(image, None)
-            self.refused.pop(image, None)
+            self.suspects.pop(job, None)
+            self.refused.pop(job, None)
             self._clean()
             if len(self._queue) > 2 * self.count + 16:
-                self._queue = deque(image for image in self._queue if self._stands(image))
+                self._queue = deque(job for job in self._queue if self._belongs(job))
 
-    def suspect_for(self, server: S) -> Image[J, S] | None:
+    def suspect_for(self, server: Key) -> Job | None:
         """Returns the first suspect that this server has not refused; it still waits."""
-        return next((image for image in self.suspects if server not in image.refusals), None)
+        return next((job for job in self.suspects if server not in job.refusals), None)
 
-    def first_for(self, server: S) -> Image[J, S] | None:
-        """Returns the first image for this server but for suspects; it still waits."""
-        for image in self.refused:
-            if server not in image.refusals:
-                return image
+    def first_for(self, server: Key) -> Job | None:
+        """Returns the first job for this server, suspects apart; it still waits."""
+        for job in self.refused:
+            if server not in job.refusals:
+                return job
         return self._queue[0] if self._queue else None
 
     def _clean(self) -> None:
-        """Has the queue begin with one that waits, so that what has ended is not kept in memory for long."""
-        while self._queue and not self._stands(self._queue[0]):
+        """Removes jobs that no longer wait from the head, so that ended ones do not stay in memory."""
+        while self._queue and not self._belongs(self._queue[0]):
             self._queue.popleft()
 
-    def _stands(self, image: Image[J, S]) -> bool:
-        """Whether one in the queue is there rightly."""
-        return image.waiting and image not in self.suspects and image not in self.refused
+    def _belongs(self, job: Job) -> bool:
+        return job.state is JobState.WAITING and job not in self.suspects and job not in self.refused

@@ -1,369 +1,369 @@
-"""Which server gets which image, and what becomes of those a server keeps: decisions only, no I/O and no clock.
+"""Scheduler: which server gets which image, and what happens to the images of a server that fails.
 
-Whoever drives it reports what happened, with the time (seconds, of any clock that only goes forward), and then carries out
-what `decide(now)` returns; `wake` says when to ask again if nothing happens before.
+It performs no I/O and has no clock. The caller reports events with their time (in seconds, of any clock that only goes
+forward), and then carries out the instructions that `decide(now)` returns; `wake` is the time of the next decision if
+there is no event before.
 
-An image waits, or some server has it, until it ends in exactly one way: `answered` returned True for it, a GiveUp named
-it, or it was withdrawn. The rules:
+A job waits, or some server has it, until it ends in exactly one way: `answered` returned True for it, a GiveUp named it, or
+it was withdrawn. The rules:
 
-- Work goes to the server that would finish it first, with what it has already, at the rate it has shown.
-- A server holds as many images as keep it busy (`roster.AHEAD`), within its credits; one that has shown nothing yet, two.
-- When nothing waits and nothing more comes, idle servers are given what others would finish later. The first answer counts.
-- A server silent for far longer than expected is stuck: others get its images too, it gets no more until it answers.
-- What a lost server had goes to the head of the queue. If the server broke off, any of it may be to blame: each is tried
-  alone, so that one that ends a server again is known for certain, and given up.
-- A server that fails again and again rests, twice as long each time, and then gets one image to prove itself.
+- A job goes to the server that would finish it first, given the jobs it has and the rate it has shown.
+- A server holds as many jobs as keep it busy (`workers.HOLD_SECONDS`), within its credits; before its first answer, two.
+- When no job waits and none is to come, idle servers get speculative copies of jobs that others would finish later. The
+  first answer counts.
+- A server that is silent for far longer than expected is stuck: others get its jobs too, and it gets none until it answers.
+- The jobs of a lost server go to the head of the queue. If it broke off, any of them may be the cause: each is retried
+  alone, so that one that crashes a second server is identified with certainty, and given up.
+- A server that fails repeatedly gets no job for a while (backoff), twice as long each time, and then one job to prove
+  itself.
 """
 
 from __future__ import annotations
 
-from typing import Generic
-
-from .instructions import Cancel, Decision, Disconnect, GiveUp, J, Load, Reason, S, Send
-from .queue import Image, Waiting
-from .workers import Roster, Server
+from .instructions import Cancel, Disconnect, GiveUp, Instruction, Key, Reason, Send
+from .jobs import Job, JobState
+from .queue import JobQueue
+from .workers import Isolation, Link, Progress, Worker, Workers
 
 MOST_FAILURES = 2
-"""An image is given up when so many servers failed at it. Of a server that fails at everything, the first ones count."""
+"""A job is given up when this many servers failed at it. Of a server that fails at every job, only the first ones count."""
 
 MOST_REFUSALS = 6
-"""It is given up, too, when so many servers did not do it, whatever they are worth."""
+"""It is given up, too, when this many servers did not do it, whether their failures count or not."""
 
 MOST_CRASHES = 2
-"""It is given up when so many servers broke off with it, at last with nothing else in hand; or twice as many."""
+"""It is given up when this many servers broke off with it, the last one with no other job in flight; or twice as many."""
 
 MOST_SILENCES = 4
-"""It is given up when so many servers fell silent with it: more than crashes, because a network falls silent too."""
+"""It is given up when this many servers fell silent with it: more than crashes, because a network falls silent too."""
 
 MOST_HOLDERS = 3
-"""An image that so many servers are late with is left to them: it may just take its time."""
+"""A job with which this many servers are overdue is left to them: it may simply take long."""
 
-FIRST_REST, LONGEST_REST = 1.0, 60.0
-"""Seconds that a server rests after a second failure in a row; doubled with each that follows."""
+FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 60.0
+"""Seconds without a job after a second failure in a row; doubled with each that follows, up to the longest."""
 
-BUSY_REST = 0.5
-"""Seconds before a server that said busy gets its next image."""
+BUSY_BACKOFF = 0.5
+"""Seconds before a server that answered "busy" gets its next job."""
 
-WORTH = 1.25
-"""A copy is made if it would be done before the original even if it took so many times as long as expected."""
+COPY_MARGIN = 1.25
+"""A speculative copy is made if it would be done before the original even if it took this many times as long as expected."""
 
 
-class Scheduler(Generic[J, S]):
-    """Images wait in the order they came; those given back go first."""
+class Scheduler:
+    """Decides about jobs and servers, which the caller names by keys.
+
+    Attributes:
+        more_to_come: whether there are more jobs on their way, so that an idle server should wait for them rather than get
+            a speculative copy; set by the caller.
+    """
 
     def __init__(self) -> None:
         self.more_to_come = False
-        """Whether images are on their way, so that an idle server should rather wait for them; set from outside."""
-        self._roster: Roster[J, S] = Roster()
-        self._images: dict[J, Image[J, S]] = {}
-        self._waiting: Waiting[J, S] = Waiting()
-        self._said: list[Decision[J, S]] = []
+        self._workers = Workers()
+        self._jobs: dict[Key, Job] = {}
+        self._queue = JobQueue()
+        self._instructions: list[Instruction] = []
 
-    # ------------------------------------------------------------------------------------------ what there is
+    # ------------------------------------------------------------------------------------------ the state
 
     @property
     def servers(self) -> int:
-        """How many servers there are."""
-        return len(self._roster.up)
+        """How many servers are connected."""
+        return len(self._workers.connected)
 
     @property
-    def room(self) -> int:
-        """How many images all servers together should hold."""
-        return self._roster.room
-
-    @property
-    def unfinished(self) -> int:
-        """How many images have not ended."""
-        return len(self._images)
+    def capacity(self) -> int:
+        """How many jobs all servers together should hold."""
+        return self._workers.capacity
 
     @property
     def wake(self) -> float | None:
-        """When to `decide` again if nothing happens before; None if time alone changes nothing."""
-        return self._roster.wake
+        """When to `decide` again if there is no event before; None if time alone changes nothing."""
+        return self._workers.wake
 
-    def load(self, server: S, now: float) -> Load:
-        """Returns what a server has and does; it was up once."""
-        s = self._roster[server]
-        return Load(
-            credits=s.credits if s.up and not s.draining else 0,
-            in_flight=len(s.flying),
-            done=s.done,
-            rate=s.images / s.busy if s.busy else 0.0,
-            resting=now < s.rest_until,
-            stuck=s.stuck,
-        )
+    def worker(self, server: Key) -> Worker:
+        """Returns the state of a server that was connected at least once, to be read only."""
+        return self._workers[server]
 
-    # ------------------------------------------------------------------------------------------ what happens
+    # ------------------------------------------------------------------------------------------ events
 
-    def put(self, job: J, cost: float = 1.0) -> None:
-        """A new image; `cost` is what it is expected to take, in any unit."""
-        self._images[job] = image = Image[J, S](job, cost)
-        self._waiting.append(image)
-        self._roster.expect_cost(cost)
-        self._roster.ending = False
+    def put(self, job: Key, cost: float = 1.0) -> None:
+        """Adds a job; `cost` is the work expected, in any unit."""
+        self._jobs[job] = new = Job(job, cost)
+        self._queue.append(new)
+        self._workers.expect_cost(cost)
+        self._workers.ending = False
 
-    def withdraw(self, job: J) -> None:
-        """Nobody wants this image's faces any more. Servers that have it are told."""
-        image = self._images.get(job)
-        if image is not None:
-            self._end(image)
+    def withdraw(self, key: Key) -> None:
+        """Ends a job whose result is no longer needed. Servers that have it are told."""
+        job = self._jobs.get(key)
+        if job is not None:
+            self._end(job)
 
-    def withdraw_all(self) -> list[J]:
-        """Takes back every image that no server has, and returns them."""
-        waiting = [image for image in self._images.values() if image.waiting and not image.holders]
-        for image in waiting:
-            self._end(image)
-        return [image.job for image in waiting]
+    def withdraw_all(self) -> list[Key]:
+        """Ends every job that no server has, and returns them."""
+        waiting = [job for job in self._jobs.values() if job.state is JobState.WAITING and not job.holders]
+        for job in waiting:
+            self._end(job)
+        return [job.key for job in waiting]
 
-    def server_up(self, server: S, credits: int, now: float) -> None:
-        """A server is connected, for the first time or again; it takes `credits` images at a time."""
-        s = self._roster.get_or_add(server)
-        s.up, s.draining, s.credits, s.answers = True, False, credits, 0
-        self._roster.file(s, now)
+    def server_up(self, server: Key, credits: int, now: float) -> None:
+        """A server is connected, for the first time or again; it takes `credits` jobs at a time."""
+        worker = self._workers.get_or_add(server)
+        worker.link, worker.granted, worker.answers = Link.CONNECTED, credits, 0
+        self._workers.file(worker, now)
 
-    def server_draining(self, server: S, now: float) -> None:
-        """A server takes nothing more, but finishes what it has."""
-        s = self._roster.get(server)
-        if s is not None:
-            s.draining = True
-            self._roster.file(s, now)
+    def server_draining(self, server: Key, now: float) -> None:
+        """A server takes no more jobs, but finishes those it has."""
+        worker = self._workers.get(server)
+        if worker is not None and worker.link is not Link.LOST:
+            worker.link = Link.DRAINING
+            self._workers.file(worker, now)
 
-    def server_down(self, server: S, now: float, *, silent: bool = False) -> None:
-        """A server is lost: its images are given back.
+    def server_down(self, server: Key, now: float, *, silent: bool = False) -> None:
+        """A server is lost: its jobs are put back.
 
         Args:
-            silent: nothing was heard of it any more, which may be the network's fault; otherwise it broke off, as one does
-                that crashed.
+            silent: it was not heard of any more, which may be the network's fault; otherwise it broke off, as a server that
+                crashed does.
         """
-        s = self._roster.get(server)
-        if s is None or not s.up:
+        worker = self._workers.get(server)
+        if worker is None or worker.link is Link.LOST:
             return
-        enough = MOST_CRASHES if len(s.flying) == 1 else 2 * MOST_CRASHES
-        held = [image for image in s.flying.values() if not image.done]
-        s.flying.clear()
-        self._emptied(s)
-        s.up = s.late = s.stuck = s.forsaken = False
-        s.streak = 1 if s.answers else s.streak + 1
-        _rest(s, now)
+        enough = MOST_CRASHES if len(worker.in_flight) == 1 else 2 * MOST_CRASHES
+        held = [job for job in worker.in_flight.values() if job.state is not JobState.DONE]
+        worker.in_flight.clear()
+        self._emptied(worker)
+        worker.link = Link.LOST
+        worker.progress = Progress.ON_TIME
+        worker.failures = 1 if worker.answers else worker.failures + 1
+        _back_off(worker, now)
         back = []
-        for image in held:
-            image.holders.remove(s)
+        for job in held:
+            job.holders.remove(worker)
             if silent:
-                image.silences += 1
+                job.silences += 1
             else:
-                image.crashes += 1
-            if image.crashes >= enough or image.silences >= MOST_SILENCES:
-                self._give_up(image, Reason.LOST)
+                job.crashes += 1
+            if job.crashes >= enough or job.silences >= MOST_SILENCES:
+                self._give_up(job, Reason.LOST)
             else:
-                self._waiting.remove(image)  # it may have become a suspect
-                if _needs_another(image):
-                    back.append(image)
-        self._waiting.put_back(back)
-        for image in [*self._waiting.refused, *self._waiting.suspects]:
-            if self._hopeless(image):
-                self._give_up(image, Reason.REFUSED)
-        self._roster.file(s, now)
+                self._queue.remove(job)  # it may have become a suspect
+                if _needs_another(job):
+                    back.append(job)
+        self._queue.put_back(back)
+        for job in [*self._queue.refused, *self._queue.suspects]:
+            if self._hopeless(job):
+                self._give_up(job, Reason.REFUSED)
+        self._workers.file(worker, now)
 
-    def answered(self, server: S, job: J, now: float, *, learn: bool = True) -> bool:
-        """A server has answered. Returns whether this is the image's one answer; if not, it came late, and is nobody's.
+    def answered(self, server: Key, job: Key, now: float, *, learn: bool = True) -> bool:
+        """A server has answered. Returns whether this is the one answer of the job; if not, it came too late.
 
         Args:
-            learn: whether the time it took says anything about the server; a file that is no image takes none.
+            learn: whether the time it took is typical of the server; a file that is not an image takes none.
         """
-        s, image = self._freed(server, job)
-        if s is None or image is None:
+        worker, held = self._freed(server, job)
+        if worker is None or held is None:
             return False
         if learn:
-            self._roster.learn(s, image.cost, now)
-        s.since = now
-        s.streak = 0
-        s.answers += 1
-        first = not image.done
+            self._workers.learn(worker, held.cost, now)
+        worker.since = now
+        worker.failures = 0
+        worker.answers += 1
+        first = held.state is not JobState.DONE
         if first:
-            s.done += 1
-            image.holders.remove(s)
-            self._end(image)
-        self._roster.file(s, now)
+            worker.done += 1
+            held.holders.remove(worker)
+            self._end(held)
+        self._workers.file(worker, now)
         return first
 
-    def refused(self, server: S, job: J, now: float, *, tried: bool = True) -> None:
-        """A server did not do an image that another may.
+    def refused(self, server: Key, job: Key, now: float, *, tried: bool = True) -> None:
+        """A server did not do a job that another may do.
 
         Args:
-            tried: it failed; otherwise it saw at once that the image is beyond its limits, which is nobody's failure.
+            tried: it failed; otherwise the image is beyond its limits, which counts as no failure of either.
         """
-        s, image = self._freed(server, job)
-        if s is None or image is None:
+        worker, held = self._freed(server, job)
+        if worker is None or held is None:
             return
-        s.since = now
+        worker.since = now
         if tried:
-            s.streak += 1
-            _rest(s, now)
-        if not image.done:
-            image.holders.remove(s)
-            image.refusals.add(server)
-            if tried and s.streak <= MOST_FAILURES:
-                image.failures += 1
-            if not image.in_good_hands:  # otherwise there may be a better answer
-                many = image.failures >= MOST_FAILURES or (tried and len(image.refusals) >= MOST_REFUSALS)
-                if many or self._hopeless(image):
-                    self._give_up(image, Reason.REFUSED)
+            worker.failures += 1
+            _back_off(worker, now)
+        if held.state is not JobState.DONE:
+            held.holders.remove(worker)
+            held.refusals.add(server)
+            if tried and worker.failures <= MOST_FAILURES:
+                held.failures += 1
+            if not held.answer_expected:  # otherwise a better answer may come
+                many = held.failures >= MOST_FAILURES or (tried and len(held.refusals) >= MOST_REFUSALS)
+                if many or self._hopeless(held):
+                    self._give_up(held, Reason.REFUSED)
                 else:
-                    self._waiting.remove(image)  # it fits fewer servers than before
-                    self._put_back(image)
-        self._roster.file(s, now)
+                    self._queue.remove(held)  # it fits fewer servers than before
+                    self._put_back(held)
+        self._workers.file(worker, now)
 
-    def postponed(self, server: S, job: J, now: float) -> None:
-        """A server had no time for an image just now, or was told to cancel it: it is free for others."""
-        s, image = self._freed(server, job)
-        if s is None or image is None:
+    def postponed(self, server: Key, job: Key, now: float) -> None:
+        """A server was too busy for a job, or was told to cancel it: others may do it."""
+        worker, held = self._freed(server, job)
+        if worker is None or held is None:
             return
-        s.since = now
-        if not image.done:
-            s.rest_until = max(s.rest_until, now + BUSY_REST)
-            image.holders.remove(s)
-            self._put_back(image)
-        self._roster.file(s, now)
+        worker.since = now
+        if held.state is not JobState.DONE:
+            worker.backoff_until = max(worker.backoff_until, now + BUSY_BACKOFF)
+            held.holders.remove(worker)
+            self._put_back(held)
+        self._workers.file(worker, now)
 
-    # ------------------------------------------------------------------------------------------ what is to be done
+    # ------------------------------------------------------------------------------------------ decisions
 
-    def decide(self, now: float) -> list[Decision[J, S]]:
-        """Returns what is to be done, in this order."""
-        while due := self._roster.due(now):
-            for s, overdue in due:
+    def decide(self, now: float) -> list[Instruction]:
+        """Returns instructions, to be carried out in this order."""
+        while due := self._workers.due(now):
+            for worker, overdue in due:
                 if overdue:
-                    self._overdue(s)
-                self._roster.file(s, now)
+                    self._overdue(worker)
+                self._workers.file(worker, now)
         while (send := self._next(now)) is not None:
-            self._said.append(send)
-        said, self._said = self._said, []
-        return said
+            self._instructions.append(send)
+        instructions, self._instructions = self._instructions, []
+        return instructions
 
-    def _next(self, now: float) -> Send[J, S] | None:
-        unfit: list[Server[J, S]] = []
-        found: Send[J, S] | None = None
-        while self._waiting.count and found is None:
-            cost = self._waiting.next_cost
-            s = self._roster.take_best(self._roster.mean_cost if cost is None else cost, now)
-            if s is None:
+    def _next(self, now: float) -> Send | None:
+        unfit: list[Worker] = []
+        found: Send | None = None
+        while self._queue.count and found is None:
+            cost = self._queue.next_cost
+            worker = self._workers.take_best(self._workers.mean_cost if cost is None else cost, now)
+            if worker is None:
                 break
-            image = self._first_for(s)
-            if image is None:
-                unfit.append(s)
+            job = self._first_for(worker)
+            if job is None:
+                unfit.append(worker)
             else:
-                found = self._send(s, image, now)
+                found = self._send(worker, job, now)
         for other in unfit:
-            self._roster.file(other, now)
+            self._workers.file(other, now)
         return found if found is not None or self.more_to_come else self._copy(now)
 
-    def _first_for(self, s: Server[J, S]) -> Image[J, S] | None:
-        """Returns the first image for this server of those that wait."""
-        if self._waiting.suspects:
-            if not s.flying:
-                suspect = self._waiting.suspect_for(s.server)
+    def _first_for(self, worker: Worker) -> Job | None:
+        """Returns the first job for this worker of those that wait."""
+        if self._queue.suspects:
+            if not worker.in_flight:
+                suspect = self._queue.suspect_for(worker.key)
                 if suspect is not None:
                     return suspect
-            elif self._roster.emptying < len(self._waiting.suspects):
-                s.emptying = True
-                self._roster.emptying += 1
+            elif self._workers.emptying < len(self._queue.suspects):
+                worker.isolation = Isolation.EMPTYING
+                self._workers.emptying += 1
                 return None
-        return self._waiting.first_for(s.server)
+        return self._queue.first_for(worker.key)
 
-    def _send(self, s: Server[J, S], image: Image[J, S], now: float) -> Send[J, S]:
-        self._waiting.remove(image)
-        image.holders.append(s)
-        if not s.flying:
-            s.since = now
-        s.flying[image.job] = image
-        s.backlog += image.cost
-        s.alone = image.suspect
-        self._roster.file(s, now)
-        return Send(s.server, image.job)
+    def _send(self, worker: Worker, job: Job, now: float) -> Send:
+        self._queue.remove(job)
+        job.holders.append(worker)
+        if not worker.in_flight:
+            worker.since = now
+        worker.in_flight[job.key] = job
+        worker.backlog += job.cost
+        worker.isolation = Isolation.ALONE if job.suspect else Isolation.SHARED
+        self._workers.file(worker, now)
+        return Send(worker.key, job.key)
 
-    def _copy(self, now: float) -> Send[J, S] | None:
-        """Gives the fastest idle server the image that would be done last, if it would be done sooner there."""
-        idle = self._roster.fastest_idle()
-        if idle is None or not self._roster.known:
+    def _copy(self, now: float) -> Send | None:
+        """Makes a speculative copy, for the fastest idle server, of the job that would be done last, if that helps."""
+        idle = self._workers.fastest_idle()
+        if idle is None or not self._workers.rate_known:
             return None
-        if not self._roster.ending:
-            self._roster.end(now)
-        last = self._roster.last_alone(now)
+        if not self._workers.ending:
+            self._workers.begin_end(now)
+        last = self._workers.last_to_copy(now)
         if last is None:
             return None
-        image, finish = last
-        if now + WORTH * image.cost / self._roster.rate(idle) >= finish:
+        job, finish = last
+        if now + COPY_MARGIN * job.cost / self._workers.speed(idle) >= finish:
             return None
-        return self._send(idle, image, now)
+        return self._send(idle, job, now)
 
-    # ------------------------------------------------------------------------------------------ servers and images
+    # ------------------------------------------------------------------------------------------ workers and jobs
 
-    def _freed(self, server: S, job: J) -> tuple[Server[J, S] | None, Image[J, S] | None]:
-        """Takes an image from a server, which has answered and so is not late; None if it had no such image."""
-        s = self._roster.get(server)
-        image = s.flying.pop(job, None) if s is not None else None
-        if s is None or image is None:
+    def _freed(self, server: Key, key: Key) -> tuple[Worker | None, Job | None]:
+        """Takes a job from a server, which has answered and so is not overdue; None if it had no such job."""
+        worker = self._workers.get(server)
+        job = worker.in_flight.pop(key, None) if worker is not None else None
+        if worker is None or job is None:
             return None, None
-        s.backlog -= image.cost
-        if not s.flying:
-            self._emptied(s)
-        if s.overdue:
-            s.late = s.stuck = s.forsaken = False
-            for other in s.flying.values():
-                self._waiting.remove(other)
-        return s, image
+        worker.backlog -= job.cost
+        if not worker.in_flight:
+            self._emptied(worker)
+        if worker.overdue:
+            worker.progress = Progress.ON_TIME
+            for other in worker.in_flight.values():
+                self._queue.remove(other)
+        return worker, job
 
-    def _emptied(self, s: Server[J, S]) -> None:
-        s.backlog = 0.0
-        s.alone = False
-        self._stop_emptying(s)
+    def _emptied(self, worker: Worker) -> None:
+        worker.backlog = 0.0
+        self._stop_emptying(worker)
+        worker.isolation = Isolation.SHARED
 
-    def _stop_emptying(self, s: Server[J, S]) -> None:
-        self._roster.emptying -= s.emptying
-        s.emptying = False
+    def _stop_emptying(self, worker: Worker) -> None:
+        if worker.isolation is Isolation.EMPTYING:
+            worker.isolation = Isolation.SHARED
+            self._workers.emptying -= 1
 
-    def _overdue(self, s: Server[J, S]) -> None:
-        """A server has not answered by its deadline."""
-        if s.stuck:
-            s.forsaken = True
-            self._said.append(Disconnect(s.server))
+    def _overdue(self, worker: Worker) -> None:
+        """A worker has not answered by its deadline."""
+        if worker.progress is Progress.STUCK:
+            worker.progress = Progress.ABANDONED
+            self._instructions.append(Disconnect(worker.key))
             return
-        if self._roster.ending and not s.late:
-            s.late = True
+        if self._workers.ending and worker.progress is Progress.ON_TIME:
+            worker.progress = Progress.STRAGGLING
         else:
-            s.stuck = True
-        self._stop_emptying(s)
-        self._waiting.put_back(
-            [image for image in s.flying.values() if not image.done and _needs_another(image)]
+            worker.progress = Progress.STUCK
+        self._stop_emptying(worker)
+        self._queue.put_back(
+            [
+                job
+                for job in worker.in_flight.values()
+                if job.state is not JobState.DONE and _needs_another(job)
+            ]
         )
 
-    def _put_back(self, image: Image[J, S]) -> None:
-        if _needs_another(image):
-            self._waiting.put_back([image])
+    def _put_back(self, job: Job) -> None:
+        if _needs_another(job):
+            self._queue.put_back([job])
 
-    def _end(self, image: Image[J, S]) -> None:
-        self._waiting.remove(image)
-        image.done = True
-        del self._images[image.job]
-        if image.holders:
-            self._said += [Cancel(s.server, image.job) for s in image.holders]
-            image.holders = []
+    def _end(self, job: Job) -> None:
+        self._queue.remove(job)
+        job.state = JobState.DONE
+        del self._jobs[job.key]
+        if job.holders:
+            self._instructions += [Cancel(worker.key, job.key) for worker in job.holders]
+            job.holders = []
 
-    def _give_up(self, image: Image[J, S], reason: Reason) -> None:
-        self._end(image)
-        self._said.append(GiveUp(image.job, reason))
+    def _give_up(self, job: Job, reason: Reason) -> None:
+        self._end(job)
+        self._instructions.append(GiveUp(job.key, reason))
 
-    def _hopeless(self, image: Image[J, S]) -> bool:
-        """Whether every server there is has refused an image. Without any server there is hope for a new one."""
-        there = self._roster.up
-        return bool(there) and image.refusals.issuperset(there)
-
-
-def _needs_another(image: Image[J, S]) -> bool:
-    """Whether an image is to wait for one more server."""
-    return not image.waiting and not image.in_good_hands and len(image.holders) < MOST_HOLDERS
+    def _hopeless(self, job: Job) -> bool:
+        """Whether every connected server has refused a job. While there is none, a new one may do it."""
+        connected = self._workers.connected
+        return bool(connected) and job.refusals.issuperset(connected)
 
 
-def _rest(s: Server[J, S], now: float) -> None:
-    """Has a server rest that failed more than once in a row."""
-    if s.streak > 1:
-        s.rest_until = now + min(FIRST_REST * 2.0 ** min(s.streak - 2, 60), LONGEST_REST)
+def _needs_another(job: Job) -> bool:
+    """Whether a job should wait for one more server."""
+    return job.state is not JobState.WAITING and not job.answer_expected and len(job.holders) < MOST_HOLDERS
+
+
+def _back_off(worker: Worker, now: float) -> None:
+    """Gives a worker no job for a while if it failed more than once in a row."""
+    if worker.failures > 1:
+        backoff = FIRST_BACKOFF * 2.0 ** min(worker.failures - 2, 60)
+        worker.backoff_until = now + min(backoff, LONGEST_BACKOFF)

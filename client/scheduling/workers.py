@@ -1,281 +1,311 @@
-"""The servers: what each has, how fast it is, when it should be done, and which one would finish an image first."""
+"""Workers: the servers as the scheduler sees them, what each has, how fast it is, and which would finish a job first."""
 
 from __future__ import annotations
 
-import itertools
 import math
-from heapq import heappop, heappush
-from typing import Generic
+from enum import Enum
 
-from .instructions import J, S
-from .queue import Image
+from .heapset import HeapSet
+from .instructions import Key
+from .jobs import Job
 
-AHEAD = 5.0
-"""Seconds of work that a server holds: the next images travel and are decoded while it has one in the engine."""
+HOLD_SECONDS = 5.0
+"""Seconds of work that a worker holds: the next images travel and are decoded while it has one in the engine."""
 
-LEAST_AHEAD = 2
-"""Images that a server holds, however slow it is: one in the engine, one on the way."""
+LEAST_HELD = 2
+"""Jobs that a worker holds, however slow it is: one in the engine, one on the way."""
 
 STUCK_TIMES, STUCK_LEAST, STUCK_UNKNOWN = 8.0, 10.0, 60.0
-"""A server is stuck when it takes so many times what an image should, but at least so many seconds; without any rate."""
+"""A worker is stuck when it takes this many times as long as a job should, and at least this many seconds; the last is the
+limit, in seconds, while its rate is unknown."""
 
-LATE_TIMES, LATE_LEAST = 2.0, 0.25
-"""It is late, which counts at the end of the work: another try costs nothing then."""
+STRAGGLER_TIMES, STRAGGLER_LEAST = 2.0, 0.25
+"""The same for a straggler, which matters only at the end of a run: another attempt costs nothing then."""
 
-FORSAKEN = 3600.0
-"""Seconds after which the connection of a server that is stuck is given up."""
+ABANDON_AFTER = 3600.0
+"""Seconds after which the connection to a stuck worker is given up."""
 
 MEMORY = 15 / 16
-"""How much of what a server has shown counts after one more image."""
+"""Weight that earlier answers keep in a worker's rate after each new one."""
 
 OUTLIER = 4.0
-"""An image that takes longer than expected counts at most so many times: it may be the image, or a pause."""
+"""A job that takes longer than expected counts as at most this many times as long: the cause may be a pause."""
 
 
-class Server(Generic[J, S]):
-    """One that is, or was, connected."""
+class Link(Enum):
+    """Whether a worker can be sent jobs."""
 
-    def __init__(self, server: S) -> None:
-        self.server = server
-        self.up = self.draining = False
-        self.credits = 0
-        self.room = 0
-        """Images that it should hold; counted in the roster's `room`."""
-        self.flying: dict[J, Image[J, S]] = {}
-        """What it has, in the order in which it was sent, cancelled ones too."""
-        self.backlog = 0.0
-        """The cost of all that."""
-        self.since = 0.0
-        """When it began with the oldest: at its last answer, or when it got that one."""
-        self.alone = False
-        """It has a suspect."""
-        self.emptying = False
-        """It gets nothing until it is empty, and a suspect then."""
-        self.late = self.stuck = self.forsaken = False
-        self.streak = 0
-        """Failures in a row."""
-        self.answers = 0
-        """Since it was connected."""
-        self.rest_until = -math.inf
-        self.alarm = math.inf
-        """When it is looked at, whatever happens."""
-        self.version = 0
-        """What the heaps hold about it is true if it is of this version."""
-        self.done = 0
+    CONNECTED = "connected"
+    DRAINING = "draining"
+    """It finishes its jobs and takes no more."""
+    LOST = "lost"
+    """There is no connection."""
+
+
+class Progress(Enum):
+    """Whether a worker answers in time. The state is one of a connected or a draining worker that has jobs."""
+
+    ON_TIME = "on time"
+    STRAGGLING = "straggling"
+    """It is late at the end of a run, where its jobs are given to idle workers as well."""
+    STUCK = "stuck"
+    """It is far too late at any time: its jobs are given to others, and it gets none until it answers."""
+    ABANDONED = "abandoned"
+    """It was stuck for so long that its connection is being ended."""
+
+
+class Isolation(Enum):
+    """Whether a worker serves a suspect, which is tried with no other job beside it."""
+
+    SHARED = "shared"
+    EMPTYING = "emptying"
+    """It gets nothing until it has no job; then it gets a suspect."""
+    ALONE = "alone"
+    """It has a suspect."""
+
+
+class Worker:
+    """One server, over all its connections.
+
+    Attributes:
+        granted: jobs that the server takes at a time, as it said when it connected.
+        capacity: jobs that it should hold now, counted in `Workers.capacity`.
+        in_flight: its jobs in the order in which they were sent, cancelled ones among them.
+        backlog: the cost of all these.
+        since: when it began with the oldest: at its last answer, or when that job was sent to it.
+        failures: in a row.
+        answers: since it was connected.
+        backoff_until: when it gets jobs again.
+        done: jobs that it was the first to answer.
+        work, busy, images: cost done, the seconds that took, and the number of jobs; recent ones count most.
+    """
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.link = Link.LOST
+        self.progress = Progress.ON_TIME
+        self.isolation = Isolation.SHARED
+        self.granted = self.capacity = 0
+        self.in_flight: dict[Key, Job] = {}
+        self.backlog = self.since = 0.0
+        self.failures = self.answers = self.done = 0
+        self.backoff_until = -math.inf
         self.work = self.busy = self.images = 0.0
-        """Cost done, seconds that took, and images, the last ones counting most."""
 
     @property
     def overdue(self) -> bool:
-        """Whether nobody counts on it."""
-        return self.late or self.stuck
+        """Whether an answer is no longer expected of it."""
+        return self.progress is not Progress.ON_TIME
+
+    @property
+    def stuck(self) -> bool:
+        """Whether it has not answered for so long that it gets no job until it does."""
+        return self.progress in (Progress.STUCK, Progress.ABANDONED)
+
+    @property
+    def credits(self) -> int:
+        """Jobs that it takes at a time; 0 while it takes none."""
+        return self.granted if self.link is Link.CONNECTED else 0
+
+    @property
+    def rate(self) -> float:
+        """Images a second, over its recent answers; 0 before the first."""
+        return self.images / self.busy if self.busy else 0.0
 
 
-Filed = tuple[float, int, Server[J, S]]
-"""An entry of a heap: what it is ordered by, the version of the server that is true for, the server."""
+class Workers:
+    """All workers. After any change of one, `file` it again.
 
-
-class Roster(Generic[J, S]):
-    """All servers. After anything about one has changed, `file` it anew."""
+    Attributes:
+        capacity: jobs that all of them should hold.
+        mean_cost: of a job.
+        emptying: how many workers are.
+        ending: whether no job waits and none is to come: the order in which workers will be done is kept from then on.
+    """
 
     def __init__(self) -> None:
-        self.room = 0
-        self.ending = False
-        """Whether nothing waits and nothing comes: from then on it is known who will be done last."""
+        self.capacity = 0
         self.mean_cost = 1.0
         self.emptying = 0
-        """Servers that are."""
+        self.ending = False
         self._costs = 0
-        self._servers: dict[S, Server[J, S]] = {}
-        self._versions = itertools.count(1)
-        # those with room: the idle ones by speed, the others by when they would finish one image more
-        self._idle: list[Filed[J, S]] = []
-        self._open: list[Filed[J, S]] = []
-        self._last: list[Filed[J, S]] = []
-        """At the end, those with something, by when they will be done, negative: the last one first."""
-        self._alarms: list[Filed[J, S]] = []
+        self._workers: dict[Key, Worker] = {}
+        self._idle = HeapSet[Worker]()
+        """With capacity and no job, the fastest first."""
+        self._open = HeapSet[Worker]()
+        """With capacity and jobs, by the time at which they would finish one job more."""
+        self._last = HeapSet[Worker]()
+        """At the end of a run: with jobs, the one that will be done last first."""
+        self._alarms = HeapSet[Worker]()
+        """By the time at which they are looked at, whatever happens."""
         self._rates = 0.0
         self._known = 0
 
-    def __getitem__(self, server: S) -> Server[J, S]:
-        return self._servers[server]
+    def __getitem__(self, server: Key) -> Worker:
+        return self._workers[server]
 
-    def get(self, server: S) -> Server[J, S] | None:
-        """Returns what is known of a server; None for one that never was up."""
-        return self._servers.get(server)
+    def get(self, server: Key) -> Worker | None:
+        """Returns the worker of a server; None for one that was never connected."""
+        return self._workers.get(server)
 
-    def get_or_add(self, server: S) -> Server[J, S]:
-        """Returns what is known of a server, nothing yet if it never was up."""
-        s = self._servers.get(server)
-        if s is None:
-            s = self._servers[server] = Server(server)
-        return s
-
-    @property
-    def up(self) -> list[S]:
-        """The servers that are connected."""
-        return [s.server for s in self._servers.values() if s.up]
+    def get_or_add(self, server: Key) -> Worker:
+        """Returns the worker of a server, a new one if it was never connected."""
+        worker = self._workers.get(server)
+        if worker is None:
+            worker = self._workers[server] = Worker(server)
+        return worker
 
     @property
-    def known(self) -> bool:
-        """Whether any server has shown its rate."""
+    def connected(self) -> list[Key]:
+        """The servers with a connection, draining ones among them."""
+        return [worker.key for worker in self._workers.values() if worker.link is not Link.LOST]
+
+    @property
+    def rate_known(self) -> bool:
+        """Whether any worker has shown its rate."""
         return self._known > 0
 
     @property
     def wake(self) -> float | None:
-        """When `due` may have something."""
-        return self._alarms[0][0] if self._alarms else None
+        """When `due` may return a worker."""
+        first = self._alarms.peek()
+        return None if first is None else first[0]
 
     # ------------------------------------------------------------------------------------------ rates and expectations
 
     def expect_cost(self, cost: float) -> None:
-        """Counts an image for the mean."""
+        """Counts a job for the mean."""
         self._costs = min(self._costs + 1, 1000)
         self.mean_cost += (cost - self.mean_cost) / self._costs
 
-    def learn(self, s: Server[J, S], cost: float, now: float) -> None:
-        """A server has done an image since its last answer."""
-        seconds = max(now - s.since, 1e-4)
-        if s.busy:
-            seconds = min(seconds, OUTLIER * cost * s.busy / s.work)
-            self._rates -= s.work / s.busy
+    def learn(self, worker: Worker, cost: float, now: float) -> None:
+        """Takes account of a job that a worker has done since its last answer."""
+        seconds = max(now - worker.since, 1e-4)
+        if worker.busy:
+            seconds = min(seconds, OUTLIER * cost * worker.busy / worker.work)
+            self._rates -= worker.work / worker.busy
         else:
             self._known += 1
-        # sums, not a mean of rates: answers that come in pairs, and guesses that are wrong, average out
-        s.work = MEMORY * s.work + cost
-        s.busy = MEMORY * s.busy + seconds
-        s.images = MEMORY * s.images + 1
-        self._rates += s.work / s.busy
+        # sums, not a mean of rates: answers that come in pairs, and wrong estimates, average out
+        worker.work = MEMORY * worker.work + cost
+        worker.busy = MEMORY * worker.busy + seconds
+        worker.images = MEMORY * worker.images + 1
+        self._rates += worker.work / worker.busy
 
-    def rate(self, s: Server[J, S]) -> float:
-        """Returns cost a second; of a server that has shown nothing, what those that have do on the average."""
-        if s.busy:
-            return s.work / s.busy
+    def speed(self, worker: Worker) -> float:
+        """Returns the cost that a worker does in a second; before its first answer, the average of the others."""
+        if worker.busy:
+            return worker.work / worker.busy
         return self._rates / self._known if self._known else 1.0
 
-    def finish(self, s: Server[J, S], now: float) -> float:
-        """Returns when a server should have done all it has."""
-        if not s.flying:
+    def finish(self, worker: Worker, now: float) -> float:
+        """Returns when a worker should have done all its jobs."""
+        if not worker.in_flight:
             return now
-        rate = self.rate(s)
-        oldest = next(iter(s.flying.values()))
-        return max(s.since, now - oldest.cost / rate) + s.backlog / rate
+        speed = self.speed(worker)
+        oldest = next(iter(worker.in_flight.values()))
+        return max(worker.since, now - oldest.cost / speed) + worker.backlog / speed
 
-    # ------------------------------------------------------------------------------------------ who is next
+    # ------------------------------------------------------------------------------------------ which one is next
 
-    def file(self, s: Server[J, S], now: float) -> None:
-        """Enters a server where it belongs."""
-        s.version = version = next(self._versions)
-        rate = self.rate(s)
-        room = self._room(s, rate)
-        self.room += room - s.room
-        s.room = room
-        has = len(s.flying)
-        if now < s.rest_until:
-            self._set_alarm(s, s.rest_until)
-        elif has < room and not (s.alone or s.emptying or s.late or s.stuck):
-            if has:
-                heappush(self._open, (self.finish(s, now) + self.mean_cost / rate, version, s))
+    def file(self, worker: Worker, now: float) -> None:
+        """Updates the place of a worker in every order."""
+        for heap in (self._idle, self._open, self._last):
+            heap.discard(worker)
+        speed = self.speed(worker)
+        capacity = self._capacity(worker, speed)
+        self.capacity += capacity - worker.capacity
+        worker.capacity = capacity
+        held = len(worker.in_flight)
+        if now < worker.backoff_until:
+            self._set_alarm(worker, worker.backoff_until)
+        elif held < capacity and worker.isolation is Isolation.SHARED and not worker.overdue:
+            if held:
+                self._open.push(worker, self.finish(worker, now) + self.mean_cost / speed)
             else:
-                heappush(self._idle, (-rate, version, s))
-                if len(self._idle) > 4 * len(self._servers) + 16:
-                    self._idle = sorted(entry for entry in self._idle if _true(entry))
-        if has:
-            self._set_alarm(s, self._deadline(s))
+                self._idle.push(worker, -speed)
+        if held:
+            self._set_alarm(worker, self._deadline(worker))
             if self.ending:
-                heappush(self._last, (-self.finish(s, now), version, s))
+                self._last.push(worker, -self.finish(worker, now))
 
-    def _room(self, s: Server[J, S], rate: float) -> int:
-        if not s.up or s.draining:
+    def _capacity(self, worker: Worker, speed: float) -> int:
+        if worker.link is not Link.CONNECTED:
             return 0
-        if s.streak > 1:
-            return 1  # to prove itself
-        ahead = int(AHEAD * rate / self.mean_cost) + 1 if s.images else 0
-        return min(s.credits, max(LEAST_AHEAD, ahead))
+        if worker.failures > 1:
+            return 1  # one job to prove itself
+        held = int(HOLD_SECONDS * speed / self.mean_cost) + 1 if worker.images else 0
+        return min(worker.granted, max(LEAST_HELD, held))
 
-    def take_best(self, cost: float, now: float) -> Server[J, S] | None:
-        """Takes out the server, of those with room, that would finish an image first; it is to be filed again."""
-        _clean(self._idle)
-        _clean(self._open)
-        heap = self._idle or self._open
-        if self._idle and self._open:
-            idle, opened = self._idle[0][2], self._open[0][2]
-            if now + cost / self.rate(idle) > self.finish(opened, now) + cost / self.rate(opened):
+    def take_best(self, cost: float, now: float) -> Worker | None:
+        """Removes and returns the worker, of those with capacity, that would finish a job first; it must be filed again."""
+        idle, opened = self._idle.peek(), self._open.peek()
+        heap = self._open if idle is None else self._idle
+        if idle is not None and opened is not None:
+            at_once, later = idle[1], opened[1]
+            if now + cost / self.speed(at_once) > self.finish(later, now) + cost / self.speed(later):
                 heap = self._open
-        return heappop(heap)[2] if heap else None
+        best = heap.pop()
+        return None if best is None else best[1]
 
-    def fastest_idle(self) -> Server[J, S] | None:
-        """Returns the fastest of those that have nothing."""
-        _clean(self._idle)
-        return self._idle[0][2] if self._idle else None
+    def fastest_idle(self) -> Worker | None:
+        """Returns the fastest of the workers without a job."""
+        first = self._idle.peek()
+        return None if first is None else first[1]
 
-    def end(self, now: float) -> None:
-        """Begins to keep track of who will be done last."""
+    def begin_end(self, now: float) -> None:
+        """Keeps from now on the order in which workers will be done."""
         self.ending = True
-        self._last = []
-        for s in self._servers.values():
-            if s.flying:
-                self.file(s, now)
+        self._last.clear()
+        for worker in self._workers.values():
+            if worker.in_flight:
+                self.file(worker, now)
 
-    def last_alone(self, now: float) -> tuple[Image[J, S], float] | None:
-        """Returns the image in one server's hands alone that would be done last of all, and when; once `end`ed."""
-        while self._last:
-            finish, version, s = heappop(self._last)
-            if version != s.version:
-                continue
-            found = self._last_of(s, now)
-            if found is None:
-                continue
-            heappush(self._last, (-found[1], version, s))
-            if found[1] >= -finish:
-                return found
+    def last_to_copy(self, now: float) -> tuple[Job, float] | None:
+        """Returns the job that would be done last of those that may be copied, and when; after `begin_end`."""
+        while (top := self._last.pop()) is not None:
+            order, worker = top
+            found = self._last_of(worker, now)
+            if found is not None:
+                self._last.push(worker, -found[1])
+                if found[1] >= -order:
+                    return found
         return None
 
-    def _last_of(self, s: Server[J, S], now: float) -> tuple[Image[J, S], float] | None:
-        finish = self.finish(s, now)
-        for image in reversed(s.flying.values()):
-            if image.may_be_copied:
-                return image, finish
-            finish -= image.cost / self.rate(s)
+    def _last_of(self, worker: Worker, now: float) -> tuple[Job, float] | None:
+        finish = self.finish(worker, now)
+        for job in reversed(worker.in_flight.values()):
+            if job.may_be_copied:
+                return job, finish
+            finish -= job.cost / self.speed(worker)
         return None
 
     # ------------------------------------------------------------------------------------------ time
 
-    def due(self, now: float) -> list[tuple[Server[J, S], bool]]:
-        """Returns servers whose time has come, each with whether it is overdue; all are to be filed again."""
+    def due(self, now: float) -> list[tuple[Worker, bool]]:
+        """Returns the workers whose alarm has gone off, each with whether it is overdue; all must be filed again."""
         found = []
-        while self._alarms and self._alarms[0][0] <= now:
-            at, _, s = heappop(self._alarms)
-            if at == s.alarm:
-                s.alarm = math.inf
-                found.append((s, bool(s.flying) and now >= self._deadline(s)))
+        while (first := self._alarms.peek()) is not None and first[0] <= now:
+            worker = first[1]
+            self._alarms.discard(worker)
+            found.append((worker, bool(worker.in_flight) and now >= self._deadline(worker)))
         return found
 
-    def _set_alarm(self, s: Server[J, S], at: float) -> None:
-        """Has a server looked at then. One that was set too early is set anew when it has gone off."""
-        if at < s.alarm:
-            s.alarm = at
-            heappush(self._alarms, (at, next(self._versions), s))
+    def _set_alarm(self, worker: Worker, at: float) -> None:
+        """Sets an alarm, unless there is an earlier one: when that has gone off, the next is set."""
+        earlier = self._alarms.order(worker)
+        if at < (math.inf if earlier is None else earlier):
+            self._alarms.push(worker, at)
 
-    def _deadline(self, s: Server[J, S]) -> float:
-        """When a server that has something is overdue, for the next time."""
-        if s.forsaken:
+    def _deadline(self, worker: Worker) -> float:
+        """Returns when a worker that has jobs is overdue, or overdue by one degree more."""
+        if worker.progress is Progress.ABANDONED:
             return math.inf
-        oldest = next(iter(s.flying.values()))
-        expected = oldest.cost / self.rate(s) if self._known else math.inf
-        stuck = max(STUCK_TIMES * expected, STUCK_LEAST) if s.images else STUCK_UNKNOWN
-        if s.stuck:
-            return s.since + stuck + FORSAKEN
-        if self.ending and not s.late:
-            return s.since + min(max(LATE_TIMES * expected, LATE_LEAST), stuck)
-        return s.since + stuck
-
-
-def _true(entry: Filed[J, S]) -> bool:
-    return entry[1] == entry[2].version
-
-
-def _clean(heap: list[Filed[J, S]]) -> None:
-    """Drops what is no longer true from the head of a heap."""
-    while heap and heap[0][1] != heap[0][2].version:
-        heappop(heap)
+        oldest = next(iter(worker.in_flight.values()))
+        expected = oldest.cost / self.speed(worker) if self._known else math.inf
+        stuck = max(STUCK_TIMES * expected, STUCK_LEAST) if worker.images else STUCK_UNKNOWN
+        if worker.progress is Progress.STUCK:
+            return worker.since + stuck + ABANDON_AFTER
+        if self.ending and worker.progress is Progress.ON_TIME:
+            return worker.since + min(max(STRAGGLER_TIMES * expected, STRAGGLER_LEAST), stuck)
+        return worker.since + stuck

@@ -32,9 +32,9 @@ from benchmarks import (
     quality,
     runtime,
     sharpness,
-    simulation,
     zooming,
 )
+from tests.simulation import world
 from tests.support import ROOT, environment, parameters_xml
 
 SECONDS = 100
@@ -265,7 +265,7 @@ CASES = [
     Case(
         "benchmarks.simulation",
         "--images 100",
-        {rf".*: 100 images in {FIGURE} virtual s .*: efficiency {FIGURE}%, .*": len(simulation.scenarios())},
+        {rf".*: 100 images in {FIGURE} virtual s .*: efficiency {FIGURE}%, .*": len(world.scenarios())},
     ),
     Case("benchmarks.zooming", "", {rf"\| [^|]+ {cells(3)} {FIGURE} s \|": len(zooming.FILTERS)}),
 ]

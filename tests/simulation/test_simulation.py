@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import simulation
-from benchmarks.simulation import Event, Fault, Scenario
 from pyraface.client.scheduling.instructions import Reason
 from pyraface.client.scheduling.scheduler import MOST_CRASHES, MOST_SILENCES
+from tests.simulation import world as simulation
+from tests.simulation.world import Event, Fault, Scenario
 
 IMAGES = 40
 

@@ -259,7 +259,7 @@ def test_failed_is_not_done_and_is_tried_again_only_when_that_is_wanted(archive:
 def test_what_no_server_has_seen_is_tried_again(archive: Archive) -> None:
     path = archive.photo("a.jpg")
     archive.photo("b.jpg")
-    lost = Failed.because(0, ErrorCode.SERVER_LOST, "no server lived to answer it")
+    lost = Failed.because(0, ErrorCode.SERVER_LOST, "every server that was given this image disconnected")
     archive.run(lambda path: unreadable(path) if path.name == "a.jpg" else about(path).answered("", "", lost))
     assert archive.words()[0].endswith("0 images done, 2 without an answer (retried)")
     assert archive.run() == ["a.jpg", "b.jpg"]

@@ -12,22 +12,28 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from pyraface.client.scheduling.instructions import Cancel, Disconnect, GiveUp, Reason, Send
 from pyraface.client.scheduling.scheduler import (
-    BUSY_REST,
-    FIRST_REST,
-    LONGEST_REST,
+    BUSY_BACKOFF,
+    FIRST_BACKOFF,
+    LONGEST_BACKOFF,
     MOST_HOLDERS,
     MOST_REFUSALS,
     MOST_SILENCES,
     Scheduler,
 )
-from pyraface.client.scheduling.workers import FORSAKEN, LEAST_AHEAD, STUCK_LEAST, STUCK_TIMES, STUCK_UNKNOWN
+from pyraface.client.scheduling.workers import (
+    ABANDON_AFTER,
+    LEAST_HELD,
+    STUCK_LEAST,
+    STUCK_TIMES,
+    STUCK_UNKNOWN,
+)
 
 
 class Driven:
     """A scheduler with a clock; what it decides is kept, and sent images are shown as "server:job"."""
 
     def __init__(self, *jobs: str, **credits: int) -> None:
-        self.scheduler: Scheduler[str, str] = Scheduler()
+        self.scheduler = Scheduler()
         self.scheduler.more_to_come = True
         self.now = 100.0
         self.put(*jobs)
@@ -96,7 +102,7 @@ def test_nothing_is_sent_without_a_server() -> None:
 def test_images_go_out_in_the_order_they_came_until_credits_or_what_a_stranger_is_trusted_with_end(
     credits: int,
 ) -> None:
-    assert Driven(*"123", a=credits).sent() == ["a:1", "a:2"][: min(credits, LEAST_AHEAD)]
+    assert Driven(*"123", a=credits).sent() == ["a:1", "a:2"][: min(credits, LEAST_HELD)]
 
 
 def test_servers_that_nothing_is_known_of_get_one_image_each_before_any_gets_two() -> None:
@@ -123,14 +129,14 @@ def test_a_server_holds_no_more_than_keeps_it_busy() -> None:
     tried = driven(slow=10.0)
     tried.put(*"12345")
     assert tried.sent() == ["slow:1", "slow:2"]
-    assert tried.scheduler.room == 2
+    assert tried.scheduler.capacity == 2
 
 
 def test_a_rate_is_learned_and_learned_anew() -> None:
     tried = driven(a=0.5)
-    assert tried.scheduler.load("a", tried.now).rate == pytest.approx(2.0)
+    assert tried.scheduler.worker("a").rate == pytest.approx(2.0)
     tried.known(a=1.0).known(a=1.0).known(a=1.0)
-    assert tried.scheduler.load("a", tried.now).rate == pytest.approx(1.0, rel=0.05)
+    assert tried.scheduler.worker("a").rate == pytest.approx(1.0, rel=0.05)
 
 
 def test_one_image_that_takes_for_ever_hardly_changes_a_rate() -> None:
@@ -138,7 +144,7 @@ def test_one_image_that_takes_for_ever_hardly_changes_a_rate() -> None:
     tried.put("slow one")
     tried.sent()
     tried.after(5.0).answer("a", "slow one")
-    assert 1.5 < tried.scheduler.load("a", tried.now).rate < 2.0
+    assert 1.5 < tried.scheduler.worker("a").rate < 2.0
 
 
 def test_answers_that_come_together_do_not_make_a_server_look_quick() -> None:
@@ -149,7 +155,7 @@ def test_answers_that_come_together_do_not_make_a_server_look_quick() -> None:
         tried.after(1.0)
         tried.answer("a", f"{pair} a")
         tried.answer("a", f"{pair} b")
-    assert tried.scheduler.load("a", tried.now).rate == pytest.approx(2.0, rel=0.05)
+    assert tried.scheduler.worker("a").rate == pytest.approx(2.0, rel=0.05)
 
 
 def test_time_without_work_does_not_make_a_server_look_slow() -> None:
@@ -157,7 +163,7 @@ def test_time_without_work_does_not_make_a_server_look_slow() -> None:
     tried.after(1000).put("late")
     tried.sent()
     tried.after(0.5).answer("a", "late")
-    assert tried.scheduler.load("a", tried.now).rate == pytest.approx(2.0)
+    assert tried.scheduler.worker("a").rate == pytest.approx(2.0)
 
 
 def test_an_answer_frees_a_credit() -> None:
@@ -214,7 +220,7 @@ def test_innocents_survive_any_number_of_poisoned_images_among_them() -> None:
     alive: dict[str, list[str]] = {next(names): [], next(names): []}
     for name in alive:
         tried.up(**{name: 4})
-    while tried.scheduler.unfinished:
+    while tried.scheduler._jobs:
         for decision in tried.decided():
             if isinstance(decision, GiveUp):
                 ended[decision.job] += 1
@@ -294,7 +300,7 @@ def test_an_image_that_fails_everywhere_does_not_visit_a_thousand_servers() -> N
     given_up: list[object] = []
     visits = Counter[str]()
     for _ in range(500):
-        decisions = tried.after(LONGEST_REST).decided()
+        decisions = tried.after(LONGEST_BACKOFF).decided()
         given_up += [decision for decision in decisions if isinstance(decision, GiveUp)]
         for decision in decisions:
             if isinstance(decision, Send):
@@ -350,12 +356,12 @@ def test_a_server_that_fails_again_and_again_rests_longer_each_time_and_then_get
     held = [sent.partition(":")[2] for sent in tried.sent()]
     assert len(held) == 2
     tried.refuse("a", held.pop())
-    rest = FIRST_REST
+    rest = FIRST_BACKOFF
     for _ in range(9):
         tried.refuse("a", held.pop() if held else "")
         decisions = tried.decided()
         assert not any(isinstance(decision, Send) for decision in decisions)
-        assert tried.scheduler.load("a", tried.now).resting
+        assert tried.scheduler.worker("a").backoff_until > tried.now
         wake = tried.scheduler.wake
         assert wake is not None
         assert wake <= tried.now + rest
@@ -363,7 +369,7 @@ def test_a_server_that_fails_again_and_again_rests_longer_each_time_and_then_get
         sent = tried.after(0.01).sent()
         assert len(sent) == 1, "to prove itself"
         held = [sent[0].partition(":")[2]]
-        rest = min(2 * rest, LONGEST_REST)
+        rest = min(2 * rest, LONGEST_BACKOFF)
     tried.answer("a", held.pop())
     assert len(tried.sent()) > 1, "it has proved itself"
 
@@ -377,7 +383,7 @@ def test_a_server_that_is_lost_before_it_answers_anything_rests_from_the_second_
     tried.down("a", silent=True)
     tried.up(a=1)
     assert tried.sent() == []
-    assert tried.after(FIRST_REST).sent() == ["a:1"]
+    assert tried.after(FIRST_BACKOFF).sent() == ["a:1"]
 
 
 def test_good_images_outlive_two_servers_that_fail_at_everything() -> None:
@@ -394,7 +400,7 @@ def test_good_images_outlive_two_servers_that_fail_at_everything() -> None:
             elif isinstance(decision, Send):
                 tried.refuse(decision.server, decision.job)
         tried.after(0.1)
-        if not tried.scheduler.unfinished:
+        if not tried.scheduler._jobs:
             break
     # only what both were given before anything was known of them
     assert len(given_up) <= 4
@@ -406,7 +412,7 @@ def test_a_postponed_image_goes_first_and_a_busy_server_is_left_alone_for_a_mome
     tried.sent()
     tried.scheduler.postponed("a", "1", tried.now)
     assert tried.sent() == []
-    assert tried.after(BUSY_REST).sent() == ["a:1"]
+    assert tried.after(BUSY_BACKOFF).sent() == ["a:1"]
 
 
 def test_a_draining_server_gets_nothing_more_and_keeps_what_it_has() -> None:
@@ -415,7 +421,7 @@ def test_a_draining_server_gets_nothing_more_and_keeps_what_it_has() -> None:
     tried.scheduler.server_draining("a", tried.now)
     assert tried.answer("a", "1")
     assert tried.sent() == []
-    assert (tried.scheduler.servers, tried.scheduler.room) == (1, 0)
+    assert (tried.scheduler.servers, tried.scheduler.capacity) == (1, 0)
     tried.up(b=1)
     assert tried.sent() == ["b:3"]
     tried.down("a", silent=True)
@@ -445,7 +451,7 @@ def test_a_server_that_comes_back_is_known_by_its_rate() -> None:
     tried = driven(a=0.5)
     tried.down("a")
     tried.up(a=4)
-    assert tried.scheduler.load("a", tried.now).rate == pytest.approx(2.0)
+    assert tried.scheduler.worker("a").rate == pytest.approx(2.0)
     tried.put(*"1234")
     assert len(tried.sent()) == 4
 
@@ -493,7 +499,7 @@ def test_at_the_end_an_idle_faster_server_does_what_a_slow_one_has_and_the_first
     assert tried.after(1.0).answer("quick", "5")
     assert tried.decided() == [Cancel("slow", "5")]
     assert not tried.after(5.0).answer("slow", "5"), "it came late"
-    assert not tried.scheduler.unfinished
+    assert not tried.scheduler._jobs
 
 
 def test_a_copy_that_comes_second_is_cancelled_just_the_same() -> None:
@@ -508,7 +514,7 @@ def test_a_copy_that_comes_second_is_cancelled_just_the_same() -> None:
     assert tried.decided() == [Cancel("quick", "5")]
     tried.put("6")
     assert not tried.answer("quick", "5")
-    assert tried.scheduler.load("quick", tried.now).done == 24
+    assert tried.scheduler.worker("quick").done == 24
     assert tried.sent() == ["quick:6"]
 
 
@@ -551,20 +557,20 @@ def test_a_server_that_is_stuck_holds_no_image_hostage_and_gets_no_more_until_it
     given = set[str]()
     stuck_after = 0.0
     for number in range(30):  # b goes on
-        tried.after(2.0).answer("b", next(iter(tried.scheduler._roster["b"].flying)))
+        tried.after(2.0).answer("b", next(iter(tried.scheduler.worker("b").in_flight)))
         tried.put(f"later {number}")
         sent = {
             decision.server + ":" + decision.job for decision in tried.decided() if isinstance(decision, Send)
         }
         given |= sent
-        if tried.scheduler.load("a", tried.now).stuck:
+        if tried.scheduler.worker("a").stuck:
             stuck_after = stuck_after or 2.0 * (number + 1)
             assert not any(name.startswith("a:") for name in sent)
     assert 0 < stuck_after <= max(STUCK_LEAST, STUCK_TIMES * 2.0) + 2.0
     assert {f"b:{job}" for job in kept} <= given, "b has done what a keeps"
     for job in kept:
         assert not tried.answer("a", job)
-    assert not tried.scheduler.load("a", tried.now).stuck
+    assert not tried.scheduler.worker("a").stuck
     tried.put(*(f"new {number}" for number in range(9)))
     assert any(name.startswith("a:") for name in tried.sent())
 
@@ -573,7 +579,7 @@ def test_a_server_that_answers_after_all_keeps_what_nobody_has_taken_yet() -> No
     tried = Driven("1", "2", a=2)
     tried.sent()
     assert tried.after(STUCK_UNKNOWN).sent() == []
-    assert tried.scheduler.load("a", tried.now).stuck
+    assert tried.scheduler.worker("a").stuck
     assert tried.answer("a", "1")
     tried.up(b=2)
     assert tried.sent() == [], "a still has 2"
@@ -594,9 +600,9 @@ def test_the_connection_of_a_server_that_never_answers_is_given_up() -> None:
     tried.sent()
     tried.after(STUCK_UNKNOWN).sent()
     wake = tried.scheduler.wake
-    assert wake == pytest.approx(tried.now + FORSAKEN)
-    assert tried.after(FORSAKEN).decided() == [Disconnect("a")]
-    assert tried.after(10 * FORSAKEN).decided() == [], "said once"
+    assert wake == pytest.approx(tried.now + ABANDON_AFTER)
+    assert tried.after(ABANDON_AFTER).decided() == [Disconnect("a")]
+    assert tried.after(10 * ABANDON_AFTER).decided() == [], "said once"
     tried.down("a", silent=True)
     tried.up(b=1)
     assert tried.sent() == ["b:1"]
@@ -608,7 +614,7 @@ def test_servers_may_join_at_any_time() -> None:
     assert len(tried.sent()) == 4
     tried.up(b=4)
     assert tried.sent() == ["b:5", "b:6"]
-    assert tried.scheduler.room == 4 + LEAST_AHEAD
+    assert tried.scheduler.capacity == 4 + LEAST_HELD
 
 
 class Image:
@@ -617,7 +623,7 @@ class Image:
 
 @pytest.mark.parametrize("end", ["answered", "withdraw", "refused", "server_down", "withdraw_all"])
 def test_an_image_that_has_ended_takes_no_memory(end: str) -> None:
-    tried: Scheduler[Image, str] = Scheduler()
+    tried = Scheduler()
     image = Image()
     trace = weakref.ref(image)
     tried.put(image)
@@ -645,7 +651,7 @@ def test_taking_back_images_does_not_take_the_longer_the_more_wait() -> None:
     tried = Driven(*(str(number) for number in range(100_000)))
     for number in reversed(range(100_000)):  # each would be looked for in 100,000 otherwise: minutes
         tried.scheduler.withdraw(str(number))
-    assert not tried.scheduler.unfinished
+    assert not tried.scheduler._jobs
 
 
 class AnyOrderOfEvents(RuleBasedStateMachine):
@@ -653,7 +659,7 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.scheduler: Scheduler[int, str] = Scheduler()
+        self.scheduler = Scheduler()
         self.now = 0.0
         self.numbers = itertools.count()
         self.ended = Counter[int]()
@@ -800,7 +806,7 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
                 assert wake is not None, "images wait, and nothing will ever happen"
                 self.now = max(self.now, wake)
         assert not self.alive
-        assert not self.scheduler.unfinished
+        assert not self.scheduler._jobs
         assert set(self.ended.values()) <= {1}
 
 

@@ -1,83 +1,66 @@
-"""What a slow iterator yields, fetched ahead by a thread of its own, and packed while it waits."""
+"""Prefetcher: paths found by a thread, ahead of the servers."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
-import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 
-PACK = 1000
-"""Paths packed together: what they have in common is stored once, which leaves some 10 bytes of each."""
-
-MAX_PACKED_BYTES = 32 << 20
-"""What waits takes no more than this: three million paths. Then the iterator has to wait."""
+MAX_PATHS = 200_000
+"""Paths found ahead: some 30 MB of them, at 150 bytes each. An archive with no more images to do is counted as soon as it is
+scanned; the scan of a larger one pauses, and the total is known when its end has come this close."""
 
 
 class Prefetcher:
-    """Paths, in their order; `async for` takes each once.
+    """Iterates over paths in their order, with `async for`; each is yielded once.
 
-    One walk through a directory finds the images and counts them: it runs as far ahead as memory allows, so that how
-    many there are is known early, and a network's disk is not asked twice.
+    One scan of a directory both finds the images and counts them. It runs far ahead of the servers so that the total
+    is known early, without a second scan of what may be a network's disk.
 
     Args:
         paths: iterated over in a thread, which begins at once.
-        ended: is told, in the event loop, how many there were, after the last.
+        ended: is called in the event loop with the number of paths, after the last.
     """
 
     def __init__(self, paths: Iterable[str], *, ended: Callable[[int], None] = lambda _: None) -> None:
         self._loop = asyncio.get_running_loop()
         self._ended = ended
-        self._news = asyncio.Event()
+        self._found = asyncio.Event()
         self._change = threading.Condition()
-        # everything below is guarded by it
-        self._packed: deque[bytes] = deque()
-        self._loose: list[str] = []
-        self._bytes = 0
-        self._hungry = False
+        # guarded by _change, as is everything below
+        self._paths: deque[str] = deque()
+        self._awaited = False
         self._over = False
         self._error: BaseException | None = None
-        # a daemon: a disk that does not answer must not keep the program from ending
-        threading.Thread(target=self._run, args=(paths,), name="walk", daemon=True).start()
+        # a daemon thread: a disk that does not answer must not keep the program from ending
+        threading.Thread(target=self._run, args=(paths,), name="scan", daemon=True).start()
 
     def stop(self) -> None:
-        """Ends it, wherever it is: nothing more is yielded."""
+        """Ends the iteration and the thread: no further path is yielded."""
         with self._change:
             self._finish(None)
-            self._packed.clear()
-            self._loose.clear()
+            self._paths.clear()
             self._change.notify()
 
     async def __aiter__(self) -> AsyncIterator[str]:
         while True:
             with self._change:
-                packed, loose = self._take()
-                empty = not packed and not loose
+                path = self._paths.popleft() if self._paths else None
                 over = self._over
-                if empty and not over:
-                    self._news.clear()
-                    self._hungry = True
-            if packed:
-                loose = [os.fsdecode(path) for path in zlib.decompress(packed).split(b"\0")]
-            for path in loose:
+                if path is None and not over:
+                    self._found.clear()
+                    self._awaited = True
+                if len(self._paths) == MAX_PATHS // 2:
+                    self._change.notify()
+            if path is not None:
                 yield path
-            if empty and over:
+            elif over:
                 break
-            if empty:
-                await self._news.wait()
+            else:
+                await self._found.wait()
         if self._error is not None:
             raise self._error
-
-    def _take(self) -> tuple[bytes, list[str]]:
-        if self._packed:
-            packed = self._packed.popleft()
-            self._bytes -= len(packed)
-            self._change.notify()
-            return packed, []
-        loose, self._loose = self._loose, []
-        return b"", loose
 
     def _run(self, paths: Iterable[str]) -> None:
         count = 0
@@ -87,7 +70,7 @@ class Prefetcher:
                 count += 1
                 if not self._put(path):
                     return
-        except BaseException as failure:  # noqa: BLE001  it is raised where somebody can hear it
+        except BaseException as failure:  # noqa: BLE001  it is raised where the paths are awaited
             error = failure
         with self._change:
             if not self._over:
@@ -95,30 +78,20 @@ class Prefetcher:
                 self._finish(error)
 
     def _put(self, path: str) -> bool:
-        """Returns whether more is wanted."""
-        with self._change:
-            self._loose.append(path)
-            self._tell()
-            if len(self._loose) < PACK:
-                return not self._over
-            loose, self._loose = self._loose, []
-        packed = zlib.compress(b"\0".join(map(os.fsencode, loose)), 1)
+        """Returns whether further paths are wanted."""
         with self._change:
             if not self._over:
-                self._packed.append(packed)
-                self._bytes += len(packed)
-                self._tell()
-            self._change.wait_for(lambda: self._bytes < MAX_PACKED_BYTES or self._over)
+                self._paths.append(path)
+                if self._awaited:
+                    self._awaited = False
+                    self._loop.call_soon_threadsafe(self._found.set)
+            if len(self._paths) >= MAX_PATHS:
+                # until half of them are taken: not one switch of threads for each path
+                self._change.wait_for(lambda: len(self._paths) <= MAX_PATHS // 2 or self._over)
             return not self._over
 
     def _finish(self, error: BaseException | None) -> None:
-        if not self._over:
+        if not self._over:  # never later: the loop may be closed by then
             self._over = True
             self._error = error
-            self._loop.call_soon_threadsafe(self._news.set)
-
-    def _tell(self) -> None:
-        # never after the end: the loop may be closed by then
-        if self._hungry and not self._over:
-            self._hungry = False
-            self._loop.call_soon_threadsafe(self._news.set)
+            self._loop.call_soon_threadsafe(self._found.set)

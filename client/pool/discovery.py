@@ -1,4 +1,4 @@
-"""Finds servers: asks by UDP broadcast who is there, and goes on asking."""
+"""Discovery: servers on the network, found by UDP broadcast."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ...core.errors import ServerError
 from ...core.host.interfaces import broadcast_addresses
 from ...core.host.keyfile import Keys
-from ...core.parameters import Parameters
+from ...core.parameters import BeaconParameters
 from ...core.protocol import announcement
 from ...core.protocol.announcement import Announcement, Probe
 from ...core.protocol.proofs import NONCE_BYTES
@@ -25,18 +25,18 @@ FIRST_PROBES = (0.0, 0.25, 0.6)
 """Seconds after the start: three, because a datagram can get lost."""
 
 ANSWER_TIME = 1.2
-"""Seconds until nobody who heard the first probes is still expected to answer."""
+"""Seconds after which no further answer to the first probes is expected."""
 
 MAX_KNOWN = 256
-"""Servers remembered. Each means a connection, and a process may usually have 1024 files open: whoever forges
-announcements must not leave us without any."""
+"""Servers remembered. Each means a connection, and a process may usually have 1024 files open: forged announcements must
+not use them up."""
 
 
 NONCES = 8
-"""Probes whose answers are still taken: the three first ones, and then those of the last intervals."""
+"""Probes whose answers are still accepted: the first three, and later those of the last intervals."""
 
 MAX_STRANGERS = 16
-"""Servers without a key of ours that a person is told of."""
+"""Servers without a key of ours that are listed for the user."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Location:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def locations(servers: str, parameters: Parameters) -> list[Location]:
+def locations(servers: str, default_port: int) -> list[Location]:
     """Returns the places that "HOST[:PORT],..." names; an IPv6 address with a port stands in brackets.
 
     Raises:
@@ -58,7 +58,7 @@ def locations(servers: str, parameters: Parameters) -> list[Location]:
     """
     found: list[Location] = []
     for entry in servers.split(","):
-        host, port = entry.strip(), str(parameters.ports.images)
+        host, port = entry.strip(), str(default_port)
         if host.startswith("["):
             host, bracket, rest = host[1:].partition("]")
             if not bracket or (rest and not rest.startswith(":")):
@@ -77,7 +77,12 @@ def locations(servers: str, parameters: Parameters) -> list[Location]:
 class Discovery:
     """Servers on the network. Use as `async with`; `first()` once, then `more()` for those that come later.
 
-    Where keys are asked for, a server counts only if its answer is sealed with one of ours and has the nonce of a probe of
+    Args:
+        beacon: the interfaces to probe, and the interval.
+        port: the UDP port that probes are sent to.
+        keys: of the servers that count; None: every server counts, and seals are not checked.
+
+    With keys, a server counts only if its answer is sealed with one of ours and has the nonce of a probe of
     ours: a forged answer and an old one are ignored, and counted.
 
     Attributes:
@@ -86,11 +91,12 @@ class Discovery:
         ignored: how many datagrams were no answer to a probe of ours from a server with our key.
     """
 
-    def __init__(self, parameters: Parameters, keys: Keys) -> None:
+    def __init__(self, beacon: BeaconParameters, *, port: int, keys: Keys | None) -> None:
         self.names: dict[Location, str] = {}
         self.strangers: dict[Location, str] = {}
         self.ignored = 0
-        self._parameters = parameters
+        self._beacon = beacon
+        self._port = port
         self._keys = keys
         self._nonces: deque[bytes] = deque(maxlen=NONCES)
         self._strange: set[str] = set()
@@ -132,13 +138,13 @@ class Discovery:
     async def more(self) -> AsyncIterator[Location]:
         """Yields where a server has just said that it is there: new ones, and those known already, every interval."""
         loop = asyncio.get_running_loop()
-        probing = loop.time() + self._parameters.beacon.interval
+        probing = loop.time() + self._beacon.interval
         while True:
             try:
                 yield await asyncio.wait_for(self._found.get(), probing - loop.time())
             except asyncio.TimeoutError:
                 self._probe()
-                probing = loop.time() + self._parameters.beacon.interval
+                probing = loop.time() + self._beacon.interval
 
     def _probe(self) -> None:
         if self._transport is None or self._transport.is_closing():
@@ -146,20 +152,20 @@ class Discovery:
         self._nonces.append(secrets.token_bytes(NONCE_BYTES))
         words = announcement.encode(Probe(self._nonces[-1]))
         try:
-            there = broadcast_addresses(self._parameters.beacon.interfaces)
+            there = broadcast_addresses(self._beacon.interfaces)
         except OSError as error:  # an interface may go while it is looked at; the next probe is soon
             log.debug("discovery: %s", error)
             return
         for targets in there.values():
             for target in targets:
-                self._transport.sendto(words, (target, self._parameters.ports.discovery))
+                self._transport.sendto(words, (target, self._port))
 
     def _received(self, data: bytes, host: str) -> None:
         received = announcement.decode(data)
         words = received and received.words
         if received is None or not isinstance(words, Announcement) or words.nonce not in self._nonces:
             self.ignored += 1
-        elif not self._parameters.security.keyed or received.sealed(self._keys):
+        elif self._keys is None or received.sealed(self._keys):
             self._heard(words, host)
         else:
             self.ignored += 1
@@ -186,4 +192,4 @@ class _Listener(asyncio.DatagramProtocol):
         self._received(data, addr[0])
 
     def error_received(self, exc: Exception) -> None:
-        del exc  # an unreachable network is like one where nobody answers
+        del exc  # an unreachable network is treated like one without servers

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import socket
 
 from ...core.errors import ErrorCode, PairingError, RefusedError, RemoteProtocolError
 from ...core.host.streams import read_message
-from ...core.parameters import Parameters, SecurityParameters
+from ...core.parameters import Parameters
 from ...core.protocol import wire
 from ...core.protocol.conversation import MAX_GREETING_BYTES, Conversation, State
 from ...core.protocol.messages import Closing, Message, Pair, Paired, Proof
@@ -24,13 +23,12 @@ async def find(wanted: str | None, parameters: Parameters) -> Location:
         PairingError: there is none, or there are several.
         ServerError: `wanted` names no place.
     """
-    parameters = _for_pairing(parameters)
     if wanted is not None:
-        (place, *more) = locations(wanted, parameters)
+        (place, *more) = locations(wanted, parameters.ports.pairing)
         if more:
             raise PairingError("one machine is paired at a time: name one HOST[:PORT]")
         return place
-    async with Discovery(parameters, ()) as discovery:
+    async with Discovery(parameters.beacon, port=parameters.ports.pairing, keys=None) as discovery:
         found = await discovery.first()
     if len(found) == 1:
         return found[0]
@@ -65,13 +63,6 @@ async def take_key(place: Location, code: str, limit: float) -> tuple[bytes, str
     except (OSError, EOFError, ValueError) as error:
         text = f"{error.strerror or error}" if isinstance(error, OSError) else str(error)
         raise PairingError(f"{place}: {text}; does pyraface-daemon pair run there?") from error
-
-
-def _for_pairing(parameters: Parameters) -> Parameters:
-    """Returns parameters by which a place without a port, and a probe, mean a machine that is being paired."""
-    port = parameters.ports.pairing
-    ports = dataclasses.replace(parameters.ports, images=port, discovery=port)
-    return dataclasses.replace(parameters, ports=ports, security=SecurityParameters("none"))
 
 
 async def _exchange(

@@ -69,7 +69,7 @@ class Supervisor:
         self._follower = follower
         self._tell = tell
         self._keys = keys
-        self._locations = [] if servers in ("auto", "local") else locations(servers, parameters)
+        self._locations = [] if servers in ("auto", "local") else locations(servers, parameters.ports.images)
         self._tasks: set[asyncio.Task[object]] = set()
         self._heard_of: dict[Location, asyncio.Event] = {}
         self._instances: set[str] = set()
@@ -87,7 +87,7 @@ class Supervisor:
         if self._keys is None and self._parameters.security.keyed and self._wanted != "local":
             self._keys = keyfile.load()
         if self._wanted == "auto":
-            discovery = await self._exit.enter_async_context(Discovery(self._parameters, self._keys or ()))
+            discovery = await self._exit.enter_async_context(self._discovery())
             await self._connect_to(await discovery.first(), must=False)
             self._keep(self._look_for_more(discovery))
             for place, name in discovery.strangers.items():
@@ -108,6 +108,10 @@ class Supervisor:
         await asyncio.gather(*[self._disconnect(connection) for connection in list(self._connections)])
         self._follower.no_server_left()
         await self._exit.aclose()
+
+    def _discovery(self) -> Discovery:
+        keys = (self._keys or ()) if self._parameters.security.keyed else None
+        return Discovery(self._parameters.beacon, port=self._parameters.ports.discovery, keys=keys)
 
     async def _connect_to(self, locations: list[Location], *, must: bool) -> None:
         """Connects to all of them; raises ServerError if `must` and not one can be reached."""

@@ -47,13 +47,17 @@ async def survey(wanted: str, parameters: Parameters, keys: Keys) -> list[Report
             "--servers local: such a server runs only while pyraface processes images; use auto, or HOST[:PORT],..."
         )
     if wanted == "auto":
-        async with Discovery(parameters, keys) as discovery:
+        async with Discovery(
+            parameters.beacon,
+            port=parameters.ports.discovery,
+            keys=keys if parameters.security.keyed else None,
+        ) as discovery:
             places = await discovery.first()
         # servers with another key are listed, too
         places += [place for place in discovery.strangers if place not in places]
         names = discovery.strangers | discovery.names
     else:
-        places, names = locations(wanted, parameters), {}
+        places, names = locations(wanted, parameters.ports.images), {}
     reports = await asyncio.gather(*[_ask(place, names.get(place, ""), parameters, keys) for place in places])
     return sorted(reports, key=lambda report: (report.name, report.place.host, report.place.port))
 

@@ -881,7 +881,9 @@ async def announcements_and_goodbyes_that_are_forged(victim: Victim) -> None:
 
         asyncio.get_running_loop().add_reader(sock, answer)
         try:
-            async with Discovery(parameters, keyfile.load()) as discovery:
+            async with Discovery(
+                parameters.beacon, port=parameters.ports.discovery, keys=keyfile.load()
+            ) as discovery:
                 found = await discovery.first()
         finally:
             asyncio.get_running_loop().remove_reader(sock)

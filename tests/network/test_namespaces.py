@@ -41,7 +41,8 @@ from pyraface.core import parameters
 from pyraface.core.host import keyfile
 
 async def main():
-    async with Discovery(parameters.load(sys.argv[1]), keyfile.load()) as discovery:
+    read = parameters.load(sys.argv[1])
+    async with Discovery(read.beacon, port=read.ports.discovery, keys=keyfile.load()) as discovery:
         started = time.monotonic()
         found = await discovery.first()
         print(json.dumps([time.monotonic() - started, sorted(str(place) for place in found)]))

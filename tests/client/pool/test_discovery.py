@@ -22,9 +22,7 @@ def settings(port: int, **changes: object) -> parameters.Parameters:
     return parameters.parse(parameters_xml(server_port_ip_disc=port, **changes).encode())
 
 
-async def found_by(
-    keys: tuple[bytes, ...], *answers: tuple[Announcement, bytes | None], authentication: str = "key"
-) -> Discovery:
+async def found_by(keys: tuple[bytes, ...] | None, *answers: tuple[Announcement, bytes | None]) -> Discovery:
     """Discovery after its first probes, each answered with these: what is said, and the key of its seal.
 
     Whatever has no nonce yet has that of the probe.
@@ -48,7 +46,7 @@ async def found_by(
     sock.bind(("", port))
     transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Server, sock=sock)
     try:
-        async with Discovery(settings(port, authentication=authentication), keys) as discovery:
+        async with Discovery(settings(port).beacon, port=port, keys=keys) as discovery:
             assert set(await discovery.first()) == set(discovery.names)
             return discovery
     finally:
@@ -100,7 +98,8 @@ def test_there_is_an_end_to_the_servers_that_are_known() -> None:
     """Each is a connection, and whoever has the key could make up any number."""
 
     async def talk() -> None:
-        async with Discovery(settings(free_udp_port()), (KEY,)) as discovery:
+        port = free_udp_port()
+        async with Discovery(settings(port).beacon, port=port, keys=(KEY,)) as discovery:
             discovery._nonces.append(b"n" * 32)
             for n in range(1, 400):  # more than a socket holds before it is read
                 words = dataclasses.replace(HERE, instance=str(n), port=n, nonce=b"n" * 32)
@@ -111,5 +110,5 @@ def test_there_is_an_end_to_the_servers_that_are_known() -> None:
 
 
 def test_without_authentication_whoever_answers_is_a_server() -> None:
-    discovery = run(found_by((), (ASKED, None), authentication="none"))
+    discovery = run(found_by(None, (ASKED, None)))
     assert PLACE in discovery.names

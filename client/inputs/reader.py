@@ -1,4 +1,4 @@
-"""Files read ahead of the servers: by several threads, and never more of them than fit into a bounded memory."""
+"""Reader: files read ahead of the servers, by several threads, in a bounded amount of memory."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ THREADS = 8
 read as fast by two."""
 
 HELD_BYTES, HELD_BYTES_A_SERVER = 128 << 20, 32 << 20
-"""What is held of files in all: those read ahead, those that wait for a server, those that a server has. A server's
-share is three photographs of 10 MB, so that it never runs dry."""
+"""Bytes of files held at once: read ahead, waiting for a server, or in flight. A server's share is three photographs of 10
+MB, so that it always has work."""
 
-CLOSED = "cannot be read: the client was closed meanwhile"
+CLOSED = "cannot be read: the client was closed"
 
 ATTEMPTS = 3
-"""Times that a file is read which is being written to."""
+"""Attempts at a file that is being written to."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,11 +136,11 @@ class Reader:
             if order.skip is not None and order.skip(file):
                 self.release(file)
                 file = None
-        except BaseException as failure:  # noqa: BLE001  whoever ordered it hears of it
+        except BaseException as failure:  # noqa: BLE001  it is raised in `read`
             error = failure
             if file is not None:
                 self.release(file)
-        with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it the request
             order.loop.call_soon_threadsafe(self._deliver, order, file, error)
 
     def _deliver(self, order: _Order, file: File | None, error: BaseException | None) -> None:
@@ -211,7 +211,7 @@ class Reader:
 
 
 def _at_once(path: str, flags: int) -> int:
-    """Opens a file; a pipe that nobody writes to would have to be waited for."""
+    """Opens a file without blocking; opening a pipe without a writer would block."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 

@@ -1,4 +1,4 @@
-"""Which files a person means by the paths on the command line."""
+"""Scan: the image files that paths on a command line stand for."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Scan:
         self.unreadable: list[tuple[str, str]] = []
 
     def stop(self) -> None:
-        """Ends the iteration, wherever another thread is with it."""
+        """Ends the iteration, in whichever thread it runs."""
         self._stopped = True
 
     def __iter__(self) -> Iterator[str]:
@@ -88,5 +88,5 @@ class Scan:
 def _is_directory(entry: os.DirEntry[str], *, follow_symlinks: bool) -> bool:
     try:
         return entry.is_dir(follow_symlinks=follow_symlinks)
-    except OSError:  # a link to itself, or to where nobody may look: whoever reads it is told
+    except OSError:  # a link to itself, or into a forbidden directory: reading it reports the error
         return False

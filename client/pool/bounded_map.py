@@ -1,4 +1,4 @@
-"""Many images at once, as many as keep the servers busy, and their results one by one."""
+"""Bounded map: a coroutine over many items, a bounded number of them at a time, and its results one by one."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ async def bounded_map(
     An item whose work returns None, or is cancelled by itself, has no outcome here. After `until` is set no item is taken
     any more. As long as there may be more items, a context that `feeding` returns is entered.
 
-    At most `most()` items are worked on at a time, and with `ordered` at most REORDER results are kept besides. Whoever
-    takes no results gets no more work done. The next item is asked for as soon as there is room for it, but no result
-    waits until it is there.
+    At most `most()` items are worked on at a time, and with `ordered` at most REORDER results are kept besides. While no
+    result is taken, no further work begins (backpressure). The next item is requested as soon as there is room for it;
+    results do not wait for it.
 
     Closing this, cancelling it, or an exception of `work` cancels what is worked on, and returns when all of that has
     ended. An exception of `items` comes after the results of the items before it.

@@ -1,4 +1,4 @@
-"""A daemon of one's own: started on loopback when no server answers, stopped when it is no longer needed."""
+"""Local daemon: a child process on loopback, started when no server answers, stopped with the client."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class LocalDaemon:
         """Returns the connection to the daemon, once it is ready.
 
         Raises:
-            ServerError: it did not become ready; the message has its last words.
+            ServerError: it did not become ready; the message has the last line of its log.
         """
         try:
             return await self._start()
@@ -64,7 +64,7 @@ class LocalDaemon:
             # the daemon reads the very parameters this process has, whatever becomes of the file
             file.write(self._parameters.xml)
             file.flush()
-            self._log = tempfile.TemporaryFile()  # noqa: SIM115  kept for its last words
+            self._log = tempfile.TemporaryFile()  # noqa: SIM115  kept for its last line
             key_end = self._key_in_a_pipe()
             command, environment = subprocesses.python_module(
                 "pyraface.daemon",
@@ -89,7 +89,7 @@ class LocalDaemon:
             try:
                 await asyncio.wait({connecting, ending}, return_when=asyncio.FIRST_COMPLETED)
                 if not connecting.done():
-                    raise ServerError(f"no server could be started on this machine: {self._last_words()}")
+                    raise ServerError(f"no server could be started on this machine: {self._last_line()}")
                 return connecting.result()
             finally:
                 await tasks.end([connecting, ending])
@@ -116,9 +116,9 @@ class LocalDaemon:
         os.close(ours)
         return end
 
-    def _last_words(self) -> str:
+    def _last_line(self) -> str:
         if self._log is None:
-            return "it said nothing"
+            return "its log is empty"
         self._log.seek(0, os.SEEK_SET)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
-        return lines[-1].removeprefix("pyraface-daemon: ") if lines else "it said nothing"
+        return lines[-1].removeprefix("pyraface-daemon: ") if lines else "its log is empty"

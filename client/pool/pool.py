@@ -64,7 +64,7 @@ class _Job:
     """Its key in the scheduler."""
     image: bytes
     answer: asyncio.Future[Answered]
-    """Cancelled when nobody waits for it any more."""
+    """Cancelled when the caller no longer waits for it."""
     failure: Answered | None = None
     """What the last server that refused it said."""
     cancels: dict[Hashable, asyncio.Future[None]] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class Pool:
 
     Args:
         servers: "auto", "local" or "HOST[:PORT],...", as for `Client`.
-        tell: is told in one line what a person may want to know.
+        tell: is called with one line for each event that a user should know of.
         faces_from: the smallest face wanted, as in `messages.Detect`.
         keys: of servers that may have our images; None: those in this user's key file.
 

@@ -1,4 +1,4 @@
-"""What is to be said to one server, handed to the network piece by piece: so it is seen whether anything still leaves."""
+"""Send buffer: messages to one server, written in pieces, so that it is known whether data is still leaving."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections import deque
 from collections.abc import Callable
 
 PIECE = 1 << 18
-"""Bytes that are handed over at a time. So much more, and no more, can be on its way within this process unseen: TLS takes
-whatever it is given, and does not say what has become of it."""
+"""Bytes written at a time. At most as many more can be under way within this process unnoticed: TLS accepts any amount, and
+does not report when it has been sent."""
 
 
 class SendBuffer:
     """Sends in the order of `put`, while `run` runs.
 
     Args:
-        moved: is called whenever a piece was taken: somebody is there, however long an answer behind it takes.
+        moved: is called after each piece: the server is still receiving, however long its next answer takes.
     """
 
     def __init__(self, writer: asyncio.StreamWriter, moved: Callable[[], None]) -> None:
@@ -27,7 +27,7 @@ class SendBuffer:
         self._filled = asyncio.Event()
 
     def put(self, *parts: bytes) -> None:
-        """Sends the parts of one frame, none copied; what is short leaves at once, unless something waits before it."""
+        """Sends the parts of one frame, none copied; a short one is written at once, unless others wait before it."""
         if self._writer.is_closing():
             return
         if self._parts or sum(map(len, parts)) > PIECE:
@@ -38,7 +38,7 @@ class SendBuffer:
                 self._writer.write(part)
 
     async def run(self) -> None:
-        """Sends what does not leave at once, until the connection is lost or this is cancelled."""
+        """Sends the frames that wait, until the connection is lost or this is cancelled."""
         with contextlib.suppress(OSError):
             while True:
                 await self._filled.wait()

@@ -1,4 +1,4 @@
-"""How each server is, at one moment: for whoever shows it."""
+"""Status: the state of each server at one moment, for display."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from enum import Enum
 
 
 class Availability(str, Enum):
-    """How a server is, as a person would say it."""
+    """Whether a server takes images, in a word for people."""
 
     CONNECTED = "connected"
     DRAINING = "draining"
-    """It finishes what it has, and stops."""
+    """It finishes its images, and stops."""
     RESTING = "resting"
-    """It failed again and again, and gets nothing for a while."""
+    """It failed repeatedly, or does not answer, and gets no image for a while."""
     LOST = "lost"
-    """The connection ended; it is tried again."""
+    """The connection ended; reconnecting."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class ServerStatus:
         engine, device: what finds the faces, for people.
         state: connected, draining, resting or lost.
         credits: images it takes at a time; 0 while it takes none.
-        in_flight: images that it has now.
+        in_flight: images that it has now, cancelled ones until it has answered.
         done: images that it answered, since this client began.
-        rate: images a second that it does; 0 until it is known.
+        rate: images a second, lately; 0 until it is known.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The servers that are wanted: found, connected, kept up, lost and tried again. Their use is the pool's concern."""
+"""Supervisor: connections to the servers wanted, made, watched, and made again when they are lost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .local_daemon import LocalDaemon
 
 log = logging.getLogger("pyraface.client")
 
-FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.5, 30.0
+FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 30.0
 """Seconds before a lost server is tried again."""
 
 LOCAL = "local"
@@ -28,27 +28,27 @@ LOCAL = "local"
 
 
 class Follower(Protocol):
-    """Is told what becomes of the server at a place."""
+    """Receives the events of the server at a place."""
 
     def joined(self, place: str, connection: ServerConnection) -> None:
         """It is connected, for the first time or again."""
 
     def draining(self, place: str) -> None:
-        """It takes nothing more."""
+        """It takes no more images."""
 
     def left(self, place: str) -> None:
         """It is lost, or the connection is about to be closed."""
 
     def no_server_left(self) -> None:
-        """There is no server, and none will come."""
+        """There is no server, and none is to be expected."""
 
 
 class Supervisor:
-    """Keeps up a connection to each server: `find` once, then it goes on by itself, until `close`.
+    """Keeps a connection to each server: `find` once, and it works by itself until `close`.
 
     Args:
         servers: "auto", "local" or "HOST[:PORT],...", as for `Client`.
-        tell: is told in one line what a person may want to know.
+        tell: is called with one line for each event that a user should know of.
         keys: of servers that may have our images; None: those in this user's key file.
 
     Raises:
@@ -139,10 +139,10 @@ class Supervisor:
         self._keep(self._use_local(local, connection))
 
     async def _use_local(self, local: LocalDaemon, connection: ServerConnection) -> None:
-        """Uses the child daemon as long as it lives: it ends the connection of a client that stood still for long."""
+        """Uses the child daemon while it runs, connecting again if it closed the connection of a suspended client."""
         while True:
             await self._until_lost(LOCAL, connection)
-            await asyncio.sleep(FIRST_BACK_OFF)
+            await asyncio.sleep(FIRST_BACKOFF)
             try:
                 connection = await local.connect()
             except ServerError as error:
@@ -151,7 +151,7 @@ class Supervisor:
             self._connections.add(connection)
             self._join(LOCAL, connection)
         if self._wanted == "local":
-            self._follower.no_server_left()  # nobody tries to bring it back
+            self._follower.no_server_left()  # it is not started again
 
     async def _look_for_more(self, discovery: Discovery) -> None:
         async for place in discovery.more():
@@ -161,28 +161,28 @@ class Supervisor:
                 self._keep_up(place, None)
 
     def _keep_up(self, place: Location, connection: ServerConnection | None) -> None:
-        """Uses a server as long as it is there, and tries again when it is lost."""
+        """Uses a server while it is connected, and connects again when it is lost."""
         self._heard_of[place] = asyncio.Event()
         joined = connection is not None and self._join(str(place), connection)
         self._keep(self._use(place, connection, joined=joined))
 
     async def _use(self, place: Location, connection: ServerConnection | None, *, joined: bool) -> None:
-        back_off = 0.0
+        backoff = 0.0
         while True:
             if connection is not None and joined:
                 await self._until_lost(str(place), connection)
-                back_off = FIRST_BACK_OFF
+                backoff = FIRST_BACKOFF
             elif connection is not None:
                 log.debug("%s: %s once more, at another address", place, connection.welcome.name)
                 await self._disconnect(connection)
-                back_off = LONGEST_BACK_OFF
-            await self._pause(place, back_off)
+                backoff = LONGEST_BACKOFF
+            await self._pause(place, backoff)
             connection = None
             try:
                 connection = await self._connect(place)
             except ServerError as error:
                 log.debug("%s", error)
-                back_off = min(max(FIRST_BACK_OFF, 2 * back_off), LONGEST_BACK_OFF)
+                backoff = min(max(FIRST_BACKOFF, 2 * backoff), LONGEST_BACKOFF)
             else:
                 joined = self._join(str(place), connection)
 
@@ -196,11 +196,11 @@ class Supervisor:
         await connection.close()
 
     async def _pause(self, place: Location, seconds: float) -> None:
-        """Returns after some seconds, or sooner if the server makes itself heard."""
-        await asyncio.sleep(min(FIRST_BACK_OFF, seconds))
+        """Returns after some seconds, or sooner if the server announces itself."""
+        await asyncio.sleep(min(FIRST_BACKOFF, seconds))
         heard_of = self._heard_of[place]
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(heard_of.wait(), seconds - FIRST_BACK_OFF)
+            await asyncio.wait_for(heard_of.wait(), seconds - FIRST_BACKOFF)
         heard_of.clear()
 
     def _join(self, place: str, connection: ServerConnection) -> bool:

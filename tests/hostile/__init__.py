@@ -1,0 +1,1 @@
+"""Hostile bytes of strangers, clients and images, against one daemon that outlasts them all."""

@@ -1,0 +1,94 @@
+"""Mirror: a test file for each module, at the module's place or in tests/processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support import ROOT
+
+ROOMS = ("core", "client", "daemon")
+
+ELSEWHERE = {
+    # no code of their own to test
+    "client/__main__.py": "processes/test_command.py",
+    "client/_public.py": "project/test_help.py",
+    "core/_public.py": "project/test_help.py",
+    "core/lazy.py": "project/test_help.py",
+    "core/search/base.py": "core/search/test_adaptive.py",
+    "client/pool/status.py": "client/console/test_progress.py",
+    # tested through the module that they are a part of
+    "client/outputs/formats/json_lines.py": "client/outputs/test_formats.py",
+    "client/outputs/index.py": "client/outputs/test_journal.py",
+    "client/outputs/file.py": "client/outputs/test_journal.py",
+    "client/scheduling/instructions.py": "client/scheduling/test_scheduler.py",
+    "client/scheduling/jobs.py": "client/scheduling/test_scheduler.py",
+    "client/scheduling/queue.py": "client/scheduling/test_scheduler.py",
+    "client/scheduling/workers.py": "client/scheduling/test_scheduler.py",
+    "core/engines/devices.py": "core/engines/onnx/test_providers.py",
+    "core/engines/network/dlib_format.py": "core/engines/network/test_weights.py",
+    "core/engines/onnx/graphs.py": "core/engines/test_parity.py",
+    "core/engines/onnx/runtime.py": "core/engines/onnx/test_providers.py",
+    "core/folders.py": "core/parameters/test_parameters.py",
+    "core/images/arrays.py": "core/images/test_inputs.py",
+    "core/images/formats.py": "core/images/test_decode.py",
+    "core/images/orientation.py": "core/images/test_decode.py",
+    "core/images/pixels.py": "core/images/test_decode.py",
+    "core/parameters/reader.py": "core/parameters/test_parameters.py",
+    "core/parameters/schema.py": "core/parameters/test_parameters.py",
+    "core/parameters/values.py": "core/parameters/test_parameters.py",
+    "core/search/everywhere.py": "core/test_pipeline.py",
+    # nothing but processes and sockets: tested from outside
+    "client/archive_run.py": "processes/test_resume.py",
+    "client/client.py": "processes/test_command.py",
+    "client/commands/detect.py": "processes/test_command.py",
+    "client/commands/pair.py": "processes/test_pair_command.py",
+    "client/commands/servers.py": "processes/test_servers_command.py",
+    "client/console/prompt.py": "processes/test_pair_command.py",
+    "client/console/server_list.py": "processes/test_servers_command.py",
+    "client/pool/connection.py": "processes/test_send_buffer.py",
+    "client/pool/handshake.py": "processes/test_authentication.py",
+    "client/pool/local_daemon.py": "processes/test_api.py",
+    "client/pool/pairing.py": "processes/test_pair_command.py",
+    "client/pool/pool.py": "processes/test_api.py",
+    "client/pool/supervisor.py": "processes/test_api.py",
+    "client/pool/survey.py": "processes/test_servers_command.py",
+    "core/host/interfaces.py": "network/test_namespaces.py",
+    "core/host/subprocesses.py": "processes/test_server.py",
+    "daemon/__main__.py": "processes/test_server.py",
+    "daemon/connection.py": "processes/test_server.py",
+    "daemon/listener.py": "processes/test_limits.py",
+    "daemon/pair.py": "processes/test_pair_command.py",
+    "daemon/state.py": "processes/test_server.py",
+    "daemon/tls.py": "processes/test_authentication.py",
+    "daemon/worker/__main__.py": "processes/test_executor.py",
+}
+"""Module: the file that tests it, in place of one with its name."""
+
+
+def modules() -> list[str]:
+    files = [file for room in ROOMS for file in sorted((ROOT / room).rglob("*.py"))]
+    return [str(file.relative_to(ROOT)) for file in files if file.stem != "__init__"]
+
+
+def own_test(module: str) -> Path | None:
+    """Returns the test file with the module's name, or None."""
+    path = Path(module)
+    places = [
+        ROOT / "tests" / path.parent / f"test_{path.stem}.py",
+        ROOT / "tests" / "processes" / f"test_{path.stem}.py",
+    ]
+    return next((place for place in places if place.is_file()), None)
+
+
+@pytest.mark.parametrize("module", modules())
+def test_a_module_has_a_test_file_of_its_name_or_is_listed_with_another(module: str) -> None:
+    if own_test(module) is None:
+        assert module in ELSEWHERE, "write tests/.../test_NAME.py for it, or say in ELSEWHERE what tests it"
+    if module in ELSEWHERE:
+        assert (ROOT / "tests" / ELSEWHERE[module]).is_file(), f"{ELSEWHERE[module]} is gone"
+
+
+def test_the_list_names_only_modules_that_are_there() -> None:
+    assert set(ELSEWHERE) <= set(modules())

@@ -70,7 +70,7 @@ class Changed(OnnxEngine):
 
     def __init__(self, change: Change) -> None:
         self._change = change
-        super().__init__()
+        super().__init__(EngineOptions())
 
     def _options(self) -> Any:
         options = super()._options()

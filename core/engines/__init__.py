@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import get_args
 
 from ..errors import EngineError
-from .base import Detections, Engine, EngineName, EngineOptions, Pixels, Tile
+from .base import Engine, EngineName, EngineOptions, Pixels, Tile
+from .detections import Detections
 
 __all__ = ["NAMES", "Detections", "Engine", "EngineName", "EngineOptions", "Pixels", "Tile", "start"]
 

@@ -1,4 +1,4 @@
-"""Engine: the Protocol of every engine, its options, its input and its output.
+"""Engine: the Protocol of every engine, its options and its input.
 
 Except for `prepare`, an engine is not thread-safe: a single thread uses it (the worker process has only one).
 """
@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, Union
+from typing import Literal, Protocol, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..boxes import Boxes
 from ..parameters import DetectionParameters, EncodingParameters
+from .detections import Detections
 from .network.packed_pyramid import ImagePyramid
 
 Pixels = NDArray[np.uint8]
@@ -79,24 +80,6 @@ class EngineOptions:
             jitters=encoding.jitters,
             landmarks=encoding.landmarks,
         )
-
-
-class Detections(NamedTuple):
-    """The faces that a detector saw in one tile, the most confident first.
-
-    boxes: (n, 4) float32, whole pixels of the tile, inside it: the strongest response to each face, which is the box that
-        face_recognition gives.
-    confidences: (n,) float32, of that response.
-    voted: (n, 4) float32, in pixels of the tile: the mean of all responses to each face. It is as good a box, stays where it
-        is when a pixel changes, and may leave the tile: where a face goes on beyond the edge, as far as the detector thinks.
-    hints: (m, 4) float32, in pixels of the tile: everything that scored above the engine's floor for hints, each once, the
-        faces among it. The scores of hints may be rougher than those of faces.
-    """
-
-    boxes: Boxes
-    confidences: NDArray[np.float32]
-    voted: Boxes
-    hints: Boxes = np.zeros((0, 4), np.float32)
 
 
 class Engine(Protocol):

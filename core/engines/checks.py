@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..boxes import Boxes
 from ..errors import EngineError
 from ..faces import ENCODING_LENGTH
-from .base import Detections, Pixels, Tile
+from .base import Pixels, Tile
 from .network.packed_pyramid import ImagePyramid
 
 
@@ -37,18 +37,6 @@ def checked_pixels(pixels: Pixels) -> Pixels:
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or pixels.size == 0:
         raise ValueError(f"pixels must be (h, w, 3) uint8, not {pixels.shape} {pixels.dtype}")
     return np.ascontiguousarray(pixels)
-
-
-def no_detections() -> Detections:
-    """Returns what a tile without faces gives."""
-    none = np.zeros((0, 4), np.float32)
-    return Detections(none, np.zeros(0, np.float32), none)
-
-
-def clipped(boxes: ArrayLike, height: int, width: int) -> Boxes:
-    """Returns detector boxes (left, top, right, bottom), cut off at the edges as face_recognition does it."""
-    inside = np.clip(np.array(boxes, np.float64).reshape(-1, 4), 0, [width, height, width, height])
-    return inside.astype(np.float32)
 
 
 def whole_pixels(boxes: Boxes) -> list[tuple[int, int, int, int]]:

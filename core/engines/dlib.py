@@ -15,7 +15,8 @@ from PIL import ImageFile
 from ..boxes import Boxes
 from ..errors import EngineError
 from . import checks, devices
-from .base import Detections, Engine, EngineOptions, Pixels, Tile
+from .base import Engine, EngineOptions, Pixels, Tile
+from .detections import Detections, no_detections
 from .network import packed_pyramid, suppression, weights
 
 _FAILURES = (RuntimeError, MemoryError)
@@ -75,7 +76,7 @@ class DlibEngine(Engine):
         tiles, height, width = checks.checked_tiles(tiles)
         if height < packed_pyramid.SMALLEST_TILE[0] or width < packed_pyramid.SMALLEST_TILE[1]:
             # dlib would fail, or write beyond its memory
-            return [checks.no_detections() for _ in tiles]
+            return [no_detections() for _ in tiles]
         try:
             found = self._detector(tiles, 0, batch_size=self.batch_size(height, width))
         except _FAILURES as error:

@@ -10,11 +10,10 @@ from __future__ import annotations
 from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...boxes import Boxes
-from .. import checks
-from ..base import Detections
+from ..detections import Detections
 
 
 def detections(
@@ -40,7 +39,7 @@ def detections(
     strongest = suppressed_by(boxes, overlap, covered)
     kept, group = np.unique(strongest, return_inverse=True)
     return Detections(
-        checks.clipped(boxes[kept], *tile),
+        clipped(boxes[kept], *tile),
         confidences[kept],
         _means(boxes, confidences - threshold, group, len(kept)).astype(np.float32),
     )
@@ -54,6 +53,12 @@ def hints(
     boxes = boxes[order]
     kept = np.unique(suppressed_by(boxes, overlap, covered))
     return boxes[kept].astype(np.float32)
+
+
+def clipped(boxes: ArrayLike, height: int, width: int) -> Boxes:
+    """Returns detector boxes (left, top, right, bottom), cut off at the edges as face_recognition does it."""
+    inside = np.clip(np.array(boxes, np.float64).reshape(-1, 4), 0, [width, height, width, height])
+    return inside.astype(np.float32)
 
 
 def suppressed_by(boxes: NDArray[np.int64], overlap: float, covered: float) -> NDArray[np.intp]:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from ...boxes import Boxes
 from ...errors import EngineError
 from .. import checks, devices
-from ..base import Detections, Engine, EngineOptions, Pixels, Tile
+from ..base import Engine, EngineOptions, Pixels, Tile
+from ..detections import Detections, no_detections
 from ..network import packed_pyramid, suppression, weights
 from ..network.packed_pyramid import ImagePyramid, Layout
 from . import screening
@@ -187,7 +188,7 @@ class OnnxEngine(Engine):
         prepared = [tile if isinstance(tile, ImagePyramid) else self.prepare(tile) for tile in tiles]
         pyramids = [tile for tile in prepared if isinstance(tile, ImagePyramid)]
         if not pyramids:
-            yield from (checks.no_detections() for _ in tiles)  # too small for dlib, and for any face
+            yield from (no_detections() for _ in tiles)  # too small for dlib, and for any face
             return
         overlap, covered = self._network.overlap, self._network.covered
         layout = pyramids[0].layout

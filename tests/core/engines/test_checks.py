@@ -32,12 +32,6 @@ def test_tiles_of_two_shapes_are_refused() -> None:
         checks.checked_tiles([np.zeros((4, 5, 3), np.uint8), np.zeros((5, 4, 3), np.uint8)])
 
 
-def test_boxes_are_cut_off_at_the_edges() -> None:
-    clipped = checks.clipped([[-5, -6, 20, 30], [2, 3, 4, 5], [-9, -9, -3, -2]], height=25, width=15)
-    assert clipped.tolist() == [[0, 0, 15, 25], [2, 3, 4, 5], [0, 0, 0, 0]]
-    assert clipped.dtype == np.float32
-
-
 def test_boxes_become_whole_pixels() -> None:
     assert checks.whole_pixels(np.array([[0.4, 0.6, 9.2, 10.9]], np.float32)) == [(0, 1, 9, 11)]
 

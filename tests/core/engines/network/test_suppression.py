@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyraface.core.engines.network import weights
-from pyraface.core.engines.network.suppression import detections, suppressed_by
+from pyraface.core.engines.network.suppression import clipped, detections, suppressed_by
 
 TILE = (400, 600)
 
@@ -117,3 +117,9 @@ def test_a_face_lies_among_the_responses_that_it_stands_for(
         # a mean of logarithms may lie outside a coordinate's range by what sizes differ
         assert (face >= members.min(axis=0) - 5).all()
         assert (face <= members.max(axis=0) + 5).all()
+
+
+def test_boxes_are_cut_off_at_the_edges() -> None:
+    inside = clipped([[-5, -6, 20, 30], [2, 3, 4, 5], [-9, -9, -3, -2]], height=25, width=15)
+    assert inside.tolist() == [[0, 0, 15, 25], [2, 3, 4, 5], [0, 0, 0, 0]]
+    assert inside.dtype == np.float32

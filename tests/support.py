@@ -12,7 +12,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -178,6 +178,14 @@ def runs(process: psutil.Process) -> bool:
         return False
 
 
+def still_running(processes: Iterable[psutil.Process], timeout: float = 10) -> list[psutil.Process]:
+    """Waits until none of these runs any more; returns those that do when the time is over."""
+    deadline = time.monotonic() + timeout
+    while (left := [process for process in processes if runs(process)]) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return left
+
+
 @contextmanager
 def daemon(
     folder: Path,
@@ -204,10 +212,7 @@ def daemon(
         if process.process.poll() is None:
             process.process.kill()
         process.process.wait()
-        deadline = time.monotonic() + 10
-        while alive := [child for child in children if runs(child)]:
-            assert time.monotonic() < deadline, f"outlived its daemon: {alive}"
-            time.sleep(0.01)
+        assert not still_running(children), "the worker outlived its daemon"
 
 
 NONCE = b"nonce of a client in the tests.."

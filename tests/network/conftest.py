@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.network.lab import Host, Lab, NotPermitted
-from tests.support import DaemonProcess, parameters_xml
+from tests.support import DaemonProcess, parameters_xml, still_running
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -62,7 +62,7 @@ class Servers:
         daemon = self.running.pop(role)
         family = [psutil.Process(daemon.process.pid), daemon.worker] if daemon.process.poll() is None else []
         daemon.stop()
-        assert not psutil.wait_procs(family, timeout=10)[1], "the worker outlived its daemon"
+        assert not still_running(family), "the worker outlived its daemon"
 
     @property
     def client(self) -> Host:

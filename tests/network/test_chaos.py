@@ -23,7 +23,7 @@ import psutil
 import pytest
 
 from tests.network.lab import Host, Lab
-from tests.support import DaemonProcess, parameters_xml
+from tests.support import DaemonProcess, parameters_xml, still_running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -83,7 +83,7 @@ class Network:
             children = psutil.Process(process.pid).children() if process.poll() is None else []
             process.kill()
             process.wait()
-            assert not psutil.wait_procs(children, timeout=10)[1], "a worker outlived its daemon"
+            assert not still_running(children), "a worker outlived its daemon"
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from pyraface.core.protocol import announcement
 from pyraface.core.protocol.announcement import Announcement, Goodbye
 from tests.network.conftest import Servers
 from tests.network.lab import Host, Lab
-from tests.support import DaemonProcess, parameters_xml
+from tests.support import DaemonProcess, parameters_xml, still_running
 
 pytestmark = pytest.mark.slow
 
@@ -298,7 +298,7 @@ def test_a_killed_server_costs_no_image_and_leaves_no_worker(
         daemon.process.wait()
         check(running.finish(), alone)
         assert "server lost: east" in running.said
-    assert not psutil.wait_procs([worker], timeout=10)[1]
+    assert not still_running([worker])
 
 
 def test_a_worker_ends_even_if_its_daemon_was_killed_with_answers_unread(
@@ -315,7 +315,7 @@ def test_a_worker_ends_even_if_its_daemon_was_killed_with_answers_unread(
         assert worker.cpu_times().user > busy
         daemon.process.kill()
         daemon.process.wait()
-    assert not psutil.wait_procs([worker], timeout=10)[1]
+    assert not still_running([worker])
 
 
 def test_a_server_that_is_cut_off_costs_no_image(
@@ -374,7 +374,7 @@ def test_a_client_that_started_its_own_server_uses_those_that_come_later(
             until(lambda: running.by("north"), lambda: running.said)
         check(running.finish(), alone)
         assert running.by("local") + running.by("north") == IMAGES
-    assert not psutil.wait_procs([own], timeout=10)[1]
+    assert not still_running([own])
 
 
 def test_a_server_that_is_restarted_is_used_again_over_one_connection(

@@ -24,7 +24,7 @@ from pyraface.client.blocking import READY, _Work
 from pyraface.core import parameters
 from pyraface.core.errors import ServerError
 from pyraface.core.protocol.messages import Inquire, Status
-from tests.support import ROOT, DaemonProcess, Peer, daemon, environment, parameters_xml, run
+from tests.support import ROOT, DaemonProcess, Peer, daemon, environment, parameters_xml, run, still_running
 
 SETTINGS = parameters.parse(parameters_xml().encode())
 
@@ -340,4 +340,4 @@ def test_a_keyboard_interrupt_ends_it_with_its_daemon(tmp_path: Path, folder: Pa
     assert process.returncode in (-signal.SIGINT, 130)
     assert complaints.splitlines()[-1] == "KeyboardInterrupt"
     assert complaints.count("Traceback") == 1, complaints
-    assert not psutil.wait_procs(children, timeout=10)[1]
+    assert not still_running(children)

@@ -20,7 +20,7 @@ import psutil
 import pytest
 from PIL import Image, ImageFilter
 
-from tests.support import ROOT, daemon, environment, parameters_xml
+from tests.support import ROOT, daemon, environment, parameters_xml, still_running
 
 
 def pyraface(*arguments: str | Path, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -389,12 +389,12 @@ def test_a_reader_that_takes_nothing_keeps_it_neither_from_ending_nor_from_its_s
     tmp_path: Path, astronaut_jpeg: bytes
 ) -> None:
     parameters, album = tmp_path / "hasty.xml", tmp_path / "album"
-    parameters.write_text(parameters_xml(read_timeout=3))
+    parameters.write_text(parameters_xml(read_timeout=2))
     album.mkdir()
     for index in range(200):
         (album / f"{index}.jpg").write_bytes(astronaut_jpeg)
     ours, theirs = os.pipe()
-    with daemon(tmp_path, idle_timeout=3) as server:
+    with daemon(tmp_path, idle_timeout=2) as server:
         words = ["--servers", f"127.0.0.1:{server.port}", "--parameters", str(parameters), str(album)]
         process = subprocess.Popen(
             [sys.executable, "-m", "pyraface.client", *words],
@@ -413,7 +413,7 @@ def test_a_reader_that_takes_nothing_keeps_it_neither_from_ending_nor_from_its_s
                 assert process.poll() is None
                 assert time.monotonic() < deadline
                 before = filled[0]
-                time.sleep(5)
+                time.sleep(3.5)
                 fcntl.ioctl(ours, termios.FIONREAD, filled)
             process.send_signal(signal.SIGTERM)
             time.sleep(0.5)
@@ -454,7 +454,7 @@ def test_an_interrupt_keeps_what_is_done_and_leaves_no_process(
     assert process.returncode == 130
     assert "interrupted: " in words
     assert "Traceback" not in words
-    assert not psutil.wait_procs(children, timeout=10)[1]
+    assert not still_running(children)
     assert 0 < len(lines_of(output.read_text())) < 300
 
 
@@ -489,7 +489,7 @@ def test_a_server_is_not_blamed_for_the_time_in_which_the_client_itself_was_stop
                 time.sleep(0.02)
             process.send_signal(signal.SIGSTOP)  # Ctrl-Z
             left = 60 - output.read_bytes().count(b"\n")
-            time.sleep(5)
+            time.sleep(3.5)
             process.send_signal(signal.SIGCONT)
             said = process.communicate(timeout=120)[1]
         finally:
@@ -518,7 +518,7 @@ def test_a_killed_client_takes_its_daemon_with_it(tmp_path: Path, astronaut_jpeg
     process.kill()
     process.wait()
     process.stdout.close()
-    assert not psutil.wait_procs(children, timeout=15)[1]
+    assert not still_running(children)
 
 
 def test_the_smallest_face_wanted_reaches_the_server_and_its_cost_is_said(

@@ -42,7 +42,18 @@ from pyraface.core.protocol.messages import (
 )
 from pyraface.daemon.__main__ import main
 from tests.stub_daemon import stub_daemon
-from tests.support import NONCE, ROOT, DaemonProcess, Peer, daemon, environment, greeted, parameters_xml, run
+from tests.support import (
+    NONCE,
+    ROOT,
+    DaemonProcess,
+    Peer,
+    daemon,
+    environment,
+    greeted,
+    parameters_xml,
+    run,
+    still_running,
+)
 
 T = TypeVar("T")
 
@@ -483,7 +494,7 @@ def test_an_image_that_takes_two_executors_with_it_is_an_error_and_the_others_ar
             while sum(worker.cpu_times()[:2]) - before < 1 or not _ready_again(slow_server):
                 await asyncio.sleep(0.05)
             worker.kill()
-            worker.wait(10)
+            assert not still_running([worker])
         answers = {answer.id: answer for answer in [await peer.next(), await peer.next()]}  # type: ignore[union-attr]
         lost = answers[1]
         assert isinstance(lost, Failed)
@@ -624,8 +635,7 @@ def test_the_executor_ends_with_a_killed_daemon(tmp_path: Path) -> None:
     with daemon(tmp_path, "--engine", "onnx") as server:
         worker = server.worker
         server.stop(signal.SIGKILL)
-        worker.wait(10)
-        assert not psutil.pid_exists(worker.pid)
+        assert not still_running([worker])
 
 
 def test_a_ctrl_c_while_the_executor_starts_is_the_daemons_alone(tmp_path: Path) -> None:

@@ -83,9 +83,8 @@ class Faces(Sequence[Face]):
         levels: (n,) int32: the pyramid level the box comes from; 0 is the whole image, 1 its quadrants, and so on.
         encodings: (n, 128) float32: two faces of one person are usually closer than 0.6 (Euclidean distance);
             a row of NaN stands for an encoding that was not computed.
-        sharpness: (n,) float32: 0 to 1, how much detail a face shows (`quality`); NaN where it was not measured.
-        comparable: (n,) bool: whether a face is large and sharp enough for its encoding to be compared with others; False
-            where that was not measured.
+        sharpness: (n,) float32: 0 to 1, how much detail a face shows (`quality`).
+        comparable: (n,) bool: whether a face is large and sharp enough for its encoding to be compared with others.
 
     Raises:
         ValueError: shapes that do not belong together, naming the expected and the actual one.
@@ -122,27 +121,18 @@ class Faces(Sequence[Face]):
 
     @classmethod
     def detected(cls, boxes: Boxes, confidences: NDArray[np.float32], *, level: int) -> Faces:
-        """Returns faces of one level whose encodings are not computed yet."""
+        """Returns faces of one level, neither encoded nor measured: encodings and sharpness are NaN, comparable is False.
+
+        Such faces exist inside the pipeline alone.
+        """
         n = len(boxes)
-        return cls.unmeasured(
+        return cls(
             boxes,
             confidences,
             np.full(n, level, np.int32),
             np.full((n, ENCODING_LENGTH), np.nan, np.float32),
-        )
-
-    @classmethod
-    def unmeasured(
-        cls,
-        boxes: Boxes,
-        confidences: NDArray[np.float32],
-        levels: NDArray[np.int32],
-        encodings: NDArray[np.float32],
-    ) -> Faces:
-        """Returns faces whose quality nobody has measured."""
-        n = len(boxes)
-        return cls(
-            boxes, confidences, levels, encodings, np.full(n, np.nan, np.float32), np.zeros(n, np.bool_)
+            np.full(n, np.nan, np.float32),
+            np.zeros(n, np.bool_),
         )
 
     @classmethod
@@ -226,11 +216,6 @@ class Faces(Sequence[Face]):
         """
         sides = self.boxes[:, 2:] - self.boxes[:, :2]
         return np.asarray(sides.min(axis=1), np.float32)
-
-    @property
-    def measured(self) -> NDArray[np.bool_]:
-        """(n,) bool: which faces' quality was measured."""
-        return ~np.isnan(self.sharpness)
 
     def with_encodings(self, encodings: NDArray[np.float32]) -> Faces:
         """Returns the same faces with other encodings, (n, 128) float32."""

@@ -110,19 +110,11 @@ class Result:
 
 
 def _qualities(faces: Faces) -> list[dict[str, object]]:
-    """Returns what JSON says of each face's quality: null where it was not measured."""
+    """Returns the quality of each face for JSON."""
     return [
-        {
-            "size": round(size, 2),
-            "sharpness": _short(sharpness) if measured else None,
-            "comparable": comparable if measured else None,
-        }
-        for size, sharpness, comparable, measured in zip(
-            faces.sizes.tolist(),
-            faces.sharpness.tolist(),
-            faces.comparable.tolist(),
-            faces.measured.tolist(),
-            strict=True,
+        {"size": round(size, 2), "sharpness": _short(sharpness), "comparable": comparable}
+        for size, sharpness, comparable in zip(
+            faces.sizes.tolist(), faces.sharpness.tolist(), faces.comparable.tolist(), strict=True
         )
     ]
 

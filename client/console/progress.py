@@ -119,7 +119,7 @@ class Progress:
         else:
             faces = result.faces
             self.faces += len(faces)
-            self.poor += int((faces.measured & ~faces.comparable).sum())
+            self.poor += int((~faces.comparable).sum())
 
     def summary(self) -> str:
         """Returns the line that ends a run."""

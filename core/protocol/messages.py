@@ -9,7 +9,7 @@ because of an error. A pairing is a conversation of its own: Pair, Pair, Proof, 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, get_args
 
 from ..errors import ErrorCode
 from ..faces import Faces
@@ -115,7 +115,7 @@ class Found:
     """The faces of request `id`.
 
     Attributes:
-        faces: all of them encoded; every number finite. All measured, or none: an older server does not.
+        faces: all encoded and measured; every number finite.
         width, height: of the upright image, in pixels; boxes are in this frame.
         orientation: the EXIF orientation (1 to 8) that was applied to make it upright.
         seconds: time in the executor, waiting not counted; at least 0.
@@ -252,24 +252,7 @@ Message = (
     | Paired
 )
 
-MESSAGES: tuple[type[Message], ...] = (
-    Hello,
-    Challenge,
-    Proof,
-    Welcome,
-    Detect,
-    Cancel,
-    Found,
-    Failed,
-    Ping,
-    Pong,
-    Inquire,
-    Status,
-    Draining,
-    Closing,
-    Pair,
-    Paired,
-)
+MESSAGES: tuple[type[Message], ...] = get_args(Message)
 
 MAX_TEXT = 1000
 """Characters in any text field: names and error messages are for people, who do not read more."""

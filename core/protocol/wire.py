@@ -54,9 +54,9 @@ _ARRAYS: dict[str, type[Any]] = {
     "confidences": np.float32,
     "levels": np.int32,
     "encodings": np.float32,
+    "sharpness": np.float32,
+    "comparable": np.bool_,
 }
-_QUALITY: dict[str, type[Any]] = {"sharpness": np.float32, "comparable": np.bool_}
-"""Arrays that stand there both or not at all: a peer from before there were any measures none."""
 
 _WHOLE = range(2**63)
 """What a plain int may be: what every language's signed 64-bit integer holds."""
@@ -343,10 +343,7 @@ def _check_faces(faces: Faces) -> None:
             raise ValueError(f"{name} must be finite")
     if (faces.levels < 0).any():
         raise ValueError("levels must not be negative")
-    if not faces.measured.any():
-        if faces.comparable.any():
-            raise ValueError("comparable must be false where sharpness was not measured")
-    elif not ((faces.sharpness >= 0) & (faces.sharpness <= 1)).all():  # false for NaN
+    if not ((faces.sharpness >= 0) & (faces.sharpness <= 1)).all():  # false for NaN
         raise ValueError("sharpness must be 0 to 1")
 
 
@@ -365,8 +362,7 @@ def _unpack_value(hint: object, value: object) -> object:
 
 
 def _pack_faces(faces: Faces) -> dict[str, object]:
-    arrays = _ARRAYS | _QUALITY if faces.measured.all() else _ARRAYS
-    return {name: _pack_array(getattr(faces, name), dtype) for name, dtype in arrays.items()}
+    return {name: _pack_array(getattr(faces, name), dtype) for name, dtype in _ARRAYS.items()}
 
 
 def _pack_array(array: NDArray[Any], dtype: type[Any]) -> dict[str, object]:
@@ -375,23 +371,15 @@ def _pack_array(array: NDArray[Any], dtype: type[Any]) -> dict[str, object]:
 
 
 def _unpack_faces(value: object) -> Faces:
-    kinds = _ARRAYS | _QUALITY
-    if not isinstance(value, dict) or value.keys() not in (_ARRAYS.keys(), kinds.keys()):
-        raise ValueError(
-            f"must be a map of {', '.join(_ARRAYS)}, and of both or neither of {', '.join(_QUALITY)}"
-        )
+    if not isinstance(value, dict) or value.keys() != _ARRAYS.keys():
+        raise ValueError(f"must be a map of {', '.join(_ARRAYS)}")
     arrays = {}
     for name, array in value.items():
         try:
-            arrays[name] = _unpack_array(array, kinds[name])
+            arrays[name] = _unpack_array(array, _ARRAYS[name])
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
-    if "sharpness" not in arrays:
-        return Faces.unmeasured(**arrays)
-    faces = Faces(**arrays)
-    if not faces.measured.all():  # left out is one thing, no number another
-        raise ValueError("sharpness must be 0 to 1")
-    return faces
+    return Faces(**arrays)
 
 
 def _unpack_array(value: object, dtype: type[Any]) -> NDArray[Any]:

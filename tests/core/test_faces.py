@@ -33,8 +33,8 @@ def assert_same(found: Faces, expected: Faces) -> None:
 def test_no_faces_have_arrays_of_length_0(empty: Faces) -> None:
     assert len(empty) == 0
     assert [getattr(empty, name).shape for name in ARRAYS] == [(0, 4), (0,), (0,), (0, 128), (0,), (0,)]
-    assert empty.encoded.shape == empty.measured.shape == empty.sizes.shape == (0,)
-    assert empty.encoded.dtype == empty.measured.dtype == np.bool_
+    assert empty.encoded.shape == empty.sizes.shape == (0,)
+    assert empty.encoded.dtype == np.bool_
 
 
 WRONG: dict[str, tuple[str, Any, str]] = {
@@ -165,14 +165,14 @@ def test_encodings_are_added_to_a_copy() -> None:
 
 def test_quality_is_added_to_a_copy_and_stays_with_its_face() -> None:
     found = Faces.detected(faces(3).boxes, faces(3).confidences, level=0)
-    assert found.measured.tolist() == found.comparable.tolist() == [False, False, False]
+    assert np.isnan(found.sharpness).all()
+    assert not found.comparable.any()
     measured = found.with_quality(np.array([0.5, 0.25, 0], np.float32), np.array([True, False, True]))
-    assert not found.measured.any()
-    assert measured.measured.all()
+    assert np.isnan(found.sharpness).all()
     picked = measured[np.array([2, 1])]
     assert picked.sharpness.tolist() == [0, 0.25]
     assert picked.comparable.tolist() == [True, False]
-    assert Faces.concatenate([found, picked]).measured.tolist() == [False, False, False, True, True]
+    assert Faces.concatenate([picked, measured]).sharpness.tolist() == [0, 0.25, 0.5, 0.25, 0]
     with pytest.raises(ValueError, match="comparable"):
         found.with_quality(measured.sharpness, measured.comparable[:1])
 

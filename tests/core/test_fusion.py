@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import Any
 
@@ -26,7 +27,10 @@ def candidates(*rows: tuple[Any, ...]) -> Faces:
     encodings[:, 0] = [row[2] for row in rows]
     boxes = np.array([row[0] for row in rows], np.float32).reshape(n, 4)
     levels = np.array([row[3] if len(row) > 3 else 0 for row in rows], np.int32)
-    return Faces.unmeasured(boxes, np.array([row[1] for row in rows], np.float32), levels, encodings)
+    confidences = np.array([row[1] for row in rows], np.float32)
+    return dataclasses.replace(
+        Faces.detected(boxes, confidences, level=0), levels=levels, encodings=encodings
+    )
 
 
 FACE = (100, 100, 200, 200)

@@ -17,13 +17,6 @@ def result(faces: Faces) -> Result:
     return about.answered("attic", "0123456789abcdef", Found(1, faces, 300, 200, 1, 0.5))
 
 
-def three_faces() -> Faces:
-    boxes = np.array([[10, 20, 110.126, 120], [0, 0, 24, 30.5], [50, 50, 150, 150]], np.float32)
-    return Faces.unmeasured(
-        boxes, np.ones(3, np.float32), np.zeros(3, np.int32), np.zeros((3, 128), np.float32)
-    )
-
-
 def qualities(faces: Faces) -> list[object]:
     line = json.loads(json.dumps(result(faces).as_json()))
     return [face["quality"] for face in line["faces"]]
@@ -31,7 +24,12 @@ def qualities(faces: Faces) -> list[object]:
 
 def test_a_line_has_the_quality_of_each_face_in_numbers_that_read_back_the_same() -> None:
     sharpness = np.array([0.612345678, 0.7, 0.1], np.float32)
-    faces = three_faces().with_quality(sharpness, np.array([True, False, False]))
+    boxes = np.array([[10, 20, 110.126, 120], [0, 0, 24, 30.5], [50, 50, 150, 150]], np.float32)
+    faces = (
+        Faces.detected(boxes, np.ones(3, np.float32), level=0)
+        .with_encodings(np.zeros((3, 128), np.float32))
+        .with_quality(sharpness, np.array([True, False, False]))
+    )
     found = qualities(faces)
     assert found == [
         {"size": 100, "sharpness": found[0]["sharpness"], "comparable": True},  # type: ignore[index]
@@ -45,11 +43,3 @@ def test_a_line_has_the_quality_of_each_face_in_numbers_that_read_back_the_same(
         assert progress.summary().startswith(
             "1 image, 3 faces (2 too small or blurred to compare), 0 failed, in "
         )
-
-
-def test_of_faces_that_a_server_did_not_measure_nothing_is_claimed() -> None:
-    unknown = {"sharpness": None, "comparable": None}
-    assert qualities(three_faces()) == [{"size": size, **unknown} for size in (100, 24, 100)]
-    with Progress(quiet=True) as progress:
-        progress.add(result(three_faces()))
-        assert progress.summary().startswith("1 image, 3 faces, 0 failed, in ")

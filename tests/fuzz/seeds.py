@@ -9,7 +9,6 @@ import dataclasses
 import io
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,27 +16,20 @@ import pillow_heif
 from PIL import Image
 
 from pyraface.core.errors import ErrorCode
-from pyraface.core.faces import Faces
-from pyraface.core.protocol import announcement, wire
-from pyraface.core.protocol.messages import Found
+from pyraface.core.protocol import announcement
 from pyraface.core.protocol.pairing import Exchange, Secret
 from pyraface.core.results import Result
-from tests.support import ROOT, parameters_xml
+from tests.core.protocol import vectors
+from tests.support import parameters_xml
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
 
-sys.path.insert(0, str(ROOT / "tests" / "core"))
-import vectors  # noqa: E402  the examples of docs/protocol.md
-
 
 def frames() -> list[bytes]:
-    """Each example of the protocol, a conversation, the invalid frames, and faces that nobody has measured."""
+    """Each example of the protocol, a conversation, and the invalid frames."""
     examples = [data for _, data in vectors.examples("frame")]
-    boxes = np.array([[1, 2, 3, 4]], np.float32)
-    faces = Faces.detected(boxes, np.ones(1, np.float32), level=0)
-    unmeasured = Found(1, faces.with_encodings(np.zeros((1, 128), np.float32)), 8, 8, 1, 0.5)
     invalid = [frame for _, frame, _ in vectors.invalid_frames()]
-    return [*examples, b"".join(examples[:6]), *invalid, wire.encode(unmeasured)]
+    return [*examples, b"".join(examples[:6]), *invalid]
 
 
 def datagrams() -> list[bytes]:

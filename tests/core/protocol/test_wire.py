@@ -584,37 +584,24 @@ def test_arrays_arrive_in_the_order_of_this_machine_and_may_be_written_to() -> N
 
 
 def without(frame: bytes, *names: str) -> bytes:
-    """The frame of a found, as it is from a server that does not send these arrays."""
+    """The frame of a found without these arrays of its faces."""
     content = msgpack.unpackb(frame[4:])
     for name in names:
         del content["faces"][name]
     return framed(msgpack.packb(content))
 
 
-@pytest.mark.parametrize("n", [0, 1, 3])
-def test_faces_of_a_server_that_does_not_measure_them_are_understood(n: int) -> None:
-    frame = without(wire.encode(found_with(some_faces(n))), "sharpness", "comparable")
-    codec, (message,) = codec_fed(frame)
-    assert isinstance(message, Found)
-    assert codec.error is None
-    assert len(message.faces) == n
-    assert message.faces.encoded.all()
-    assert message.faces.measured.tolist() == message.faces.comparable.tolist() == [False] * n
-    # and go on as they came, but that no faces have been measured as well as any
-    assert wire.encode(message) == (frame if n else wire.encode(found_with(some_faces(0))))
-
-
-@pytest.mark.parametrize("name", ["sharpness", "comparable"])
-def test_one_measure_without_the_other_is_refused(name: str) -> None:
-    codec, found = codec_fed(without(wire.encode(found_with(some_faces())), name))
+@pytest.mark.parametrize("names", [["sharpness"], ["comparable"], ["sharpness", "comparable"], ["encodings"]])
+def test_faces_without_one_of_their_arrays_are_refused(names: list[str]) -> None:
+    codec, found = codec_fed(without(wire.encode(found_with(some_faces())), *names))
     assert (found, code_of(codec)) == ([], ErrorCode.BAD_FIELD)
-    assert "both or neither of sharpness, comparable" in str(codec.error)
+    assert "must be a map of boxes, confidences, levels, encodings, sharpness, comparable" in str(codec.error)
 
 
 @pytest.mark.parametrize(
     ("sharpness", "comparable", "problem"),
     [
-        (np.nan, b"\0", "sharpness must be 0 to 1"),  # not measured: then it is left out
+        (np.nan, b"\0", "sharpness must be 0 to 1"),
         (0.5, b"\2", "comparable: data must be bytes of 0 and 1"),
         (0.5, b"\xff", "comparable: data must be bytes of 0 and 1"),
     ],
@@ -628,17 +615,11 @@ def test_measures_that_are_none_are_refused(sharpness: float, comparable: bytes,
     assert str(codec.error) == f"found.faces: {problem}"
 
 
-def test_only_faces_that_were_all_measured_or_none_can_be_sent() -> None:
-    some = some_faces(2)
-    halves = np.array([0.5, np.nan], np.float32)
-    none = np.full(2, np.nan, np.float32)
-    for sharpness, comparable, problem in (
-        (halves, some.comparable, "sharpness must be 0 to 1"),
-        (none, some.comparable, "comparable must be false where sharpness was not measured"),
-    ):
-        with pytest.raises(LocalProtocolError, match=problem):
-            wire.encode(found_with(some.with_quality(sharpness, comparable)))
-    assert wire.encode(found_with(some.with_quality(none, ~some.comparable)))
+@pytest.mark.parametrize("sharpness", [[0.5, np.nan], [np.nan, np.nan]])
+def test_faces_that_were_not_measured_cannot_be_sent(sharpness: list[float]) -> None:
+    faces = some_faces(2)
+    with pytest.raises(LocalProtocolError, match="sharpness must be 0 to 1"):
+        wire.encode(found_with(faces.with_quality(np.array(sharpness, np.float32), faces.comparable)))
 
 
 def test_arrays_that_are_views_arrive_whole() -> None:

@@ -27,6 +27,9 @@ import numpy as np
 from PIL import Image
 
 from pyraface.core import pyramid
+from pyraface.core.engines.network import packed_pyramid
+from pyraface.core.engines.onnx.detector import cells_of
+from pyraface.core.engines.onnx.engine import OnnxEngine
 from pyraface.core.errors import ParametersError
 from pyraface.core.images.decode import decode
 from pyraface.core.parameters import Parameters
@@ -35,6 +38,7 @@ from pyraface.core.pipeline import Pipeline
 from . import daemon as daemon_rows
 from . import start as start_rows
 from .common import PACKAGES, chosen_parameters, machine, photos_folder, timed, today, versions, zoomed
+from .inside import InsideNetworks
 from .peer import Peer, chips, tile
 
 
@@ -66,39 +70,6 @@ class Row:
             f"| {self.what} | {self.reference} | {theirs:.4g} {self.unit} | {ours:.4g} {self.unit} | **{self.ratio:.3g}x** "
             f"({low:.3g} to {high:.3g}, {len(self.ratios)} turns) | {self.note} |"
         )
-
-
-class Inside:
-    """While entered, adds up the seconds that are spent inside of a function, by any thread.
-
-    Args:
-        owner, name: where the function is found.
-        counts: whether a call with these arguments counts.
-    """
-
-    def __init__(
-        self,
-        owner: object,
-        name: str,
-        counts: Callable[..., bool],
-    ) -> None:
-        self.seconds = 0.0
-        self._owner, self._name, self._counts = owner, name, counts
-        self._function = getattr(owner, name)
-
-    def __enter__(self) -> None:
-        setattr(self._owner, self._name, self._call)
-
-    def __exit__(self, *_: object) -> None:
-        setattr(self._owner, self._name, self._function)
-
-    def _call(self, *arguments: object, **options: object) -> object:
-        begin = time.perf_counter()
-        try:
-            return self._function(*arguments, **options)
-        finally:
-            if self._counts(*arguments, **options):
-                self.seconds += time.perf_counter() - begin
 
 
 ROWS = ("tile", "encode", "photograph", "networks", "daemon", "memory", "flood", "start")
@@ -164,10 +135,8 @@ class Bench:
     def networks(self) -> Iterator[Row]:
         """How much of a photograph's time the networks take, and how near they come to what the machine can."""
         engine = self.onnx.engine
-        names = ("_trunk", "_screen_trunk", "_screen_head", "_head", "_encoder")
-        networks = {id(getattr(engine, name)) for name in names}
-        inside = Inside(engine, "_run", lambda session, _: id(session) in networks)
-        with inside, tempfile.TemporaryDirectory() as folder:
+        assert isinstance(engine, OnnxEngine)
+        with InsideNetworks(engine) as inside, tempfile.TemporaryDirectory() as folder:
             for path, megapixels in self._photographs(Path(folder)):
                 image = path.read_bytes()
                 row = Row(f"photograph, {megapixels:.0f} Mpx: all / its networks", "(share)", [], [])
@@ -197,14 +166,11 @@ class Bench:
             for left, top, right, bottom in level.tiles.tolist():
                 zoomed(pixels, (left, top, right, bottom), level.size)
 
-    def _sgemm(self, engine: object) -> Row:
+    def _sgemm(self, engine: OnnxEngine) -> Row:
         """The head's convolutions against a matrix product of the same count of operations."""
-        from pyraface.core.engines.network import packed_pyramid
-        from pyraface.core.engines.onnx import engine as onnx_engine
-
         pixels = tile(3.84)
         layout = packed_pyramid.layout(*pixels.shape[:2])
-        rows, columns = onnx_engine._cells(layout.height), onnx_engine._cells(layout.width)
+        rows, columns = cells_of(layout.height), cells_of(layout.width)
         features = np.random.default_rng(0).random((1, 32, rows, columns), np.float32)
         # two operations a weight and output: 3 layers of 45 channels and one of 1 on the score map's grid
         cells = features.shape[2] * features.shape[3]
@@ -213,7 +179,7 @@ class Bench:
         a = np.random.default_rng(0).random((side, side), np.float32)
         row = Row("as many operations: sgemm / the detector's head", "numpy's sgemm", [], [])
         for _ in range(self.turns(7)):
-            ours, _ = timed(lambda: engine._run(engine._head, {"features": features}))  # type: ignore[attr-defined]
+            ours, _ = timed(lambda: engine.detector.float32.head.run({"features": features}))
             theirs, _ = timed(lambda: a @ a)
             row.ours.append(ours)
             row.theirs.append(theirs * operations / (2 * side**3))

@@ -34,6 +34,7 @@ from pyraface.core.parameters import ImageLimits
 from pyraface.core.pipeline import Pipeline
 
 from .common import PACKAGES, machine, packaged_parameters, photos_folder, timed, today, versions
+from .inside import InsideNetworks
 from .parity import SUFFIXES
 from .peer import chips, tile
 
@@ -145,20 +146,9 @@ def rate(work: Callable[[], object], seconds: float) -> float:
 
 def share(engine: OnnxEngine, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> float:
     """Returns which part of the time for a tile its networks take; the rest is the pyramid and suppression, on the CPU."""
-    run, inside = engine._run, 0.0
-
-    def counted(session: Any, feeds: Any) -> Any:
-        nonlocal inside
-        taken, output = timed(partial(run, session, feeds))
-        inside += taken if session is not engine._shrink else 0.0
-        return output
-
-    engine._run = counted  # type: ignore[method-assign]
-    try:
+    with InsideNetworks(engine) as inside:
         taken, _ = timed(partial(engine.detect, [pixels]))
-    finally:
-        engine._run = run  # type: ignore[method-assign]
-    return inside / taken
+    return inside.seconds / taken
 
 
 def memory() -> str:

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from pyraface.core.engines import EngineOptions
 from pyraface.core.engines.network import packed_pyramid, weights
-from pyraface.core.engines.onnx import engine as onnx_engine
-from pyraface.core.engines.onnx.engine import OnnxEngine, graphs, screening
+from pyraface.core.engines.onnx import graphs, screening
+from pyraface.core.engines.onnx.detector import Corners, Halves, cells_of
+from pyraface.core.engines.onnx.engine import OnnxEngine
 from pyraface.core.engines.onnx.runtime import onnxruntime
 from pyraface.core.engines.onnx.screening import Scores
 from pyraface.core.errors import ImageError
@@ -32,8 +33,6 @@ from pyraface.core.pipeline import Pipeline
 
 from .common import PACKAGES, machine, packaged_parameters, photos_folder, timed, today, versions
 from .parity import SUFFIXES, shrunk
-
-Corners = list[tuple[int, int]]
 
 
 class Measures:
@@ -54,16 +53,17 @@ class Measures:
     def add(self, pixels: NDArray[np.uint8]) -> None:
         engine = self.engine
         layout = packed_pyramid.layout(*pixels.shape[:2])
-        size = onnx_engine._cells(layout.height), onnx_engine._cells(layout.width)
+        size = cells_of(layout.height), cells_of(layout.width)
         tile = engine.prepare(pixels)
         assert isinstance(tile, packed_pyramid.ImagePyramid)  # of a photograph
         self._add_ranges(tile)
 
-        def through(trunk: Any, head: Any, corners: Corners, size: tuple[int, int]) -> Scores:
-            return engine._through(trunk, head, [tile] * len(corners), corners, size)
+        def through(halves: Halves, corners: Corners, size: tuple[int, int]) -> Scores:
+            return halves.scores([tile] * len(corners), corners, size)
 
-        float32 = partial(through, engine._trunk, engine._head)
-        screen = partial(through, engine._screen_trunk, engine._screen_head, [(0, 0)], size)
+        assert engine.detector.int8 is not None  # on a CPU
+        float32 = partial(through, engine.detector.float32)
+        screen = partial(through, engine.detector.int8, [(0, 0)], size)
         screen()
         whole, [exact] = timed(partial(float32, [(0, 0)], size))
         screened, [scores] = timed(screen)

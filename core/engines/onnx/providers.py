@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +16,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..network import packed_pyramid
 from .runtime import onnxruntime
-
-LONGEST_SHAPE = 3.0
-"""TensorRT plans for tiles that are up to so many times as long as wide. Longer ones go to CUDA; to plan for all there can
-be would take the memory of a tile that is long both ways."""
 
 Shape = tuple[int, ...]
 
@@ -90,20 +84,6 @@ class Planned:
     def run(self, outputs: list[str] | None, feeds: dict[str, NDArray[Any]]) -> Any:
         session = self._planned if self._shapes.hold(feeds[self._shapes.name].shape) else self._other
         return session.run(outputs, feeds)
-
-
-def largest_packed(tile_pixels: int) -> tuple[int, int]:
-    """Returns the height and the width, in pixels, that hold the packed image of every tile of up to so many pixels that is
-    at most LONGEST_SHAPE times as long as wide."""
-    steps = 32
-    shapes = [LONGEST_SHAPE ** (2 * step / steps - 1) for step in range(steps + 1)]
-    sides = [(math.sqrt(tile_pixels / shape), math.sqrt(tile_pixels * shape)) for shape in shapes]
-    smallest = packed_pyramid.SMALLEST_TILE
-    layouts = [
-        packed_pyramid.layout(max(smallest[0], math.ceil(height)), max(smallest[1], math.ceil(width)))
-        for height, width in sides
-    ]
-    return max(one.height for one in layouts), max(one.width for one in layouts)
 
 
 def session_providers(provider: Provider, shapes: ShapeProfile | None) -> list[Any]:

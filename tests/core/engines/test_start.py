@@ -47,7 +47,8 @@ def test_auto_is_dlib_where_dlib_has_a_gpu(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_auto_without_dlib_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dlib", None)
-    monkeypatch.delitem(sys.modules, "pyraface.core.engines.onnx.engine", raising=False)
+    for module in ("engine", "encoder"):
+        monkeypatch.delitem(sys.modules, f"pyraface.core.engines.onnx.{module}", raising=False)
     with pytest.raises(EngineError, match="pip install dlib"):
         start("auto")
 

@@ -2,55 +2,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import dlib
 import numpy as np
 import pytest
 
 from pyraface.core.engines import EngineOptions
-from pyraface.core.engines.network import packed_pyramid, weights
-from pyraface.core.engines.onnx import engine as onnx_module
-from pyraface.core.engines.onnx.engine import CHIPS_AT_ONCE, OnnxEngine, screening
+from pyraface.core.engines.network import weights
+from pyraface.core.engines.onnx import screening
+from pyraface.core.engines.onnx.engine import OnnxEngine
 from pyraface.core.errors import EngineError
 
 FACE = np.array([[168, 69, 263, 164]], np.float32)
-
-
-def test_the_sizes_of_the_pyramid_are_dlibs_to_a_tenth_of_a_grey_level(
-    onnx_engine: OnnxEngine, astronaut: np.ndarray
-) -> None:
-    """dlib adds up x from step to step in float32 where ONNX Runtime multiplies: a hundredth of a pixel at most."""
-    tile = np.ascontiguousarray(astronaut[:201, :333])
-    layout = packed_pyramid.layout(*tile.shape[:2])
-    network = weights.load_detector()
-    expected = (tile.astype(np.float32) - np.array(network.means, np.float32)).transpose(2, 0, 1)
-    pictures = list(onnx_engine._pictures(tile, layout))
-    assert np.array_equal(pictures[0], expected)
-    assert len(pictures) == len(layout.sizes) > 10
-    for picture, (height, width) in zip(pictures[1:], layout.sizes[1:], strict=True):
-        expected = np.stack(
-            [dlib.resize_image(np.ascontiguousarray(plane), height, width) for plane in expected]
-        )
-        assert picture.shape == (3, height, width)
-        assert np.abs(picture - expected).max() < 0.1
-
-
-@pytest.mark.parametrize(("corners", "size"), [([(0, 0)], None), ([(3, 5), (40, 0)], (30, 20))])
-def test_bands_give_the_scores_of_the_whole(
-    corners: list[tuple[int, int]],
-    size: tuple[int, int] | None,
-    onnx_engine: OnnxEngine,
-    astronaut: np.ndarray,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    layout = packed_pyramid.layout(*astronaut.shape[:2])
-    every = onnx_module._cells(layout.height), onnx_module._cells(layout.width)
-    tiles = [onnx_engine.prepare(astronaut)] * len(corners)
-    networks = onnx_engine._trunk, onnx_engine._head
-    whole = onnx_engine._through(*networks, tiles, corners, size or every)
-    monkeypatch.setattr(onnx_module, "BAND_PIXELS", 60_000)
-    in_bands = onnx_engine._through(*networks, tiles, corners, size or every)
-    assert whole.shape == in_bands.shape == (len(corners), *(size or every))
-    assert np.allclose(whole, in_bands, atol=1e-5)
 
 
 def test_tiles_of_a_level_give_what_each_gives_alone(onnx_engine: OnnxEngine, astronaut: np.ndarray) -> None:
@@ -71,14 +32,15 @@ def test_tiles_in_batches_give_what_each_gives_alone(
     tiles = [np.ascontiguousarray(astronaut[20:260, left : left + 200]) for left in (100, 140, 300, 130)]
     monkeypatch.setattr(screening, "WORTHWHILE", 0)
     alone = [engine.detect([tile])[0] for tile in tiles]
-    run, batches = engine._run, []
+    halves = engine.detector.int8 if screened else engine.detector.float32
+    assert halves is not None
+    run, batches = halves.trunk.run, []
 
-    def counted(session: object, feeds: dict[str, np.ndarray]) -> np.ndarray:
-        if session is (engine._screen_trunk if screened else engine._trunk):
-            batches.append(len(feeds["image"]))
-        return run(session, feeds)
+    def counted(feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        batches.append(len(feeds["image"]))
+        return run(feeds)
 
-    monkeypatch.setattr(engine, "_run", counted)
+    monkeypatch.setattr(halves.trunk, "run", counted)
     monkeypatch.setattr(engine, "batch_size", lambda height, width: 3 if (height, width) == (240, 200) else 1)
     together = engine.detect(tiles)
     assert set(batches[:-1]) == {3}
@@ -127,32 +89,6 @@ def test_tiles_that_may_not_be_written_to_or_are_views_are_fine(
     assert onnx_engine.encode(locked[:, ::-1], flipped.boxes).shape == (1, 128)
 
 
-def test_more_faces_than_one_batch_holds_are_encoded_in_order(
-    onnx_engine: OnnxEngine, astronaut: np.ndarray
-) -> None:
-    count = CHIPS_AT_ONCE + 5
-    boxes = FACE + np.arange(count, dtype=np.float32)[:, None]
-    encodings = onnx_engine.encode(astronaut, boxes)
-    assert encodings.shape == (count, 128)
-    for index in (0, CHIPS_AT_ONCE - 1, CHIPS_AT_ONCE, count - 1):
-        alone = onnx_engine.encode(astronaut, boxes[index : index + 1])
-        assert np.allclose(encodings[index], alone[0], atol=1e-5)
-    assert not np.allclose(encodings[0], encodings[-1], atol=1e-2)
-
-
-def test_no_faces_give_no_encodings(onnx_engine: OnnxEngine, astronaut: np.ndarray) -> None:
-    encodings = onnx_engine.encode(astronaut, np.zeros((0, 4), np.float32))
-    assert encodings.shape == (0, 128)
-    assert encodings.dtype == np.float32
-
-
-@pytest.mark.parametrize("box", [[-60, -50, 20, 30], [500, 500, 600, 620], [100, 100, 100, 100]])
-def test_a_box_at_or_beyond_the_edge_is_encoded(
-    onnx_engine: OnnxEngine, astronaut: np.ndarray, box: list[float]
-) -> None:
-    assert np.isfinite(onnx_engine.encode(astronaut, np.array([box], np.float32))).all()
-
-
 def test_a_network_that_computes_no_number_is_an_engine_error(
     monkeypatch: pytest.MonkeyPatch, astronaut: np.ndarray
 ) -> None:
@@ -170,7 +106,7 @@ def test_scores_that_are_no_numbers_are_an_engine_error_and_not_an_empty_photogr
     last = replace(detector.convolutions[-1], bias=np.full(1, np.nan, np.float32))
     broken = replace(detector, convolutions=(*detector.convolutions[:-1], last))
     monkeypatch.setattr(weights, "load_detector", lambda: broken)
-    with pytest.raises(EngineError, match="no numbers"):
+    with pytest.raises(EngineError, match="are not numbers: cpu"):
         OnnxEngine(EngineOptions(threads=1)).detect([astronaut])
 
 
@@ -182,8 +118,9 @@ def test_a_failure_of_the_runtime_is_an_engine_error(
             del outputs, feeds
             return [np.zeros((1, 5, 8, 8), np.float32)]  # where the head has 32
 
-    monkeypatch.setattr(onnx_engine, "_trunk", FiveChannels())
-    monkeypatch.setattr(onnx_engine, "_screen_trunk", FiveChannels())
+    detector = onnx_engine.detector
+    for halves in filter(None, [detector.float32, detector.int8]):
+        monkeypatch.setattr(halves.trunk, "_started", FiveChannels())
     with pytest.raises(EngineError, match="ONNX Runtime failed on cpu"):
         onnx_engine.detect([astronaut])
 

@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pyraface.core.engines import EngineOptions
-from pyraface.core.engines.network import packed_pyramid, weights
-from pyraface.core.engines.onnx import engine as onnx_module
-from pyraface.core.engines.onnx.engine import OnnxEngine, providers
+from pyraface.core.engines.network import weights
+from pyraface.core.engines.onnx import providers
+from pyraface.core.engines.onnx.engine import OnnxEngine
 from pyraface.core.engines.onnx.providers import CPU, CUDA, TENSORRT, Planned, ShapeProfile
 from pyraface.core.engines.onnx.runtime import onnxruntime
 from pyraface.core.errors import EngineError
@@ -74,7 +72,7 @@ def test_a_gpu_gets_batches_and_no_screening(astronaut: np.ndarray, onnx_engine:
     assert ", cuda, " in engine.fingerprint
     assert engine.batch_size(1600, 2400) == 1
     assert engine.batch_size(400, 600) == 16
-    assert engine._screen_head is None
+    assert engine.detector.int8 is None
     tiles = [np.ascontiguousarray(astronaut[20:260, left : left + 200]) for left in (100, 140, 300)]
     for found, expected in zip(engine.detect(tiles), onnx_engine.detect(tiles), strict=True):
         assert np.array_equal(found.boxes, expected.boxes)
@@ -88,10 +86,7 @@ def test_a_gpu_that_computes_no_numbers_is_not_used(monkeypatch: pytest.MonkeyPa
     last = replace(detector.convolutions[-1], bias=np.full(1, np.nan, np.float32))
     broken = replace(detector, convolutions=(*detector.convolutions[:-1], last))
     monkeypatch.setattr(weights, "load_detector", lambda: broken)
-    assert (
-        "(CUDA did not start: it computes what is not a number)"
-        in OnnxEngine(EngineOptions(threads=1)).device
-    )
+    assert "(CUDA did not start: it computes NaN)" in OnnxEngine(EngineOptions(threads=1)).device
 
 
 @pytest.mark.usefixtures("cpu_as_cuda")
@@ -118,14 +113,14 @@ def test_tensorrt_has_what_it_planned_for_and_cuda_the_rest(
     ] * 2
     assert asked[0]["trt_profile_min_shapes"] == "image:1x3x29x37"
     planned: list[tuple[int, ...]] = []
-    trunk = engine._trunk._planned
+    trunk = engine.detector.float32.trunk._started._planned
 
     class Recording:
         def run(self, outputs: None, feeds: dict[str, np.ndarray]) -> Any:
             planned.append(feeds["image"].shape)
             return trunk.run(outputs, feeds)
 
-    monkeypatch.setattr(engine._trunk, "_planned", Recording())
+    monkeypatch.setattr(engine.detector.float32.trunk._started, "_planned", Recording())
     usual, panorama = astronaut[:300, :400], np.tile(astronaut[30:180], (1, 4, 1))
     for tile, is_planned in ((usual, True), (panorama, False)):
         planned.clear()
@@ -155,39 +150,6 @@ def test_an_input_beyond_the_plan_goes_to_the_other_session() -> None:
         (1, 3, 28, 42): "other",
     }.items():
         assert session.run(None, {"image": np.zeros(shape, np.float32)}) == [expected]
-
-
-@given(
-    pixels=st.sampled_from([240_000, EngineOptions.tile_pixels, 20_000_000]),
-    share=st.floats(0.05, 1),
-    shape=st.floats(1 / 2.9, 2.9),
-)
-def test_the_plan_holds_the_tiles_of_every_usual_shape(pixels: int, share: float, shape: float) -> None:
-    band, features = onnx_module._shapes(pixels)
-    height, width = int((pixels * share / shape) ** 0.5), int((pixels * share * shape) ** 0.5)
-    layout = packed_pyramid.layout(height, width)
-    rows, columns = onnx_module._cells(layout.height), onnx_module._cells(layout.width)
-    assert features.hold((1, 32, rows, columns))
-    assert band.hold((1, 3, onnx_module._pixels(1), onnx_module._pixels(columns)))
-    assert band.hold((1, 3, onnx_module._pixels(onnx_module.BAND_ROWS), onnx_module._pixels(columns)))
-    assert band.hold(band.usual)
-    assert features.hold(features.usual)
-
-
-def test_no_band_is_higher_than_the_plan(astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = OnnxEngine(EngineOptions(screened=False))
-    tile = np.ascontiguousarray(np.tile(astronaut[:, 200:260], (3, 1, 1)))
-    run, bands = engine._run, []
-
-    def recorded(session: object, feeds: dict[str, np.ndarray]) -> np.ndarray:
-        bands.extend(feeds[name].shape for name in feeds if name == "image")
-        return run(session, feeds)
-
-    monkeypatch.setattr(engine, "_run", recorded)
-    engine.detect([tile])
-    most, _ = onnx_module._shapes(EngineOptions.tile_pixels)
-    assert len(bands) > 1
-    assert all(most.hold(shape) for shape in bands)
 
 
 @pytest.mark.parametrize("variable", ["CACHE_DIRECTORY", "XDG_CACHE_HOME"])

@@ -15,8 +15,9 @@ from PIL import Image
 
 from pyraface.core.engines import EngineOptions
 from pyraface.core.engines.network import packed_pyramid, weights
-from pyraface.core.engines.onnx import engine as onnx_module
-from pyraface.core.engines.onnx.engine import OnnxEngine, graphs, screening
+from pyraface.core.engines.onnx import graphs, screening
+from pyraface.core.engines.onnx.detector import cells_of
+from pyraface.core.engines.onnx.engine import OnnxEngine
 from pyraface.core.engines.onnx.screening import BLOCK, MARGIN, REACH
 from tests.core.engines.test_parity import CROPS
 
@@ -40,7 +41,7 @@ class Head:
         height, width = size
         self.cells += len(corners) * height * width
         parts = [self._features[:, top : top + height, left : left + width] for top, left in corners]
-        return self._engine._run(self._engine._head, {"features": np.stack(parts)})[:, 0]
+        return self._engine.detector.float32.head.run({"features": np.stack(parts)})[0][:, 0]
 
     @property
     def whole(self) -> NDArray[np.float32]:
@@ -172,13 +173,14 @@ def test_screening_changes_no_face_where_integers_were_farthest_off(
     photograph.thumbnail((1000, 1000))
     tile = np.asarray(photograph)
     check_same(tile, onnx_engine, float32_engine)
-    if onnx_engine._screen_head is None:
+    detector = onnx_engine.detector
+    if detector.int8 is None:
         pytest.skip("a GPU needs no screening")
     layout = packed_pyramid.layout(*tile.shape[:2])
-    size = onnx_module._cells(layout.height), onnx_module._cells(layout.width)
+    size = cells_of(layout.height), cells_of(layout.width)
     whole = ([onnx_engine.prepare(tile)], [(0, 0)], size)
-    exact = onnx_engine._through(onnx_engine._trunk, onnx_engine._head, *whole)
-    off = exact - onnx_engine._through(onnx_engine._screen_trunk, onnx_engine._screen_head, *whole)
+    exact = detector.float32.scores(*whole)
+    off = exact - detector.int8.scores(*whole)
     assert np.abs(off[exact > 0]).max() > 0
     assert off[exact > 0].max() < MARGIN / 2
 

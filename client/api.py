@@ -15,7 +15,7 @@ from ..core.images.inputs import ImageInput
 from ..core.parameters import Parameters
 from ..core.protocol.messages import MAX_FACES_FROM
 from ..core.results import Result
-from .inputs.reader import File, Reader, digest_of
+from .inputs.file_reader import File, FileReader, digest_of
 from .pool.bounded_map import bounded_map
 from .pool.pool import Pool
 from .pool.status import ServerStatus
@@ -63,7 +63,7 @@ class Client:
         tell = on_event if on_event is not None else log.info
         known = None if keys is None else tuple(keys)
         self._pool = Pool(servers, self._parameters, tell, faces_from=faces_from, keys=known)
-        self._reader = Reader(
+        self._reader = FileReader(
             max_file_bytes=self._parameters.daemon.max_frame_bytes, servers=lambda: self._pool.servers
         )
         self._drained = asyncio.Event()

@@ -17,8 +17,8 @@ from ..core.parameters import DetectionParameters
 from ..core.results import Result
 from .api import Client
 from .console.progress import Progress
+from .inputs.file_reader import File
 from .inputs.prefetch import Prefetcher
-from .inputs.reader import File
 from .inputs.scan import Scan
 from .outputs.journal import Journal
 

@@ -47,14 +47,14 @@ async def _list(options: argparse.Namespace) -> bool:
     """
     from ...core import parameters as parameters_file
     from ...core.host import keyfile
-    from ..console import server_list
     from ..console.terminal import print_lines, say
     from ..pool.survey import survey
+    from . import servers_table
 
     parameters = parameters_file.load(options.parameters)
     keys = keyfile.load() if parameters.security.keyed else ()
     reports = await survey(options.servers, parameters, keys)
-    print_lines(server_list.json_lines(reports) if options.json else server_list.table_lines(reports))
+    print_lines(servers_table.json_lines(reports) if options.json else servers_table.table_lines(reports))
     silent = [report for report in reports if report.answers is None]
     for report in silent:
         say(f"pyraface: {report.place}: {report.problem}")

@@ -7,8 +7,8 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 
-MAX_PATHS = 200_000
-"""Paths found ahead: some 30 MB of them, at 150 bytes each. An archive with no more images to do is counted as soon as it is
+MAX_PATHS = 500_000
+"""Paths found ahead: some 75 MB of them, at 150 bytes each. An archive with no more images to do is counted as soon as it is
 scanned; the scan of a larger one pauses, and the total is known when its end has come this close."""
 
 

@@ -12,7 +12,7 @@ from types import TracebackType
 
 from ...core.errors import OutputError
 from ...core.results import Result
-from ..inputs.reader import File
+from ..inputs.file_reader import File
 from .file import OutputFile
 from .formats import format_of
 from .index import Entry, Head, Index, LineState

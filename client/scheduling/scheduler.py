@@ -20,6 +20,7 @@ it was withdrawn. The rules:
 
 from __future__ import annotations
 
+from . import backoff
 from .instructions import Cancel, Disconnect, GiveUp, Instruction, Key, Reason, Send
 from .jobs import Job, JobState
 from .queue import JobQueue
@@ -39,12 +40,6 @@ MOST_SILENCES = 4
 
 MOST_HOLDERS = 3
 """A job with which this many servers are overdue is left to them: it may simply take long."""
-
-FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 60.0
-"""Seconds without a job after a second failure in a row; doubled with each that follows, up to the longest."""
-
-BUSY_BACKOFF = 0.5
-"""Seconds before a server that answered "busy" gets its next job."""
 
 COPY_MARGIN = 1.25
 """A speculative copy is made if it would be done before the original even if it took this many times as long as expected."""
@@ -138,7 +133,8 @@ class Scheduler:
         worker.link = Link.LOST
         worker.progress = Progress.ON_TIME
         worker.failures = 1 if worker.answers else worker.failures + 1
-        _back_off(worker, now)
+        if pause := backoff.after_failures(worker.failures):
+            worker.backoff_until = now + pause
         back = []
         for job in held:
             job.holders.remove(worker)
@@ -192,7 +188,8 @@ class Scheduler:
         worker.since = now
         if tried:
             worker.failures += 1
-            _back_off(worker, now)
+            if pause := backoff.after_failures(worker.failures):
+                worker.backoff_until = now + pause
         if held.state is not JobState.DONE:
             held.holders.remove(worker)
             held.refusals.add(server)
@@ -214,7 +211,7 @@ class Scheduler:
             return
         worker.since = now
         if held.state is not JobState.DONE:
-            worker.backoff_until = max(worker.backoff_until, now + BUSY_BACKOFF)
+            worker.backoff_until = max(worker.backoff_until, now + backoff.BUSY)
             held.holders.remove(worker)
             self._put_back(held)
         self._workers.file(worker, now)
@@ -360,10 +357,3 @@ class Scheduler:
 def _needs_another(job: Job) -> bool:
     """Whether a job should wait for one more server."""
     return job.state is not JobState.WAITING and not job.answer_expected and len(job.holders) < MOST_HOLDERS
-
-
-def _back_off(worker: Worker, now: float) -> None:
-    """Gives a worker no job for a while if it failed more than once in a row."""
-    if worker.failures > 1:
-        backoff = FIRST_BACKOFF * 2.0 ** min(worker.failures - 2, 60)
-        worker.backoff_until = now + min(backoff, LONGEST_BACKOFF)

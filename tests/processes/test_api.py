@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from pyraface.client import Availability, Client, Result, detect_faces
-from pyraface.client.inputs.reader import File
+from pyraface.client.inputs.file_reader import File
 from pyraface.core import parameters
 from pyraface.core.errors import DetectionError, ErrorCode, ServerError
 from pyraface.core.host import keyfile

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pyraface.client.inputs.reader import File, digest_of
+from pyraface.client.inputs.file_reader import File, digest_of
 from pyraface.client.outputs import formats
 from pyraface.client.outputs.formats.json_lines import JsonLines
 from pyraface.client.outputs.index import Head, LineState

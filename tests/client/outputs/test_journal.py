@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyraface.client.inputs.reader import File, digest_of
+from pyraface.client.inputs.file_reader import File, digest_of
 from pyraface.client.outputs import journal as module
 from pyraface.client.outputs.index import Head, Index, LineState
 from pyraface.client.outputs.journal import Journal

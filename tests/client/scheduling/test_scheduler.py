@@ -10,11 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
+from pyraface.client.scheduling import backoff
 from pyraface.client.scheduling.instructions import Cancel, Disconnect, GiveUp, Reason, Send
 from pyraface.client.scheduling.scheduler import (
-    BUSY_BACKOFF,
-    FIRST_BACKOFF,
-    LONGEST_BACKOFF,
     MOST_HOLDERS,
     MOST_REFUSALS,
     MOST_SILENCES,
@@ -300,7 +298,7 @@ def test_an_image_that_fails_everywhere_does_not_visit_a_thousand_servers() -> N
     given_up: list[object] = []
     visits = Counter[str]()
     for _ in range(500):
-        decisions = tried.after(LONGEST_BACKOFF).decided()
+        decisions = tried.after(backoff.LONGEST).decided()
         given_up += [decision for decision in decisions if isinstance(decision, GiveUp)]
         for decision in decisions:
             if isinstance(decision, Send):
@@ -356,7 +354,7 @@ def test_a_server_that_fails_again_and_again_rests_longer_each_time_and_then_get
     held = [sent.partition(":")[2] for sent in tried.sent()]
     assert len(held) == 2
     tried.refuse("a", held.pop())
-    rest = FIRST_BACKOFF
+    rest = backoff.FIRST
     for _ in range(9):
         tried.refuse("a", held.pop() if held else "")
         decisions = tried.decided()
@@ -369,7 +367,7 @@ def test_a_server_that_fails_again_and_again_rests_longer_each_time_and_then_get
         sent = tried.after(0.01).sent()
         assert len(sent) == 1, "to prove itself"
         held = [sent[0].partition(":")[2]]
-        rest = min(2 * rest, LONGEST_BACKOFF)
+        rest = min(2 * rest, backoff.LONGEST)
     tried.answer("a", held.pop())
     assert len(tried.sent()) > 1, "it has proved itself"
 
@@ -383,7 +381,7 @@ def test_a_server_that_is_lost_before_it_answers_anything_rests_from_the_second_
     tried.down("a", silent=True)
     tried.up(a=1)
     assert tried.sent() == []
-    assert tried.after(FIRST_BACKOFF).sent() == ["a:1"]
+    assert tried.after(backoff.FIRST).sent() == ["a:1"]
 
 
 def test_good_images_outlive_two_servers_that_fail_at_everything() -> None:
@@ -412,7 +410,7 @@ def test_a_postponed_image_goes_first_and_a_busy_server_is_left_alone_for_a_mome
     tried.sent()
     tried.scheduler.postponed("a", "1", tried.now)
     assert tried.sent() == []
-    assert tried.after(BUSY_BACKOFF).sent() == ["a:1"]
+    assert tried.after(backoff.BUSY).sent() == ["a:1"]
 
 
 def test_a_draining_server_gets_nothing_more_and_keeps_what_it_has() -> None:

@@ -1,4 +1,4 @@
-"""Reader: files read ahead of the servers, by several threads, in a bounded amount of memory."""
+"""FileReader: files read ahead of the servers, by several threads, in a bounded amount of memory."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class _Order:
     file: asyncio.Future[File | None]
 
 
-class Reader:
+class FileReader:
     """Reads files in threads. Use `read`, then `release` when the bytes are no longer needed; `close` at the end.
 
     A file is read once, into the very bytes that are sent. It is not mapped into memory: a file cut off meanwhile would

@@ -1,4 +1,4 @@
-"""Server list: the reports of servers as a table for a person, or as JSON lines for a program."""
+"""Table of `pyraface servers`: the reports of servers as a table for a person, or as JSON lines for a program."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 import shutil
 import sys
 
+from ..console.terminal import Column, duration, table
 from ..pool.survey import Report
-from .terminal import Column, duration, table
 
 COLUMNS = (
     Column("name", 0, least=8),

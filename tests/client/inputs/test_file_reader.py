@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
-from pyraface.client.inputs import reader as reader_module
-from pyraface.client.inputs.reader import File, Reader
+from pyraface.client.inputs import file_reader as reader_module
+from pyraface.client.inputs.file_reader import File, FileReader
 from pyraface.core.errors import ErrorCode, UnreadableError
 from tests.support import run
 
 MOST = 1 << 20
 
 
-def reader() -> Reader:
-    return Reader(max_file_bytes=MOST, servers=lambda: 0)
+def reader() -> FileReader:
+    return FileReader(max_file_bytes=MOST, servers=lambda: 0)
 
 
 def read_one(path: Path) -> File:
@@ -160,7 +160,7 @@ def test_more_servers_may_hold_more(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     path.write_bytes(bytes(100))
 
     async def held_with(servers: int) -> int:
-        files = Reader(max_file_bytes=MOST, servers=lambda: servers)
+        files = FileReader(max_file_bytes=MOST, servers=lambda: servers)
         tasks = [asyncio.create_task(files.read(str(path))) for _ in range(7)]
         await asyncio.sleep(0.3)
         done = sum(task.done() for task in tasks)

@@ -140,11 +140,17 @@ class Discovery:
         loop = asyncio.get_running_loop()
         probing = loop.time() + self._beacon.interval
         while True:
-            try:
-                yield await asyncio.wait_for(self._found.get(), probing - loop.time())
-            except asyncio.TimeoutError:
+            if loop.time() >= probing:
                 self._probe()
                 probing = loop.time() + self._beacon.interval
+            waiting = asyncio.ensure_future(self._found.get())
+            try:
+                # not wait_for: until Python 3.12 it loses a cancellation where answers come without end, and closing waits
+                await asyncio.wait({waiting}, timeout=probing - loop.time())
+            finally:
+                waiting.cancel()
+            if waiting.done():
+                yield waiting.result()
 
     def _probe(self) -> None:
         if self._transport is None or self._transport.is_closing():

@@ -294,6 +294,8 @@ def test_announcements_without_end_do_not_keep_a_client_from_ending(tmp_path: Pa
             thread.start()
             async with Client("auto", parameters=settings(server_port_ip_disc=port)) as client:
                 assert client.servers == 1
+                closing = time.monotonic()
+            assert time.monotonic() - closing < 8, "cancellations were lost, and repeated each second"
             done.set()
             await asyncio.to_thread(thread.join)
             done.clear()

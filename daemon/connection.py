@@ -10,7 +10,7 @@ import socket
 
 from ..core.errors import ErrorCode, LimitError, LocalProtocolError, RemoteProtocolError
 from ..core.host import streams
-from ..core.host.streams import CHUNK, read_within
+from ..core.host.streams import read_within
 from ..core.protocol import wire
 from ..core.protocol.conversation import MAX_GREETING_BYTES, Conversation, State
 from ..core.protocol.messages import (
@@ -196,7 +196,7 @@ class Connection:
         # a client that does not take its answers is not read from either
         await self._writer.drain()
         if not self._conversation.open:
-            return await self._reader.read(CHUNK)  # there is a time for the whole of the greeting
+            return await self._reader.read(wire.CHUNK)  # there is a time for the whole of the greeting
         return await (self._read_on() if self._codec.mid_frame else self._read_anew())
 
     async def _read_on(self) -> bytes:
@@ -302,7 +302,7 @@ class Connection:
         # lets the words arrive: closing with unread data would reset the connection
         if self._writer.can_write_eof():
             self._writer.write_eof()
-            while await self._reader.read(CHUNK):
+            while await self._reader.read(wire.CHUNK):
                 pass
 
 

@@ -20,8 +20,9 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from ..core.engines import EngineName
-from ..core.errors import EngineError, ErrorCode
+from ..core.errors import EngineError, ErrorCode, RemoteProtocolError
 from ..core.host import subprocesses, tasks
+from ..core.host.streams import read_message
 from ..core.protocol import wire
 from ..core.protocol.messages import Cancel, Closing, Detect, Failed, Found, Message, Welcome
 from ..core.text import one_line
@@ -52,8 +53,6 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 MAX_LINE = 500
 """Bytes of one line from the worker that are read, and characters of it that are logged."""
-
-_CHUNK = 1 << 18
 
 
 @dataclass(eq=False)
@@ -101,15 +100,10 @@ class _Worker:
 
     async def receive(self) -> Message | None:
         """Returns the worker's next message, None at its end."""
-        while (message := self.codec.next_message()) is None:
-            try:
-                data = await self.reader.read(_CHUNK)
-            except ConnectionError:
-                data = b""
-            if not data or self.codec.error is not None:
-                return None
-            self.codec.receive_data(data)
-        return message
+        try:
+            return await read_message(self.reader, self.codec)
+        except (RemoteProtocolError, OSError, EOFError):
+            return None
 
     async def end(self) -> int:
         """Ends the process, however busy it is, and returns its exit status."""
@@ -248,7 +242,7 @@ class Executor:
         finally:
             theirs.close()
         ours.setblocking(False)
-        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_CHUNK)
+        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=wire.CHUNK)
         worker = _Worker(process, reader, writer, wire.Codec(max_frame_bytes=MAX_ANSWER_BYTES))
         try:
             welcome = await asyncio.wait_for(self._greet(worker), START_TIMEOUT)
@@ -389,7 +383,7 @@ class Executor:
 async def _relay(stream: asyncio.StreamReader) -> None:
     """Logs the standard error of the worker until its end: its own lines, and those of its libraries."""
     line = b""
-    while data := await stream.read(_CHUNK):
+    while data := await stream.read(wire.CHUNK):
         *whole, line = (line + data).split(b"\n")
         for text in whole:
             _log_line(text)

@@ -9,7 +9,7 @@ import logging
 import socket
 
 from ..core.errors import LimitError, ServerError
-from ..core.host.streams import CHUNK
+from ..core.protocol import wire
 from .connection import CLOSE_TIMEOUT, Connection
 from .state import ServerState
 from .tls import accepted
@@ -142,7 +142,9 @@ class Listener:
     async def _connection(self, client: socket.socket) -> Connection:
         try:
             patience = self._state.timeouts.handshake
-            reader, writer = await accepted(client, self._state.credentials, limit=CHUNK, patience=patience)
+            reader, writer = await accepted(
+                client, self._state.credentials, limit=wire.CHUNK, patience=patience
+            )
         except BaseException:
             client.close()
             raise

@@ -11,7 +11,7 @@ from typing import Any
 from ... import __version__
 from ...core.errors import ErrorCode, RefusedError, RemoteProtocolError, ServerError, WrongKeyError
 from ...core.host.keyfile import Keys
-from ...core.host.streams import CHUNK, read_message
+from ...core.host.streams import read_message
 from ...core.parameters import Parameters
 from ...core.protocol import wire
 from ...core.protocol.conversation import MAX_GREETING_BYTES, Conversation
@@ -77,7 +77,7 @@ async def _reach(
         # no name of a host is in the certificate: the proof of the key covers the certificate itself
         tls = {"ssl": _tls(), "server_hostname": "", "ssl_handshake_timeout": limit}
     try:
-        return await asyncio.wait_for(asyncio.open_connection(host, port, limit=CHUNK, **tls), limit)
+        return await asyncio.wait_for(asyncio.open_connection(host, port, limit=wire.CHUNK, **tls), limit)
     except asyncio.TimeoutError:
         raise ServerError(f"{place}: no answer within {limit:g} s (params/timeout/connect_timeout)") from None
     except ValueError:  # UnicodeError: a part of the name is empty or too long for one

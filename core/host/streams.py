@@ -9,9 +9,6 @@ from ..errors import ErrorCode, RemoteProtocolError
 from ..protocol import wire
 from ..protocol.messages import Message
 
-CHUNK = 1 << 18
-"""Bytes that are read at a time."""
-
 
 async def read_message(
     reader: asyncio.StreamReader, codec: wire.Codec, *, limit: int | None = None
@@ -28,7 +25,7 @@ async def read_message(
     """
 
     async def read() -> bytes:
-        return await reader.read(CHUNK)
+        return await reader.read(wire.CHUNK)
 
     async def admit(length: int) -> None:
         if limit is not None:
@@ -85,7 +82,7 @@ async def read_within(reader: asyncio.StreamReader, seconds: float) -> bytes | N
             since Python 3.11 the same exception as that of a wait that is over, and would be taken for it for ever.
     """
     try:
-        return await asyncio.wait_for(reader.read(CHUNK), seconds)
+        return await asyncio.wait_for(reader.read(wire.CHUNK), seconds)
     except asyncio.TimeoutError:
         failure = reader.exception()
         if failure is not None:

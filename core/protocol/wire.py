@@ -34,6 +34,9 @@ from .messages import Bytes32, Detect, Message
 
 PREFIX = struct.Struct(">I")
 
+CHUNK = 1 << 18
+"""Bytes that a receiver reads at a time, and feeds to its codec."""
+
 _BIN = struct.Struct(">BI")
 _BIN_32 = 0xC6
 """What msgpack puts before bytes: "bin 32" and their number."""

@@ -30,8 +30,6 @@ from .decode_window import PIXELS_AHEAD, DecodeWindow
 
 log = logging.getLogger("pyraface.worker")
 
-_CHUNK = 1 << 18
-
 
 class _Decoded(NamedTuple):
     picture: Picture
@@ -92,7 +90,7 @@ class Worker:
 
     def _receive(self) -> None:
         with contextlib.suppress(ConnectionError):  # a daemon that was killed with answers unread
-            while data := self._channel.recv(_CHUNK):
+            while data := self._channel.recv(wire.CHUNK):
                 self._codec.receive_data(data)
                 while (message := self._codec.next_message()) is not None:
                     if isinstance(message, Detect):

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pyraface
+from pyraface.core import engines
 from tests.support import ROOT, environment
 
 
@@ -85,3 +86,20 @@ def test_every_module_says_what_it_is() -> None:
 
 def test_the_changelog_knows_the_version() -> None:
     assert pyraface.__version__ in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_engines_that_a_command_line_offers_are_those_of_the_registry() -> None:
+    """The daemon's `--help` loads no numpy, so its choices are written out, beside the registry."""
+    offered = {}
+    for file in [*(ROOT / "daemon").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+                for option in node.keywords:
+                    if node.args[0].value == "--engine" and option.arg == "choices":
+                        offered[str(file.relative_to(ROOT))] = ast.literal_eval(option.value)
+    assert offered == {
+        "daemon/__main__.py": list(engines.NAMES),
+        "daemon/worker/__main__.py": list(engines.NAMES),
+        # what runs dlib's networks: one of the two, and the table says which
+        "benchmarks/accuracy.py": [name for name in engines.NAMES if name != "auto"],
+    }

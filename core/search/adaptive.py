@@ -34,7 +34,7 @@ TILE_SIDE = 704
 
 
 def closer(
-    level: Level, hints: Boxes, *, zoom: float, faces: int, width: int, height: int, budget: int
+    level: Level, hints: Boxes, *, zoom: float, faces: int, image: tuple[int, int], budget: int
 ) -> Level:
     """Returns a level with the tiles that are worth it: at most its own, and none where there is no hint.
 
@@ -43,11 +43,12 @@ def closer(
         hints: (n, 4) of the level above, in pixels of the image.
         zoom: of the level above.
         faces: how many were found there, above SURE.
-        width, height: of the image.
+        image: (width, height) of the image.
         budget: the most pixels of a tile after zooming.
     """
     if level.index == 1 and not faces:
         return level
+    width, height = image
     sides = hints[:, 2] - hints[:, 0]
     small = sides * zoom < LARGEST_HINT * DETECTOR_WINDOW
     factor = min(level.zoom)

@@ -44,8 +44,7 @@ class Everywhere:
                     hints,
                     zoom=min(levels[index - 1].zoom),
                     faces=int((candidates[-1].confidences > adaptive.SURE).sum()),
-                    width=width,
-                    height=height,
+                    image=(width, height),
                     budget=self._detection.tile_pixels,
                 )
             found, hints = self._detect(image, [level])

@@ -80,25 +80,25 @@ class _Graph:
         source: str,
         weights: NDArray[np.float32],
         bias: NDArray[np.float32],
-        scale: float,
-        to_scale: float,
+        scales: tuple[float, float],
         *,
         stride: int = 1,
         padding: int = 0,
     ) -> str:
-        """A convolution and its rectifier, from and to unsigned 8-bit integers of these scales."""
-        scales = np.abs(weights).max(axis=(1, 2, 3)) / LARGEST_WEIGHT
-        scales[scales == 0] = 1  # of channels that only fill up
-        whole = np.rint(weights / scales[:, None, None, None]).astype(np.int8)
+        """A convolution and its rectifier, from and to unsigned 8-bit integers of these two scales."""
+        scale, to_scale = scales
+        steps = np.abs(weights).max(axis=(1, 2, 3)) / LARGEST_WEIGHT
+        steps[steps == 0] = 1  # of channels that only fill up
+        whole = np.rint(weights / steps[:, None, None, None]).astype(np.int8)
         return self.add(
             "QLinearConv",
             source,
             *self.quantization(scale),
             self.constant(whole),
-            self.constant(scales),
-            self.constant(np.zeros(len(scales), np.int8)),
+            self.constant(steps),
+            self.constant(np.zeros(len(steps), np.int8)),
             *self.quantization(to_scale),
-            self.constant(np.rint(bias / (scale * scales)).astype(np.int32)),
+            self.constant(np.rint(bias / (scale * steps)).astype(np.int32)),
             kernel_shape=list(weights.shape[2:]),
             strides=[stride, stride],
             pads=[padding] * 4,
@@ -186,7 +186,7 @@ def screen_trunk(detector: DetectorWeights, ranges: Sequence[float]) -> bytes:
     scale = ranges[0] / 255
     at = graph.add("QuantizeLinear", at, *graph.quantization(scale))
     for one, largest in zip(inner, ranges[1:], strict=True):
-        at = graph.integer_convolution(at, one.weights, one.bias, scale, largest / 255, stride=one.stride)
+        at = graph.integer_convolution(at, one.weights, one.bias, (scale, largest / 255), stride=one.stride)
         scale = largest / 255
     shape: Dimensions = ["n", features(detector), "r", "c"]
     return graph.model({"image": (TensorProto.FLOAT, ["n", 3, "h", "w"])}, at, shape, TensorProto.UINT8)
@@ -204,7 +204,7 @@ def screen_head(detector: DetectorWeights, ranges: Sequence[float]) -> bytes:
     at, scale, filled = "features", ranges[0] / 255, features(detector)
     for convolution, largest in zip(inner, ranges[1:], strict=True):
         weights, bias = _filled(convolution, inputs=filled)
-        at = graph.integer_convolution(at, weights, bias, scale, largest / 255, padding=convolution.padding)
+        at = graph.integer_convolution(at, weights, bias, (scale, largest / 255), padding=convolution.padding)
         scale, filled = largest / 255, len(weights)
     at = graph.add("DequantizeLinear", at, *graph.quantization(scale))
     return _scores(graph, detector, at, filled, TensorProto.UINT8)

@@ -24,7 +24,7 @@ WHOLE, QUADRANTS, SIXTEENTHS = pyramid.levels(WIDTH, HEIGHT, DetectionParameters
 
 def closer(level: Level, *hints: tuple[float, float, float, float], faces: int = 1, **more: Any) -> Level:
     coarser = WHOLE if level is QUADRANTS else QUADRANTS
-    settings = {"zoom": min(coarser.zoom), "width": WIDTH, "height": HEIGHT, "budget": 3_840_000, **more}
+    settings = {"zoom": min(coarser.zoom), "image": (WIDTH, HEIGHT), "budget": 3_840_000, **more}
     return adaptive.closer(level, np.array(hints, np.float32).reshape(-1, 4), faces=faces, **settings)
 
 

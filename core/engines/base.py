@@ -21,7 +21,7 @@ Pixels = NDArray[np.uint8]
 """(height, width, 3) uint8, RGB, C-contiguous."""
 
 Tile = Union[Pixels, ImagePyramid]  # noqa: UP007  Python 3.10 knows no | between these
-"""A tile, or what `Engine.prepare` made of it."""
+"""A tile, or its pyramid, as `Engine.prepare` returns it."""
 
 EngineName = Literal["auto", "onnx", "dlib"]
 """The names a user may choose from: `auto`, and the engines in the registry (`engines.NAMES`)."""
@@ -92,42 +92,42 @@ class Engine(Protocol):
     gpu: bool
     """Whether the networks run on a GPU."""
     fingerprint: str
-    """Tells engines apart whose results may differ: the library's version, the device's kind, the weights' digest."""
+    """Differs between engines whose results may differ: the library's version, the device's kind, the weights' digest."""
 
     def batch_size(self, height: int, width: int) -> int:
-        """Returns how many tiles of this size, in pixels, `detect` is best given at once: 1 on a CPU."""
+        """Returns the best number of tiles of this size, in pixels, for one call of `detect`: 1 on a CPU."""
         ...
 
     def prepare(self, tile: Pixels) -> Tile:
-        """Does what can be done to a tile before `detect` is given it, in any thread, while `detect` is at work.
+        """Does the part of detection that any thread can do, while another one is in `detect`.
 
-        It may take thirteen times the tile's own memory.
+        The result may take thirteen times the tile's own memory.
 
         Raises:
             ValueError: the tile is not (h, w, 3) uint8.
-            EngineError: it failed.
+            EngineError: the preparation failed.
         """
         ...
 
     def detect(self, tiles: Sequence[Tile]) -> list[Detections]:
-        """Returns the faces in each tile, prepared or not; the tiles all have one shape.
+        """Returns the faces in each tile, prepared or not; all tiles have one shape.
 
-        More of them than `batch_size` are worked on batch by batch, in the memory of one.
+        More tiles than `batch_size` are processed batch by batch, in the memory of one batch.
 
         Raises:
             ValueError: the tiles differ in shape, or are not (h, w, 3) uint8.
-            EngineError: the device failed (out of memory, lost).
+            EngineError: the device failed (it ran out of memory, or was lost).
         """
         ...
 
     def encode(self, image: Pixels, boxes: Boxes) -> NDArray[np.float32]:
-        """Returns an encoding a box, (n, 128) float32, each from a chip cut out of `image` at its own resolution.
+        """Returns the encodings of the faces in the boxes, (n, 128) float32, from chips cut out at the image's resolution.
 
         Args:
             image: the upright image.
             boxes: (n, 4), in pixels of `image`; rounded to whole pixels, as face_recognition takes them.
 
         Raises:
-            EngineError: the device failed, or a number came out as NaN.
+            EngineError: the device failed, or an encoding is not a number.
         """
         ...

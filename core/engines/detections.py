@@ -11,15 +11,15 @@ from ..boxes import Boxes
 
 
 class Detections(NamedTuple):
-    """The faces that a detector saw in one tile, the most confident first.
+    """The faces that a detector found in one tile, the most confident first.
 
     boxes: (n, 4) float32, whole pixels of the tile, inside it: the strongest response to each face, which is the box that
         face_recognition gives.
     confidences: (n,) float32, of that response.
-    voted: (n, 4) float32, in pixels of the tile: the mean of all responses to each face. It is as good a box, stays where it
-        is when a pixel changes, and may leave the tile: where a face goes on beyond the edge, as far as the detector thinks.
-    hints: (m, 4) float32, in pixels of the tile: everything that scored above the engine's floor for hints, each once, the
-        faces among it. The scores of hints may be rougher than those of faces.
+    voted: (n, 4) float32, in pixels of the tile: the mean of all responses to each face. It is as good a box, does not move
+        when a single pixel changes, and may leave the tile: by the detector's estimate, where the edge cuts a face off.
+    hints: (m, 4) float32, in pixels of the tile: all responses above `EngineOptions.hints`, faces included, each place once.
+        The scores behind hints may be less exact than the scores of faces.
     """
 
     boxes: Boxes

@@ -1,4 +1,4 @@
-"""What this machine computes with."""
+"""Devices: the cores and GPUs that this machine computes with."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from pathlib import Path
 
 
 def cores() -> int:
-    """Returns how many cores this process may use."""
+    """Returns the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 BATCH_PIXELS = 4_000_000
-"""Of all tiles that a GPU has at once: the largest that there are by default keep it busy one by one, and need as much
-memory as many small ones together, which one by one would leave most of it idle."""
+"""The size of a GPU's batch, in pixels of all its tiles. The largest tile of the default parameters keeps a GPU busy alone.
+A batch of small tiles needs as much memory; one by one, they would leave most of the GPU idle."""
 
 
 def batch_size(height: int, width: int) -> int:
-    """Returns how many tiles of this size, in pixels, a GPU has at once."""
+    """Returns the number of tiles of this size, in pixels, in a GPU's batch."""
     return max(1, BATCH_PIXELS // (height * width))
 
 
 def gpu_name() -> str:
-    """Returns a space and the name of the machine's only NVIDIA GPU, or "" where that is not certain."""
+    """Returns a space and the name of the machine's NVIDIA GPU; "" where it has several, or where the name is unknown."""
     descriptions = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
     if len(descriptions) == 1:
         for line in descriptions[0].read_text().splitlines():
@@ -32,5 +32,5 @@ def gpu_name() -> str:
                 return " " + line.removeprefix("Model:").strip()
     board = Path("/proc/device-tree/model")
     if board.is_file() and "NVIDIA" in (text := board.read_text().strip("\0\n ")):
-        return f" {text}"  # a Jetson: its GPU is no PCI device
+        return f" {text}"  # a Jetson's GPU is not a PCI device
     return ""

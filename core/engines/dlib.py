@@ -23,17 +23,17 @@ _FAILURES = (RuntimeError, MemoryError)
 
 
 class DlibEngine(Engine):
-    """face_recognition's CNN detector and encoder; see `Engine` for what the methods promise.
+    """face_recognition's CNN detector and encoder; see `Engine` for the meaning of the methods.
 
     Boxes are those of face_locations(image, number_of_times_to_upsample=0, model="cnn"), encodings those of
     face_encodings(image, locations, num_jitters=1, model="small"). It runs on the GPU where dlib was built with CUDA.
-    dlib holds the GIL all the while.
+    dlib holds the GIL during its work.
 
-    The detector is dlib's own with face_recognition's weights, but for its suppression of overlapping boxes, which is done
-    here by the same rule: the suppressed ones have a vote.
+    The detector is dlib's own with face_recognition's weights. Only the suppression of overlapping boxes is done here,
+    by the same rule: suppressed responses have a vote in the mean box.
 
     Raises:
-        EngineError: dlib, face_recognition or what they need is missing, or the device cannot be used.
+        EngineError: dlib, face_recognition or one of their dependencies is missing, or the device cannot be used.
     """
 
     name = "dlib"
@@ -43,7 +43,7 @@ class DlibEngine(Engine):
         self._hints = options.hints
         self._jitters, self._model = options.jitters, "small" if options.landmarks == 5 else "large"
         self._floor = options.threshold if options.hints is None else min(options.threshold, options.hints)
-        digest = weights.digest()  # first, because it says which file is missing
+        digest = weights.digest()  # first, because its error names the missing file
         self._network = weights.load_detector()
         dlib, self._api = _imported()
         try:
@@ -52,7 +52,7 @@ class DlibEngine(Engine):
                 file.flush()
                 self._detector = dlib.cnn_face_detection_model_v1(file.name)
         except OSError as error:
-            text = f"the dlib engine needs room for a temporary file: {error.strerror}; TMPDIR names a folder for it"
+            text = f"the dlib engine cannot write a temporary file: {error.strerror}; set TMPDIR to a folder with free space"
             raise EngineError(text) from error
         except _FAILURES as error:
             raise EngineError(f"the dlib engine cannot be started: {error}") from error
@@ -131,13 +131,13 @@ def _finds_gpu(dlib: Any) -> bool:
 
 
 def _imported() -> tuple[Any, Any]:
-    """dlib and face_recognition.api, which loads its models as it is imported."""
+    """The modules dlib and face_recognition.api, which loads its models during its import."""
     pillow = ImageFile.LOAD_TRUNCATED_IMAGES
     try:
         with warnings.catch_warnings():
             # face_recognition_models, whose last release is of 2017, imports pkg_resources, which warns
             warnings.filterwarnings("ignore", message=".*pkg_resources")
-            # by itself: where this fails, face_recognition would print, close stdin and quit
+            # imported first: where this fails, face_recognition prints a message, closes stdin and ends the process
             importlib.import_module("face_recognition_models")
             import dlib
             from face_recognition import api
@@ -147,6 +147,6 @@ def _imported() -> tuple[Any, Any]:
     except _FAILURES as error:
         raise EngineError(f"the dlib engine cannot be started: {error}") from error
     finally:
-        # face_recognition sets it for everyone, and half a photograph would then pass for a whole one
+        # face_recognition sets it for the whole process, which would accept truncated photographs as complete ones
         ImageFile.LOAD_TRUNCATED_IMAGES = pillow
     return dlib, api

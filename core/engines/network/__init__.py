@@ -1,1 +1,1 @@
-"""dlib's networks: their files and weights, the packed pyramid, the suppression of overlapping boxes."""
+"""dlib's networks without a library that runs them: files and weights, the packed pyramid, non-maximum suppression."""

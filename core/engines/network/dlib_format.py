@@ -1,8 +1,8 @@
-"""dlib's own serialized format: numbers, tensors and the layers of a network, read strictly.
+"""dlib's serialization format: a strict parser of numbers, tensors and the layers of a network.
 
-dlib writes a network from the outside in: the version of every layer, the outermost first, then the input layer, and then
-the layers' contents, the innermost first. An integer is a control byte (low 4 bits: how many bytes follow; high bit: minus)
-and that many little-endian bytes; a real number is two integers, a mantissa and an exponent of 2; a boolean is the
+dlib writes a network from the outside in: the version of every layer, the outermost first, then the input layer, then the
+layers' contents, the innermost first. An integer is a control byte (low 4 bits: the number of following bytes; high bit: the
+sign) and that many little-endian bytes; a real number is two integers, a mantissa and an exponent of 2; a boolean is the
 character 0 or 1; a string is its length and its bytes; a tensor is its version (2), four dimensions and raw little-endian
 float32. (dlib 20.0: serialize.h, float_details.h, dnn/core.h, dnn/layers.h.)
 """
@@ -20,12 +20,12 @@ from ...errors import EngineError
 Tensor = NDArray[np.float32]
 
 ONE = bytes([1, 1, 1, 0])
-"""The real number 1.0 as dlib writes it: mantissa 1, exponent 0."""
+"""The real number 1.0 in dlib's format: mantissa 1, exponent 0."""
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolution with the normalization that follows it folded in.
+    """A convolution, with the following normalization folded into it.
 
     weights: (out, in, side, side); bias: (out,); stride and padding: pixels, the same in both directions.
     """
@@ -47,9 +47,9 @@ def scaled(convolution: Convolution, scale: Tensor, shift: Tensor) -> Convolutio
 
 
 class Deserializer:
-    """Takes dlib's values from bytes, front to back; every surprise is an EngineError that names `source` and the offset.
+    """A reader of dlib's values, front to back. Unexpected bytes are an EngineError that names `source` and the offset.
 
-    The caller says what must come next: `tensor(shape)`, `convolution(channels, ...)`, `expect(what, actual, expected)`.
+    The caller states the expected value: `tensor(shape)`, `convolution(channels, ...)`, `expect(what, actual, expected)`.
 
     Attributes:
         at: the offset of the next byte.
@@ -62,7 +62,7 @@ class Deserializer:
 
     def _fail(self, what: str) -> EngineError:
         return EngineError(
-            f"{self._source} is not the network we know: at byte {self.at} {what}; "
+            f"{self._source} is not the known network: at byte {self.at} {what}; "
             "reinstall it: pip install --force-reinstall face_recognition_models"
         )
 
@@ -72,7 +72,7 @@ class Deserializer:
 
     def end(self) -> None:
         if self.at != len(self._data):
-            raise self._fail(f"there are {len(self._data) - self.at} bytes after the network")
+            raise self._fail(f"{len(self._data) - self.at} bytes follow the end of the network")
 
     def _take(self, count: int) -> bytes:
         chunk = self._data[self.at : self.at + count]
@@ -111,7 +111,7 @@ class Deserializer:
         return values.reshape(shape or (0,))
 
     def alias(self, shape: tuple[int, int, int, int]) -> None:
-        """Skips the shape that dlib notes of a part of a tensor."""
+        """Skips the shape that dlib stores for a part of a tensor."""
         self.expect("version of a part", self.integer(), 1)
         self.expect("shape of a part", tuple(self._integers(4)), shape)
 
@@ -129,7 +129,7 @@ class Deserializer:
         self.expect("layer", self.text(), name)
 
     def state(self, *, innermost: bool = False) -> None:
-        """Skips what every layer ends with: three flags and three tensors that are empty outside of training."""
+        """Skips the end of every layer: three flags, and three tensors that are empty outside of training."""
         for _ in range(3):
             flag = self._take(1)
             if flag not in (b"0", b"1"):
@@ -166,17 +166,17 @@ class Deserializer:
         return Convolution(weights, params[count:], stride, padding)
 
     def batch_normalization(self, channels: int) -> tuple[Tensor, Tensor]:
-        """Returns (scale, shift), each (channels,), from the statistics that training left behind."""
+        """Returns (scale, shift), each (channels,), from the statistics of training."""
         self.layer("bn_con2")
         part = (1, channels, 1, 1)
         params = self.tensor((2 * channels, 1, 1, 1)).ravel().astype(np.float64)
         self.alias(part)
         self.alias(part)
         for _ in range(2):
-            self.tensor(part)  # the last batch's own statistics, of training
+            self.tensor(part)  # statistics of the last batch, of training
         mean, variance = self.tensor(part).ravel(), self.tensor(part).ravel()
         for _ in range(2):
-            self.integer()  # updates so far, window of the running statistics
+            self.integer()  # number of updates, window of the running statistics
         self._learning_rates()
         epsilon = self.real()
         self.state()
@@ -197,7 +197,7 @@ class Deserializer:
         return params[:channels], params[channels:]
 
     def projection(self, inputs: int, outputs: int) -> Tensor:
-        """Returns (inputs, outputs), of a fully connected layer without bias."""
+        """Returns the weights, (inputs, outputs), of a fully connected layer without bias."""
         self.layer("fc_2")
         self.expect("size of the projection", tuple(self._integers(2)), (outputs, inputs))
         params = self.tensor((inputs, outputs, 1, 1)).reshape(inputs, outputs)

@@ -1,9 +1,9 @@
-"""Packed pyramid: the single image in which dlib's detector sees a tile at every size; its layout, and the way back.
+"""Packed pyramid: one image that holds a tile at every size, as dlib's detector takes it; its layout, and the way back.
 
-dlib shrinks a tile to 5/6 again and again, until it would be less than 5 px high, and packs all sizes into one image: the
-first column downwards, starting with the tile itself; then upwards along the right edge. Between them is padding, all zero
-once the means are subtracted. The layout decides what a window at the edge of one size sees of its neighbour, so it is the
-same here to the pixel. (dlib 20.0: image_transforms/image_pyramid.h, dnn/input.h.)
+dlib shrinks a tile to 5/6 repeatedly, as long as it stays at least 5 px high, and packs all sizes into one image: the first
+column downwards, starting with the tile itself; then upwards along the right edge. The padding between them is zero once
+the means are subtracted. The layout determines the neighbour that a window at the edge of one size sees, so it is dlib's
+to the pixel. (dlib 20.0: image_transforms/image_pyramid.h, dnn/input.h.)
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 PADDING = 10
-"""Pixels between two sizes."""
+"""Pixels between two neighbouring sizes."""
 OUTER_PADDING = 11
-"""Pixels round the whole."""
+"""Pixels round the packed image."""
 SHORTEST = 5
-"""Pixels: no size is less high than this."""
+"""Pixels: the least height of a size."""
 SMALLEST_TILE = (22, 20)
-"""(height, width) below which dlib's unsigned arithmetic wraps around: it packs oddly, fails, or writes beyond its memory.
-A tile that small cannot show a face, whose window is 80 px."""
+"""The (height, width) below which dlib's unsigned arithmetic wraps around: it packs wrongly, fails, or writes beyond its
+memory. So small a tile cannot hold a face, because the detector's window is 80 px."""
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Where the sizes of one tile lie.
+    """The places of a tile's sizes in the packed image.
 
     height, width: of the packed image, in pixels.
-    places: (n, 4) int64: left, top, right, bottom of each size, the largest first; right and bottom lie just outside.
-    gaps: (m, 4) int64: the rectangles of padding between and round them, none of which overlap.
+    places: (n, 4) int64: left, top, right, bottom of each size, the largest first; right and bottom are exclusive.
+    gaps: (m, 4) int64: the rectangles of padding between and round them, without overlap.
     """
 
     height: int
@@ -68,15 +68,15 @@ class Layout:
     def to_tile(self, centers: NDArray[np.int64], window: int) -> NDArray[np.int64]:
         """Returns the boxes of detector windows in the frame of the tile, unclipped.
 
-        A window belongs to the size its centre lies in, or to the nearest one. Going up one size, dlib multiplies a
-        coordinate by 6/5 and adds 0.3; at the end it rounds to whole pixels, halves away from zero.
+        A window belongs to the size that contains its centre, or to the nearest one. For each step up in size, dlib
+        multiplies a coordinate by 6/5 and adds 0.3; finally it rounds to whole pixels, halves away from zero.
 
         Args:
             centers: (n, 2): x, y in the packed image.
             window: the side of the window in pixels.
 
         Returns:
-            (n, 4): left, top, right, bottom, the last pixel's coordinates, as dlib counts.
+            (n, 4): left, top, right, bottom, the last pixels included, as in dlib.
         """
         places = self.places[None]
         nearest = np.clip(centers[:, None], places[..., :2], places[..., 2:] - 1)
@@ -133,7 +133,7 @@ def layout(height: int, width: int) -> Layout:
 def _gaps(
     places: list[tuple[int, int, int, int]], height: int, width: int
 ) -> list[tuple[int, int, int, int]]:
-    """The rectangles, (left, top, right, bottom), of `height` x `width` pixels that no place covers."""
+    """The rectangles, (left, top, right, bottom), of `height` x `width` pixels that are outside of all places."""
     rows = sorted({0, height, *(place[1] for place in places), *(place[3] for place in places)})
     gaps = []
     for top, bottom in pairwise(rows):
@@ -152,7 +152,7 @@ def _gaps(
 def _sizes(height: int, width: int) -> list[tuple[int, int]]:
     sizes = [(height, width)]
     while True:
-        # as dlib: the double nearest to 5/6, whose product is cut off
+        # as in dlib: the double nearest to 5/6, and a product that is truncated
         height, width = int(5.0 / 6.0 * height), int(5.0 / 6.0 * width)
         if height < SHORTEST or width == 0:
             return sizes
@@ -160,9 +160,9 @@ def _sizes(height: int, width: int) -> list[tuple[int, int]]:
 
 
 def _first_column(sizes: list[tuple[int, int]]) -> tuple[int, int]:
-    """How many sizes the first column holds, and how high it is.
+    """The number of sizes in the first column, and its height.
 
-    It goes on until the next size fits beside the last one and half of what follows the tile stands already.
+    The column ends where the next size fits beside the last one and half of the sizes after the tile, by height, are placed.
     """
     tile_height, tile_width = sizes[0]
     total = sum(h + PADDING for h, _ in sizes) - 2 * PADDING

@@ -1,8 +1,8 @@
-"""Non-maximum suppression: of all responses of the detector to one tile, each face once.
+"""Non-maximum suppression: from all responses of the detector to one tile to a single box for each face.
 
-A face makes the detector respond at a dozen neighbouring places and sizes. dlib keeps the strongest response, and which of
-two nearly equal ones that is, the last bit of a pixel may decide; with it the box jumps by a step of the pyramid, 6/5. The
-mean of the responses that it stands for does not jump.
+The detector responds to a face at a dozen neighbouring places and sizes. dlib keeps the strongest response. Where two are
+nearly equal, the last bit of a pixel may decide between them, and the box jumps by a step of the pyramid, 6/5. The mean of
+all responses to the face, which is returned as well, does not jump.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ def detections(
     overlap: float,
     covered: float,
 ) -> Detections:
-    """Returns each face once, from everything the detector responded to.
+    """Returns each face once, out of all responses.
 
     Args:
-        boxes: (n, 4) left, top, right, bottom of every response, the last pixel's coordinates; they may leave the tile.
+        boxes: (n, 4) left, top, right, bottom of every response, the last pixels included; they may leave the tile.
         confidences: (n,), above `threshold`.
         tile: height and width in pixels.
-        threshold: a response has a vote by how far it is above that.
+        threshold: the weight of a response's vote is its distance above the threshold.
         overlap, covered: as in `weights.DetectorWeights`.
     """
     order = np.argsort(-confidences, kind="stable")
@@ -48,7 +48,7 @@ def detections(
 def hints(
     boxes: NDArray[np.int64], confidences: NDArray[np.float32], *, overlap: float, covered: float
 ) -> Boxes:
-    """Returns the strongest of all responses in each place, (n, 4); the arguments are those of `detections`."""
+    """Returns the strongest response at each place, (n, 4); for the arguments, see `detections`."""
     order = np.argsort(-confidences, kind="stable")
     boxes = boxes[order]
     kept = np.unique(suppressed_by(boxes, overlap, covered))
@@ -56,15 +56,15 @@ def hints(
 
 
 def clipped(boxes: ArrayLike, height: int, width: int) -> Boxes:
-    """Returns detector boxes (left, top, right, bottom), cut off at the edges as face_recognition does it."""
+    """Returns detector boxes (left, top, right, bottom), cut off at the edges of the tile as in face_recognition."""
     inside = np.clip(np.array(boxes, np.float64).reshape(-1, 4), 0, [width, height, width, height])
     return inside.astype(np.float32)
 
 
 def suppressed_by(boxes: NDArray[np.int64], overlap: float, covered: float) -> NDArray[np.intp]:
-    """Returns for each box, (n,), the index of the box that stands for it: its own if none does.
+    """Returns for each box, (n,), the index of the box that suppresses it, or its own index where none does.
 
-    Boxes come the most confident first. A box is suppressed by the first of those kept that it overlaps: where their
+    Boxes are sorted by confidence, the highest first. A box is suppressed by the first kept box that it overlaps: their
     intersection is above `overlap` of the box that encloses both, or above `covered` of either. A box's right and bottom
     are its last pixels. (dlib 20.0: image_processing/box_overlap_testing.h and to_label in dnn/loss.h.)
     """
@@ -87,8 +87,8 @@ def suppressed_by(boxes: NDArray[np.int64], overlap: float, covered: float) -> N
 def _means(
     boxes: NDArray[np.int64], votes: NDArray[np.float32], group: NDArray[np.intp], groups: int
 ) -> NDArray[np.float64]:
-    """(groups, 4) the mean box of each group: of its centres, and the geometric one of its sizes, because the detector's
-    windows grow by a factor. A response that just passes the threshold has hardly a vote, and moves nothing.
+    """The mean box of each group, (groups, 4): the weighted mean of the centres, and the geometric mean of the sizes,
+    because the detector's windows grow by a factor. A response just above the threshold has almost no weight.
 
     (Box voting: Gidaris and Komodakis, "Object detection via a multi-region and semantic segmentation-aware CNN model",
     ICCV 2015, section 5; there the coordinates are averaged.)

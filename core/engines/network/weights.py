@@ -1,7 +1,7 @@
-"""The two networks, read out of the files that face_recognition_models ships.
+"""Weights: detector and encoder, read from the files of face_recognition_models.
 
-Reading is strict. Every tag, version and shape is checked against the architecture written down here, and the file must end
-where the network ends: a file that is cut off, or that holds another network, is refused with EngineError.
+The parser is strict. It checks every tag, version and shape against the architecture in this module, and the file must end
+where the network ends: a truncated file, or another network, is refused with EngineError.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ DETECTOR_FILE = "mmod_human_face_detector.dat"
 ENCODER_FILE = "dlib_face_recognition_resnet_model_v1.dat"
 LANDMARKS_FILE = "shape_predictor_5_face_landmarks.dat"
 MORE_LANDMARKS_FILE = "shape_predictor_68_face_landmarks.dat"
-"""Its licence excludes commercial use: it is read only when parameters.xml asks for 68 points."""
+"""Its licence excludes commercial use: it is read only where parameters.xml asks for 68 points."""
 
-# (filters, side, stride, padding) of each convolution that is normalized and rectified; one more makes the scores
+# (filters, side, stride, padding) of each convolution with normalization and rectifier; one more computes the scores
 _DETECTOR_LAYERS = (
     *((filters, 5, 2, 0) for filters in (16, 32, 32)),
     *((45, 5, 1, 2) for _ in range(3)),
 )
 STAGES = ((32, 3, False), (64, 4, True), (128, 3, True), (256, 3, True), (256, 1, True))
-"""The encoder's stages: (filters, residual blocks, whether the first of the blocks halves the picture)."""
+"""The encoder's stages: (filters, residual blocks, whether the first block halves the picture)."""
 
 
 @dataclass(frozen=True)
 class DetectorWeights:
-    """The detector: convolutions with a rectifier between each and the next; the last one's output is the score map.
+    """The detector: convolutions with a rectifier between two; the output of the last one is the score map.
 
     means: of red, green and blue, subtracted before the division by 256.
     window: side, in pixels, of the box that a cell of the score map stands for.
-    overlap, covered: two boxes are one face where intersection over enclosing box is above the one, or intersection over
-        either box above the other.
+    overlap, covered: two boxes are one face where their intersection is above `overlap` of the box that encloses both, or
+        above `covered` of either box.
     """
 
     means: tuple[float, float, float]
@@ -51,7 +51,8 @@ class DetectorWeights:
 
 @dataclass(frozen=True)
 class EncoderWeights:
-    """The encoder: convolutions in the order of the data flow (stem, then two a block, see STAGES), and (256, 128)."""
+    """The encoder: convolutions in the order of the data flow (stem, then two for each block, see STAGES), and a
+    projection, (256, 128)."""
 
     means: tuple[float, float, float]
     convolutions: tuple[Convolution, ...]
@@ -59,9 +60,9 @@ class EncoderWeights:
 
 
 def models_folder() -> Path:
-    """Returns the folder of face_recognition_models' files, without importing the package.
+    """Returns the folder of face_recognition_models' files, without an import of the package.
 
-    Importing it needs pkg_resources, which new versions of setuptools lack.
+    The import needs pkg_resources, which new versions of setuptools lack.
 
     Raises:
         EngineError: the package is not installed.
@@ -73,7 +74,7 @@ def models_folder() -> Path:
 
 
 def model_path(name: str) -> Path:
-    """Returns where the model file `name` lies.
+    """Returns the path of the model file `name`.
 
     Raises:
         EngineError: face_recognition_models or the file is missing.
@@ -86,10 +87,10 @@ def model_path(name: str) -> Path:
 
 @cache
 def digest() -> str:
-    """Returns the SHA-256, in hexadecimal, of the three files that decide boxes and encodings.
+    """Returns the SHA-256, in hexadecimal, of the three files on which boxes and encodings depend.
 
     Raises:
-        EngineError: one of them is missing or cannot be read.
+        EngineError: a file is missing or cannot be read.
     """
     total = hashlib.sha256()
     for name in (DETECTOR_FILE, ENCODER_FILE, LANDMARKS_FILE):
@@ -101,7 +102,7 @@ def load_detector() -> DetectorWeights:
     """Returns the detector of face_recognition_models.
 
     Raises:
-        EngineError: its file is missing, or not the network we know.
+        EngineError: the file is missing, or is not the known network.
     """
     path = model_path(DETECTOR_FILE)
     return parse_detector(_bytes_of(path), str(path))
@@ -111,7 +112,7 @@ def detector_answering_everything(threshold: float) -> bytes:
     """Returns the detector's file of face_recognition_models, changed by `answering_everything`.
 
     Raises:
-        EngineError: its file is missing, or not the network we know.
+        EngineError: the file is missing, or is not the known network.
     """
     path = model_path(DETECTOR_FILE)
     return answering_everything(_bytes_of(path), threshold, str(path))
@@ -121,17 +122,17 @@ def load_encoder() -> EncoderWeights:
     """Returns the encoder of face_recognition_models.
 
     Raises:
-        EngineError: its file is missing, or not the network we know.
+        EngineError: the file is missing, or is not the known network.
     """
     path = model_path(ENCODER_FILE)
     return parse_encoder(_bytes_of(path), str(path))
 
 
 def parse_detector(data: bytes, source: str = DETECTOR_FILE) -> DetectorWeights:
-    """Returns the detector that `data` holds, in the layout of mmod_human_face_detector.dat.
+    """Returns the detector in `data`, which has the format of mmod_human_face_detector.dat.
 
     Raises:
-        EngineError: the bytes are not that network, naming `source` and the offset of what was not expected.
+        EngineError: the bytes are not that network; the message names `source` and the offset of the first difference.
     """
     reader = Deserializer(data, source)
     window = _detector_window(reader)
@@ -155,10 +156,10 @@ def parse_detector(data: bytes, source: str = DETECTOR_FILE) -> DetectorWeights:
 
 
 def answering_everything(data: bytes, threshold: float, source: str = DETECTOR_FILE) -> bytes:
-    """Returns the detector that `data` holds, changed so that dlib gives every response above `threshold`.
+    """Returns the detector in `data`, changed so that dlib returns every response above `threshold`.
 
-    dlib's Python call gives the responses above 0, and of those to one face the strongest. Here no overlap exceeds the
-    limits, which are 1, and all scores are higher by -threshold.
+    dlib's Python interface returns responses above 0, and only the strongest response to each face. In the changed detector
+    the limits of overlap are 1, which no overlap exceeds, and all scores are shifted by -threshold.
 
     Raises:
         EngineError: as `parse_detector`.
@@ -176,7 +177,7 @@ def answering_everything(data: bytes, threshold: float, source: str = DETECTOR_F
 
 
 def _detector_window(reader: Deserializer) -> int:
-    """Reads the detector's file up to the limits of suppression; returns the window's side."""
+    """Reads the detector's file up to the limits of suppression, and returns the window's side."""
     reader.expect("version", reader.integer(), 1)
     reader.expect("loss", reader.text(), "loss_mmod_")
     reader.expect("version of the loss", reader.integer(), 1)
@@ -188,10 +189,10 @@ def _detector_window(reader: Deserializer) -> int:
 
 
 def parse_encoder(data: bytes, source: str = ENCODER_FILE) -> EncoderWeights:
-    """Returns the encoder that `data` holds, in the layout of dlib_face_recognition_resnet_model_v1.dat.
+    """Returns the encoder in `data`, which has the format of dlib_face_recognition_resnet_model_v1.dat.
 
     Raises:
-        EngineError: the bytes are not that network, naming `source` and the offset of what was not expected.
+        EngineError: the bytes are not that network; the message names `source` and the offset of the first difference.
     """
     reader = Deserializer(data, source)
     reader.expect("version", reader.integer(), 1)

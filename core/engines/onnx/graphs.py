@@ -1,12 +1,12 @@
-"""The networks of `weights` as ONNX models, built in memory: bytes that ONNX Runtime takes.
+"""Graphs: the networks of `weights` as ONNX models, built in memory and serialized for ONNX Runtime.
 
-Two rewritings keep the numbers, but for the order of additions, and suit ONNX Runtime's kernels better: channels are filled
-up to a multiple of 16 with zeros (its fastest convolution works in blocks of 16), and the detector's last layer, 9x9 with
-a single output, becomes 9x1 with nine outputs and then 1x9, which adds each up where it belongs: a third of its time.
+Two changes suit ONNX Runtime's kernels and keep the results, but for the order of additions. Channels are padded with zeros
+to a multiple of 16, because the fastest convolution works in blocks of 16. The detector's last layer, 9x9 with a single
+output, becomes a layer of 9x1 with nine outputs and one of 1x9 that adds them up, each at its place: a third of the time.
 
-Two do not: the detector in 8-bit integers, for `screening`.
+Two further models change the results a little: the detector's halves in 8-bit integers, for `screening`.
 
-What the detector's pixels are divided by, a power of two, is in its first weights, which changes no bit of a result.
+The division of the detector's pixels, by a power of two, is part of its first weights; that changes no bit of a result.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from ..network.dlib_format import Convolution
 from ..network.weights import STAGES, DetectorWeights, EncoderWeights
 
 CHANNEL_BLOCK = 16
-OPSET, IR_VERSION = 17, 8  # what onnxruntime 1.17, the oldest we accept, reads
+OPSET, IR_VERSION = 17, 8  # supported by onnxruntime 1.17, the oldest version that pyraface accepts
 
 DIVISOR = 256
-"""Of pixels, once the means are subtracted (dlib 20.0: dnn/input.h)."""
+"""The divisor of pixels, once the means are subtracted (dlib 20.0: dnn/input.h)."""
 
 LARGEST_WEIGHT = 64
-"""Of an integer: 255 * 64 * 2 is the most that fits in 16 bits."""
+"""The largest integer weight: the sum of two products, 255 * 64 * 2, fits in 16 bits."""
 
 Dimensions = list[int | str]
 
 
 class _Graph:
-    """Nodes in the order they were added, each named after its only output."""
+    """A graph under construction: nodes in the order of their addition, each named after its only output."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -72,7 +72,7 @@ class _Graph:
         )
 
     def quantization(self, scale: float) -> tuple[str, str]:
-        """The constants by which unsigned 8-bit integers stand for values from 0 to 255 times `scale`."""
+        """The constants, scale and zero point, of unsigned 8-bit integers for values from 0 to 255 times `scale`."""
         return self.constant(np.array(scale, np.float32)), self.constant(np.array(0, np.uint8))
 
     def integer_convolution(
@@ -88,7 +88,7 @@ class _Graph:
         """A convolution and its rectifier, from and to unsigned 8-bit integers of these two scales."""
         scale, to_scale = scales
         steps = np.abs(weights).max(axis=(1, 2, 3)) / LARGEST_WEIGHT
-        steps[steps == 0] = 1  # of channels that only fill up
+        steps[steps == 0] = 1  # of padding channels
         whole = np.rint(weights / steps[:, None, None, None]).astype(np.int8)
         return self.add(
             "QLinearConv",
@@ -142,12 +142,12 @@ def shrinking() -> bytes:
 
 
 def features(detector: DetectorWeights) -> int:
-    """Returns how many channels the convolutions that halve end in."""
+    """Returns the number of channels of the features, the trunk's output."""
     return int(_trunk(detector)[-1].weights.shape[0])
 
 
 def detector_trunk(detector: DetectorWeights) -> bytes:
-    """Returns the model of the convolutions that halve: packed images (n, 3, h, w) to features at an eighth."""
+    """Returns the model of the trunk, all convolutions with stride 2: packed images (n, 3, h, w) to features at 1/8."""
     graph = _Graph("detector_trunk")
     at = "image"
     for convolution in _trunk(detector):
@@ -158,7 +158,7 @@ def detector_trunk(detector: DetectorWeights) -> bytes:
 
 
 def detector_head(detector: DetectorWeights) -> bytes:
-    """Returns the model of the other convolutions: features (n, c, h, w) to scores (n, 1, h, w)."""
+    """Returns the model of the head, all other convolutions: features (n, c, h, w) to scores (n, 1, h, w)."""
     *inner, _ = detector.convolutions[len(_trunk(detector)) :]
     graph = _Graph("detector_head")
     at, filled = "features", inner[0].weights.shape[1]
@@ -171,11 +171,11 @@ def detector_head(detector: DetectorWeights) -> bytes:
 
 
 def screen_trunk(detector: DetectorWeights, ranges: Sequence[float]) -> bytes:
-    """Returns the model of `detector_trunk` with all layers but the first, which sees three channels, in 8-bit integers.
+    """Returns the model of `detector_trunk` in 8-bit integers, except for the first layer, which has three input channels.
 
-    Values are unsigned, because none is negative after a rectifier, which the lower end of their range stands for. Weights
-    have a scale for each output, and 7 bits: processors without instructions for dot products of bytes (AVX-512 VNNI, Arm's
-    dotprod) add up two products in 16 bits, which more could exceed, and then the result is wrong without a word.
+    Values are unsigned: none is negative after a rectifier, and the lower end of their range is the rectifier. Weights have
+    7 bits and a scale for each output. Processors without instructions for dot products of bytes (AVX-512 VNNI, Arm's
+    dotprod) add two products in 16 bits; larger weights could overflow them, and no error would tell of the wrong result.
 
     Args:
         ranges: the largest value of each layer's output.
@@ -193,8 +193,8 @@ def screen_trunk(detector: DetectorWeights, ranges: Sequence[float]) -> bytes:
 
 
 def screen_head(detector: DetectorWeights, ranges: Sequence[float]) -> bytes:
-    """Returns the model of `detector_head`, from the features of `screen_trunk`, with all layers but the last, which is
-    hardly any work, in 8-bit integers.
+    """Returns the model of `detector_head` in 8-bit integers, for the features of `screen_trunk`, except for the last layer,
+    a small part of the work.
 
     Args:
         ranges: the largest value of the features, and of each layer's output but the last.
@@ -257,8 +257,8 @@ def encoder(network: EncoderWeights) -> bytes:
 def _scores(
     graph: _Graph, detector: DetectorWeights, at: str, channels: int, kind: int = TensorProto.FLOAT
 ) -> bytes:
-    """The model from features of this kind, which ends in the detector's last layer: from `at`, which has so many channels,
-    to scores."""
+    """The model from features of this element type to scores: the graph up to `at`, which has so many channels, followed by
+    the detector's last layer."""
     last = detector.convolutions[-1]
     column, row = _split(last, inputs=channels)
     no_bias = np.zeros(len(column), np.float32)
@@ -269,7 +269,7 @@ def _scores(
 
 
 def _trunk(detector: DetectorWeights) -> list[Convolution]:
-    """The convolutions that halve; the first one divides the pixels."""
+    """The convolutions with stride 2; the first one also divides the pixels."""
     first, *others = [convolution for convolution in detector.convolutions if convolution.stride == 2]
     return [replace(first, weights=first.weights / np.float32(DIVISOR)), *others]
 
@@ -282,7 +282,7 @@ def _extended(graph: _Graph, source: str, pixels: int, channels: int) -> str:
 
 
 def _filled(convolution: Convolution, *, inputs: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The weights and the bias with zero channels, as many as make the outputs a multiple of CHANNEL_BLOCK."""
+    """The weights and the bias, padded with zeros to a number of outputs that is a multiple of CHANNEL_BLOCK."""
     out, into, *side = convolution.weights.shape
     wide = -(-out // CHANNEL_BLOCK) * CHANNEL_BLOCK
     weights = np.zeros((wide, inputs, *side), np.float32)
@@ -294,7 +294,7 @@ def _split(last: Convolution, *, inputs: int) -> tuple[NDArray[np.float32], NDAr
     """A convolution with one output as two: (CHANNEL_BLOCK, inputs, side, 1), and (1, CHANNEL_BLOCK, 1, side) of ones and
     zeros.
 
-    Output i of the first is column i of the kernel, summed downwards; the second moves it i pixels and adds them up.
+    Output i of the first is column i of the kernel, summed downwards; the second shifts it by i pixels and adds all up.
     """
     _, into, side, _ = last.weights.shape
     column = np.zeros((CHANNEL_BLOCK, inputs, side, 1), np.float32)

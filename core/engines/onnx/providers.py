@@ -1,7 +1,7 @@
-"""What ONNX Runtime can run the networks on, best first: TensorRT, CUDA, the CPU.
+"""Providers: the devices on which ONNX Runtime can run the networks, best first: TensorRT, CUDA, the CPU.
 
-That a provider is there says only that ONNX Runtime was built with it. Whether its libraries, the driver and a GPU are
-there, too, is seen when it starts: the engine takes the first that does, and that computes numbers.
+An available provider is one that ONNX Runtime was built with. Only its start shows whether its libraries, the driver and a
+GPU are installed as well: the engine takes the first provider that starts and computes numbers.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ CPU = Provider("cpu", "the CPU", "CPUExecutionProvider")
 
 
 def best_first(available: Sequence[str]) -> list[Provider]:
-    """Returns the providers to try, of those that ONNX Runtime was built with; the CPU is always the last."""
+    """Returns the providers to try, out of the available ones; the last is always the CPU."""
     return [one for one in (TENSORRT, CUDA) if one.execution_provider in available] + [CPU]
 
 
 @dataclass(frozen=True)
 class ShapeProfile:
-    """The shapes of a network's only input that TensorRT plans for; it uses the memory of the largest."""
+    """The shapes of a network's only input that TensorRT plans for. TensorRT takes the memory of the largest."""
 
     name: str
     least: Shape
@@ -59,7 +59,7 @@ class ShapeProfile:
     most: Shape
 
     def options(self) -> dict[str, str]:
-        """As TensorRT's options in ONNX Runtime have them: `image:1x3x29x37`."""
+        """Returns the shapes as ONNX Runtime's options for TensorRT, such as `image:1x3x29x37`."""
         shapes = {"min": self.least, "opt": self.usual, "max": self.most}
         return {
             f"trt_profile_{which}_shapes": f"{self.name}:{'x'.join(map(str, shape))}"
@@ -67,14 +67,14 @@ class ShapeProfile:
         }
 
     def hold(self, shape: Shape) -> bool:
-        """Whether an input of this shape is among them."""
+        """Returns whether the plan includes an input of this shape."""
         return len(shape) == len(self.least) and all(
             least <= side <= most for least, side, most in zip(self.least, shape, self.most, strict=True)
         )
 
 
 class Planned:
-    """A session of TensorRT; inputs of a shape that it has no plan for go to one of CUDA. Runs like either."""
+    """A session of TensorRT, and one of CUDA for inputs of shapes outside of the plan. It runs like either."""
 
     def __init__(self, planned: Any, other: Any, shapes: ShapeProfile) -> None:
         self._planned = planned
@@ -87,10 +87,10 @@ class Planned:
 
 
 def session_providers(provider: Provider, shapes: ShapeProfile | None) -> list[Any]:
-    """Returns what InferenceSession takes as `providers`: this one, and those that do what it does not.
+    """Returns InferenceSession's argument `providers`: this one, then the ones that run the operators it lacks.
 
     Args:
-        shapes: for TensorRT.
+        shapes: the input shapes that TensorRT plans for.
     """
     chain: list[Any] = [CPU.execution_provider]
     if provider.gpu:
@@ -101,37 +101,36 @@ def session_providers(provider: Provider, shapes: ShapeProfile | None) -> list[A
 
 
 def find_libraries() -> None:
-    """Loads CUDA's and cuDNN's libraries from NVIDIA's packages for Python, where ONNX Runtime by itself does not look."""
+    """Loads the libraries of CUDA and cuDNN from NVIDIA's Python packages, which ONNX Runtime does not search by itself."""
     preload = getattr(onnxruntime, "preload_dlls", None)  # 1.21
     if preload is not None:
-        with contextlib.redirect_stdout(
-            io.StringIO()
-        ):  # what is not found there, may be found by ONNX Runtime
+        # it prints each library that it does not find; ONNX Runtime may still find the library elsewhere
+        with contextlib.redirect_stdout(io.StringIO()):
             preload()
 
 
 def cache_folder() -> Path | None:
-    """Returns the folder, made where it is missing, for what TensorRT took minutes to plan; None where there can be none.
+    """Returns the folder for TensorRT's plans, each of which takes minutes to make; None where it cannot be made or written.
 
-    In the folder for caches of systemd's service, or of the user.
+    It lies in the cache folder of the systemd service, or of the user.
     """
     base = os.environ.get("CACHE_DIRECTORY") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    # plans of one version are not for another
+    # another version of ONNX Runtime cannot use the plans
     folder = Path(base).expanduser() / "pyraface" / f"tensorrt-onnxruntime-{onnxruntime.__version__}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # RuntimeError: a user without a home
+    except (OSError, RuntimeError):  # RuntimeError: the user has no home folder
         return None
     return folder if os.access(folder, os.W_OK) else None
 
 
 def _tensorrt_options(shapes: ShapeProfile) -> dict[str, str]:
-    # TensorRT has no option of its own in ONNX Runtime for what `use_tf32` is below
+    # ONNX Runtime has an option against TF32 for CUDA, `use_tf32` below, but none for TensorRT
     os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
     options = shapes.options()
     folder = cache_folder()
     if folder is not None:
-        # with the shapes known, plans are made and written as the session starts: before the process is confined
+        # With known shapes, plans are made and written while the session starts, before the sandbox closes.
         options |= {
             "trt_engine_cache_enable": "True",
             "trt_engine_cache_path": str(folder),
@@ -143,11 +142,11 @@ def _tensorrt_options(shapes: ShapeProfile) -> dict[str, str]:
 
 def _cuda_options() -> dict[str, str]:
     options = {
-        # the shapes change with every picture: trying all algorithms for each would cost more than it gains
+        # shapes change with every picture: trying all algorithms for each would take longer than it saves
         "cudnn_conv_algo_search": "HEURISTIC",
         "arena_extend_strategy": "kSameAsRequested",
     }
     if tuple(int(part) for part in onnxruntime.__version__.split(".")[:2]) >= (1, 18):
-        # 10 bits of mantissa would move the numbers by more than all other differences between engines together
+        # TF32 has 10 bits of mantissa, which would change results by more than all other differences between engines
         options["use_tf32"] = "0"
     return options

@@ -1,8 +1,8 @@
-"""ONNX Runtime, silenced: the only module that imports it.
+"""ONNX Runtime without its telemetry: the only module that imports it.
 
-Its Linux wheels (1.29 and later) report usage to their maker unless the environment says otherwise before the first
-import: they write a device id and a database below the user's cache folder, and connect to an event server. What the
-environment says also reaches the processes that this one starts.
+Its Linux wheels (1.29 and later) report usage to their maker unless an environment variable, set before the first import,
+forbids it: they write a device id and a database below the user's cache folder, and connect to an event server. Processes
+started from here inherit the variable.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Where in a tile a face can be, told by 8-bit integers; what is there, float32 tells.
+"""Screening: a search of the whole tile in 8-bit integers, and of the places that may hold a face in float32.
 
-Nearly all of a photograph is no face, by far. The detector in 8-bit integers (`graphs.screen_trunk`, `graphs.screen_head`)
-takes half the time that it takes in float32, and its scores are a little off, never by much. So it goes over the whole tile;
-round what it leaves above a floor, which is MARGIN below the threshold, float32 goes over the same pixels again. What comes
-out are the scores of float32, to the last bit or two, wherever a score is above the threshold: boxes, confidences and
-encodings stay what they are.
+By far the most of a photograph shows no face. In 8-bit integers (`graphs.screen_trunk`, `graphs.screen_head`) the detector
+takes half the time that it takes in float32, at the price of a small error in its scores. Integers therefore search the
+whole tile; round every score above a floor, which is MARGIN below the threshold, the same pixels are searched again in
+float32. Every score above the threshold is then that of float32, to the last bit or two: boxes, confidences and encodings
+are the same as without screening.
 """
 
 from __future__ import annotations
@@ -16,37 +16,41 @@ from numpy.typing import NDArray
 
 TRUNK_RANGES = (4.5, 10.0, 9.0)
 HEAD_RANGES = (9.0, 8.5, 9.0, 17.0)
-"""The largest value that an integer stands for: of the output of each layer of the trunk, which ends in the features, and of
-the features and each layer of the head but its last. What is beyond is cut off: in the trunk some is, in real photographs,
-and that costs less than coarser steps for all would (`python -m benchmarks.screening`)."""
+"""The largest value that an integer stands for: in the trunk, for the output of each layer, the last of which is the
+features; in the head, for the features and the output of each layer but the last. Larger values are cut off. In the trunk
+that happens in real photographs, and costs less accuracy than coarser steps for all (`python -m benchmarks.screening`)."""
 
 MARGIN = 0.3
-"""How far below the threshold a score in integers still counts. In real photographs a score of float32 above 0 was never
-more than 0.11 lower in integers (`python -m benchmarks.screening`). More costs next to nothing: few scores are that near."""
+"""The distance below the threshold at which an integer score still counts. In real photographs, a float32 score above 0
+was at most 0.11 lower in integers (`python -m benchmarks.screening`). The larger margin costs next to nothing, because few
+scores are that near to the threshold."""
 
 REACH = 10
-"""Cells of the score map that the head sees to every side: three layers of 5x5 and one of 9x9."""
+"""Cells of the score map: the head's view to every side, through three layers of 5x5 and one of 9x9."""
 
 BLOCK = 7
-"""Cells: the side of what is computed again at once. A face answers in a few neighbouring cells at each of some sizes."""
+"""Cells: the side of a square that is computed again as one. At each of several sizes, a face makes a few neighbouring cells
+respond."""
 
 WORTHWHILE = 4 * (BLOCK + 2 * REACH) ** 2
-"""Cells: in a smaller map, one face is as much work as the whole."""
+"""Cells: in a smaller map, computing one face again is as much work as computing the whole map in float32."""
 
 BLOCKS_AT_ONCE = 4
-"""As many as fit in one of the onnx engine's bands."""
+"""The number of blocks that fit in one of the detector's bands."""
 
 Scores = NDArray[np.float32]
 Exact = Callable[[list[tuple[int, int]], tuple[int, int]], Scores]
-"""From windows of one size, each by its first row and column, and that size (h, w), all in cells, to their scores in
-float32, (n, h, w)."""
+"""Computes the float32 scores, (n, h, w), of windows of one size: from the first row and column of each, and the size
+(h, w), all in cells."""
 
 
 def rescored(scores: Scores, exact: Exact, threshold: float) -> Scores:
-    """Returns the scores of a tile: those of `exact` wherever they can be above `threshold`, elsewhere some that are not.
+    """Returns a tile's scores: computed by `exact` wherever they can be above `threshold`, elsewhere lower than `threshold`.
 
     Args:
-        scores: (h, w), in integers.
+        scores: (h, w), computed in integers.
+        exact: computes scores in float32.
+        threshold: the least score of a face.
     """
     rows, columns = scores.shape
     height, width = min(BLOCK + 2 * REACH, rows), min(BLOCK + 2 * REACH, columns)
@@ -55,8 +59,8 @@ def rescored(scores: Scores, exact: Exact, threshold: float) -> Scores:
         whole: Scores = exact([(0, 0)], (rows, columns))[0]
         return whole
     result: Scores = scores.copy()
-    # A window is a block and all that the head sees from there. At the edge of the map it is moved inwards, not cut off:
-    # all have one size, and where it ends with the map, the head finds the same nothing beyond.
+    # A window is a block with the head's view from it. At the edge of the map it is moved inwards, not cut off: all windows
+    # have one size, and a window that ends with the map gives the head the same zeros beyond the edge.
     tops = np.clip(blocks[:, 0] - REACH, 0, rows - height)
     lefts = np.clip(blocks[:, 1] - REACH, 0, columns - width)
     corners = list(zip(tops.tolist(), lefts.tolist(), strict=True))
@@ -74,8 +78,8 @@ def rescored(scores: Scores, exact: Exact, threshold: float) -> Scores:
 def covering(scores: Scores, floor: float, most: int) -> NDArray[np.int64] | None:
     """Returns the first row and column, (n, 2), of blocks that together hold every cell above `floor`.
 
-    The strongest cell has the first block to itself, in its middle, and so on with what is left. None where `most` are not
-    enough: to compute everything is then no more work.
+    The first block is centred on the strongest cell, the next one on the strongest cell outside of it, and so on. None
+    where more than `most` blocks are needed: computing the whole map is then no more work.
     """
     rows, columns = np.nonzero(scores > floor)
     strongest_first = np.argsort(-scores[rows, columns], kind="stable")

@@ -98,5 +98,5 @@ def test_without_room_for_a_temporary_file_it_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
-    with pytest.raises(EngineError, match="temporary file: No such file or directory; TMPDIR"):
+    with pytest.raises(EngineError, match="temporary file: No such file or directory; set TMPDIR"):
         DlibEngine(EngineOptions())

@@ -71,7 +71,7 @@ def test_an_encoder_cut_off_anywhere_is_refused(kept: int) -> None:
 
 
 def test_bytes_after_the_network_are_refused() -> None:
-    with pytest.raises(EngineError, match="1 bytes after the network"):
+    with pytest.raises(EngineError, match="1 bytes follow the end of the network"):
         weights.parse_detector(DETECTOR + b"\0")
 
 

@@ -238,13 +238,6 @@ async def small_messages_without_end(victim: Victim) -> None:
         await peer.close()
 
 
-async def an_id_twice(victim: Victim) -> None:
-    peer = await victim.welcomed()
-    with victim.process.standing_still():  # or the first would be done before the second comes
-        peer.writer.write(detect() * 2)
-        assert (await last_words(peer)).code is ErrorCode.BAD_FIELD
-
-
 async def requests_beyond_the_credits(victim: Victim) -> None:
     peer = await victim.welcomed()
     for id in range(100):
@@ -463,7 +456,6 @@ ACTS: list[Attack] = [
     images_that_nobody_waits_for,
     cancels_of_what_was_never_asked,
     small_messages_without_end,
-    an_id_twice,
     requests_beyond_the_credits,
     a_queue_that_is_full,
     answers_that_are_not_taken,

@@ -12,11 +12,6 @@ import pytest
 
 from pyraface.core.errors import ErrorCode
 from pyraface.core.protocol import wire
-from pyraface.core.protocol.messages import (
-    Draining,
-    Failed,
-    Pong,
-)
 from tests.hostile.victim import (
     MARK,
     Victim,
@@ -75,24 +70,14 @@ STRANGERS = [
         hello(nonce=bytes(1 << 20)),
         ErrorCode.FRAME_TOO_LARGE,
     ),
-    Said(
-        "a proof before it is asked for", packed(type="proof", proof=bytes(32)), ErrorCode.UNEXPECTED_MESSAGE
-    ),
     Said("a proof of nothing", hello() + packed(type="proof", proof=bytes(32)), ErrorCode.WRONG_KEY),
     Said("an image instead of a proof", hello() + detect(), ErrorCode.UNEXPECTED_MESSAGE),
-    Said("hello twice", hello() * 2, ErrorCode.UNEXPECTED_MESSAGE),
-    Said("only versions of the future", hello(versions=[7, 8]), ErrorCode.WRONG_VERSION),
     Said("an unknown message", packed(type="../../etc/passwd\n"), ErrorCode.UNKNOWN_MESSAGE),
     Said("an image before hello", detect(), ErrorCode.UNEXPECTED_MESSAGE),
-    Said("the server's first word", packed(type="draining"), ErrorCode.UNEXPECTED_MESSAGE),
 ]
 
 
 GUESTS = [
-    Said("hello again", hello(), ErrorCode.UNEXPECTED_MESSAGE),
-    Said("a pong", wire.encode(Pong(1)), ErrorCode.UNEXPECTED_MESSAGE),
-    Said("an answer", wire.encode(Failed.because(1, ErrorCode.BUSY, "x")), ErrorCode.UNEXPECTED_MESSAGE),
-    Said("draining", wire.encode(Draining()), ErrorCode.UNEXPECTED_MESSAGE),
     Said("a length of 4 GiB from a guest", b"\xff" * 4, ErrorCode.FRAME_TOO_LARGE),
     Said(
         "an id of a thousand lists in few",

@@ -218,13 +218,6 @@ def test_what_is_no_image_gets_a_code_and_the_connection_goes_on(
             ErrorCode.BAD_FIELD,
             id="an extra field",
         ),
-        pytest.param(
-            packed(type="hello", versions=[99], client="x", nonce=NONCE),
-            ErrorCode.WRONG_VERSION,
-            id="version",
-        ),
-        pytest.param(packed(type="ping", id=1), ErrorCode.UNEXPECTED_MESSAGE, id="ping before hello"),
-        pytest.param(HELLO + HELLO, ErrorCode.UNEXPECTED_MESSAGE, id="hello twice"),
         pytest.param(HELLO[:9], ErrorCode.TIMED_OUT, id="half a hello"),
         pytest.param(b"", ErrorCode.TIMED_OUT, id="nothing"),
         pytest.param(HELLO, ErrorCode.TIMED_OUT, id="no proof"),
@@ -240,10 +233,7 @@ def test_a_broken_greeting_ends_that_connection_with_its_code_and_no_other(
 @pytest.mark.parametrize(
     ("data", "code"),
     [
-        pytest.param(HELLO, ErrorCode.UNEXPECTED_MESSAGE, id="hello again"),
-        pytest.param(packed(type="proof", proof=NONCE), ErrorCode.UNEXPECTED_MESSAGE, id="proof again"),
         pytest.param(packed(type="detect", id=-1, image=b""), ErrorCode.BAD_FIELD, id="negative id"),
-        pytest.param(packed(type="pong", id=1), ErrorCode.UNEXPECTED_MESSAGE, id="a server's word"),
         pytest.param(b"\x00\x00", ErrorCode.FRAME_TIMED_OUT, id="half a length"),
     ],
 )
@@ -306,23 +296,6 @@ def test_more_requests_than_credits_are_answered_as_busy(
         await peer.close()
 
     run(talk())
-
-
-def test_an_id_in_use_ends_the_connection(server: DaemonProcess, astronaut_jpeg: bytes) -> None:
-    async def talk() -> None:
-        peer, _ = await Peer.welcomed(server.port)
-        with server.standing_still():
-            peer.send(Detect(1, astronaut_jpeg))
-            peer.send(Detect(1, astronaut_jpeg))
-            words = await peer.next()
-        assert isinstance(words, Closing)
-        assert words.code is ErrorCode.BAD_FIELD
-        assert await peer.next() is None  # the answer must not follow the last words
-        await peer.close()
-
-    run(talk())
-    good_client_is_served(server, astronaut_jpeg)
-    assert "Traceback" not in server.said
 
 
 def test_one_connection_too_many_is_told_so(tmp_path: Path) -> None:

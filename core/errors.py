@@ -1,10 +1,10 @@
-"""Exceptions: every one that pyraface raises on purpose, and the code that a failed image or connection has on the wire.
+"""Errors: every exception that pyraface raises on purpose, and the codes of failed images and connections on the wire.
 
     PyrafaceError
     |-- ParametersError            parameters.xml is wrong: names the file, the element, the value and what is allowed
-    |-- KeyFileError               the file with this user's keys is wrong or missing: says what to do
+    |-- KeyFileError               the file with this user's keys is wrong or missing: names the remedy
     |-- EngineError                an engine cannot be started, or failed on an image
-    |-- ImageError                 the bytes cannot be answered with faces; .code says why
+    |-- ImageError                 the image cannot be searched; .code says why
     |   |-- NotAnImageError        not in a format that pyraface reads
     |   |-- TruncatedImageError    an image that is cut off or damaged
     |   `-- ImageTooLargeError     more pixels, or a longer side, than the limits allow
@@ -17,11 +17,11 @@
     |   |-- WrongKeyError          the server has none of this user's keys
     |   |-- RefusedError           the server ended the greeting; .code says why
     |   `-- ServerLostError        the connection ended before the answer came
-    |-- PairingError               no key was given or taken
+    |-- PairingError               no key was transferred
     |-- UnreadableError            a file has no bytes to send; .code says why
     |-- OutputError                the output cannot be written
     |-- NoImagesError              the paths hold no image
-    `-- NoServersError             no server says how it is
+    `-- NoServersError             no server reports its status
 
 Each layer raises its own: core.images ImageError, core.protocol ProtocolError, and so on. Between processes a failed image
 is no exception but a `messages.Failed` with a code of `ErrorCode`.
@@ -33,10 +33,10 @@ from enum import Enum
 
 
 class ErrorCode(str, Enum):
-    """Why a request was not answered with faces, or why a connection ends. The value is what travels.
+    """The reason why a request failed or a connection ends. The value is sent on the wire.
 
-    `elsewhere` tells whether the same request may succeed at another server. Where it is False, another would say the
-    same, or nobody waits for the answer.
+    `elsewhere` says whether the same request may succeed at another server. If it is False, another server would fail too,
+    or the answer is not wanted any more.
     """
 
     # the image
@@ -65,13 +65,13 @@ class ErrorCode(str, Enum):
     FRAME_TIMED_OUT = "frame-timed-out"
     SLOW_SENDER = "slow-sender"
     IDLE = "idle"
-    # the client's own side: these never travel, they stand in its output
+    # the client: these are never sent, they appear in its output
     UNREADABLE = "unreadable"
     SERVER_LOST = "server-lost"
 
     @property
     def elsewhere(self) -> bool:
-        """Whether another server may do better."""
+        """Whether another server may succeed."""
         return self in _ELSEWHERE
 
 
@@ -102,7 +102,7 @@ class ParametersError(PyrafaceError):
 
 
 class KeyFileError(PyrafaceError):
-    """The message names the file, what is wrong with it and what to do."""
+    """The message names the file, the problem and the remedy."""
 
 
 class EngineError(PyrafaceError):
@@ -110,7 +110,7 @@ class EngineError(PyrafaceError):
 
 
 class ImageError(PyrafaceError):
-    """The bytes cannot be answered with faces."""
+    """The image cannot be searched for faces."""
 
     code = ErrorCode.NOT_AN_IMAGE
 
@@ -156,7 +156,7 @@ class LimitError(PyrafaceError):
 
 
 class DetectionError(PyrafaceError):
-    """The faces of an image were asked for, and it has none because something failed; `code` says what."""
+    """The faces of a failed image were asked for; `code` says why it failed."""
 
     def __init__(self, message: str, code: ErrorCode) -> None:
         super().__init__(message)
@@ -164,11 +164,11 @@ class DetectionError(PyrafaceError):
 
 
 class ServerError(PyrafaceError):
-    """No server can be reached, or one cannot be started; the message says which and what to do."""
+    """No server can be reached, or one cannot be started; the message names it and the remedy."""
 
 
 class WrongKeyError(ServerError):
-    """The server has none of this user's keys: it is a stranger's, or a machine that is not paired yet."""
+    """The server has none of this user's keys: it belongs to another user, or is not paired yet."""
 
 
 class RefusedError(ServerError):
@@ -180,9 +180,9 @@ class RefusedError(ServerError):
 
 
 class ServerLostError(ServerError):
-    """The connection ended before the answer came: another server may give it.
+    """The connection ended before the answer came: another server may answer.
 
-    `silent`: nothing was heard any more, through the server's fault or the network's; otherwise the connection broke.
+    `silent`: nothing arrived any more, because of the server or the network; otherwise the connection broke.
     """
 
     def __init__(self, message: str, *, silent: bool = False) -> None:
@@ -191,11 +191,11 @@ class ServerLostError(ServerError):
 
 
 class PairingError(PyrafaceError):
-    """No machine has the key that did not have it before; the message says why, and what to do."""
+    """No key was transferred; the message says why, and names the remedy."""
 
 
 class UnreadableError(PyrafaceError):
-    """A file has no bytes to send; `code` and the message stand in its result."""
+    """A file has no bytes to send; its result has `code` and the message."""
 
     def __init__(self, message: str, code: ErrorCode) -> None:
         super().__init__(message)
@@ -211,4 +211,4 @@ class NoImagesError(PyrafaceError):
 
 
 class NoServersError(PyrafaceError):
-    """No server says how it is."""
+    """No server reports its status."""

@@ -1,4 +1,4 @@
-"""Text from outside, made safe for one line of a log, an error message or a terminal, and for a field of a message."""
+"""Text: text from outside made safe for one line of a log, an error message or a terminal, and for a field of a message."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ def one_line(text: str, limit: int | None = None) -> str:
     """Returns text as printable characters on one line; every other character becomes its escape, such as \\x1b.
 
     Args:
-        limit: characters of the result at most, the three dots at its end included; None: as many as there are.
+        limit: maximum length of the result, including the three dots at its end; None: no limit.
     """
     if limit is not None:
-        text = text[: limit + 1]  # an escape only makes it longer
+        text = text[: limit + 1]  # escapes only lengthen it
     if not text.isprintable():
         text = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
     return text if limit is None or len(text) <= limit else text[: limit - 3] + "..."

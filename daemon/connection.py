@@ -1,4 +1,4 @@
-"""One client: hello and welcome, requests in, answers out, until either side ends it."""
+"""Connection: one client served from its hello to the end: requests in, answers out."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ from .tls import Credentials
 log = logging.getLogger("pyraface.connection")
 
 MAX_LOGGED = 200
-"""Characters of a client's text in one line of the log."""
+"""Characters of a client's text in one log line."""
 
 CLOSE_TIMEOUT = 5.0
-"""Seconds for a peer to take our last words."""
+"""Seconds for the last message to reach the peer."""
 
 
 class Connection:
-    """Serves one client. `serve()` runs until the connection is over and never raises for what the peer does.
+    """Serves one client. `serve()` runs until the connection ends, and never raises because of the peer.
 
     Args:
-        client: the accepted socket, by which the client was admitted.
-        state: what the connections of this server share.
+        client: the accepted socket, the client's identity in the admission.
+        state: shared by all connections of this server.
     """
 
     def __init__(
@@ -74,19 +74,21 @@ class Connection:
         self.peer = _peer(writer)
 
     async def serve(self) -> None:
-        """Speaks with the client to the end; whatever it still waits for then is cancelled."""
+        """Serves the client until the connection ends; its unanswered requests are then cancelled."""
         try:
             await self._greet()
             while True:
                 self._handle(await self._next())
-                await asyncio.sleep(0)  # what came in one piece may be thousands: the others have their turn
+                await asyncio.sleep(
+                    0
+                )  # one piece may hold thousands of messages: other connections get a turn
         except (RemoteProtocolError, LimitError) as error:
             log.warning("%s: %s: %s", self.peer, error.code.value, error)
             await self._close_because(error)
         except (
             OSError,
             EOFError,
-        ):  # also "timed out" and "no route": a peer that was switched off or cut off
+        ):  # also "timed out" and "no route": a peer that lost power or its network
             log.debug("%s: gone", self.peer)
         finally:
             self._share.free(self._taken_over())
@@ -94,29 +96,29 @@ class Connection:
             self._writer.close()
 
     async def refuse(self, reason: LimitError) -> None:
-        """Ends a connection that was never served, saying why."""
+        """Ends a connection that was never served, with the reason."""
         log.warning("%s: %s: %s", self.peer, reason.code.value, reason)
         await self._close_because(reason)
         self._writer.close()
 
     def drain(self) -> None:
-        """Tells the client to send nothing more; what it sent is still answered. Before the welcome is no time to say so."""
+        """Tells the client to send no more requests; accepted ones are still answered. Does nothing before the welcome."""
         if self._conversation.open:
             self._send(Draining())
 
     async def answered(self) -> None:
-        """Returns when every request so far has its answer on the way, or the client is gone."""
+        """Returns when every request so far has its answer on the way, or the client has left."""
         await self._idle.wait()
         with contextlib.suppress(OSError):
             await self._writer.drain()
 
     async def closed(self) -> None:
-        """Returns when everything sent has left, or cannot."""
+        """Returns when everything sent has left, or cannot leave any more."""
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
 
     async def left(self) -> None:
-        """Returns when the connection is no more: its last words have left, or their time is over."""
+        """Returns when the connection is closed: the last message has left, or its time is over."""
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self.closed(), CLOSE_TIMEOUT)
         self.abort()
@@ -131,7 +133,7 @@ class Connection:
             hello = await asyncio.wait_for(self._introduction(), limit)
         except asyncio.TimeoutError:
             raise LimitError(
-                f"the greeting was not done within {limit:g} s (params/timeout/handshake_timeout)",
+                f"no complete greeting within {limit:g} s (params/timeout/handshake_timeout)",
                 ErrorCode.TIMED_OUT,
             ) from None
         log.info("%s: %s", self.peer, one_line(hello.client, MAX_LOGGED))
@@ -141,7 +143,7 @@ class Connection:
             self.drain()
 
     async def _introduction(self) -> Hello:
-        """Returns the hello of a client that may have the welcome; nothing but this is listened to before it."""
+        """Returns the hello of a client that is entitled to the welcome. No other message is accepted before it."""
         hello = await self._next()
         assert isinstance(hello, Hello)
         if self._state.credentials is not None:
@@ -149,7 +151,7 @@ class Connection:
         return hello
 
     async def _proofs(self, hello: Hello, credentials: Credentials) -> None:
-        """Returns when each side has proved the key to the other."""
+        """Returns when both sides have proved the key."""
         nonce = secrets.token_bytes(NONCE_BYTES)
         version = self._conversation.version
         transcript = Transcript(hello.nonce, nonce, credentials.certificate, hello.versions, version)
@@ -160,23 +162,23 @@ class Connection:
             raise RemoteProtocolError("the client does not have this server's key", ErrorCode.WRONG_KEY)
 
     async def _next(self) -> Message:
-        """Returns the client's next message; raises RemoteProtocolError, LimitError, OSError or EOFError if none comes."""
-        self._share.free(self._taken_over())  # the frame before is done with, unless it was an image
+        """Returns the client's next message, or raises RemoteProtocolError, LimitError, OSError or EOFError."""
+        self._share.free(self._taken_over())  # the previous frame's room, unless it was an image
         message = await streams.pump(self._codec, self._read, self._make_room)
         self._deadline = None
         self._conversation.receive(message)
         if isinstance(message, Closing):
             text = one_line(message.message, MAX_LOGGED)
-            log.warning("%s: the client ends it: %s: %s", self.peer, message.code.value, text)
+            log.warning("%s: closed by the client: %s: %s", self.peer, message.code.value, text)
             raise EOFError
         return message
 
     async def _make_room(self, length: int) -> None:
-        """Claims room for a frame as soon as its length is known; without it, nothing more is read."""
+        """Claims room for a frame as soon as its length is known; without room, nothing more is read."""
         if not self._conversation.open:
             streams.check_greeting(length, MAX_GREETING_BYTES)
         size = length if length > SMALL_FRAME else 0
-        # so that the client hears of it before it takes us for dead
+        # so that the client gets the reason before it gives this server up
         patience = self._state.timeouts.read / 2
         if size and not await self._share.claim(size, patience):
             raise LimitError(
@@ -187,20 +189,20 @@ class Connection:
         self._claimed = size
 
     def _taken_over(self) -> int:
-        """Returns the bytes claimed for the frame that came last; whoever asks has to free them."""
+        """Returns the bytes claimed for the last frame; the caller has to free them."""
         size, self._claimed = self._claimed or 0, None
         return size
 
     async def _read(self) -> bytes:
-        """Returns what came; b"" at the end."""
-        # a client that does not take its answers is not read from either
+        """Returns the bytes that arrived; b"" at the end."""
+        # backpressure: nothing is read from a client that does not take its answers
         await self._writer.drain()
         if not self._conversation.open:
-            return await self._reader.read(wire.CHUNK)  # there is a time for the whole of the greeting
+            return await self._reader.read(wire.CHUNK)  # one time limit covers the whole greeting
         return await (self._read_on() if self._codec.mid_frame else self._read_anew())
 
     async def _read_on(self) -> bytes:
-        """Returns more of a frame that has begun, and has a deadline."""
+        """Returns more bytes of an incomplete frame, within its deadline."""
         now = asyncio.get_running_loop().time
         if self._deadline is None:
             timeouts, rate = self._state.timeouts, self._state.limits.min_bytes_per_second
@@ -216,7 +218,7 @@ class Connection:
                 return data
 
     async def _read_anew(self) -> bytes:
-        """Returns the beginning of a frame; a client that waits for an answer may be silent for as long as that takes."""
+        """Returns the beginning of a frame; the idle limit does not apply to a client that waits for an answer."""
         now = asyncio.get_running_loop().time
         limit = self._state.timeouts.idle
         self._active = now()
@@ -226,7 +228,7 @@ class Connection:
                 left = limit
             elif left <= 0:
                 raise LimitError(
-                    f"nothing came for {limit:g} s, not even a ping (params/timeout/idle_timeout)",
+                    f"no message for {limit:g} s, not even a ping (params/timeout/idle_timeout)",
                     ErrorCode.IDLE,
                 )
             data = await read_within(self._reader, left)
@@ -249,7 +251,7 @@ class Connection:
         if refusal is not None:
             self._send(refusal)
             return
-        size = self._taken_over()  # held until the answer, even if nobody waits for that any more
+        size = self._taken_over()  # held until the answer, even if the client has left
         job = self._state.executor.submit(request.image, request.faces_from)
         self._jobs[request.id] = job
         self._idle.clear()
@@ -273,7 +275,7 @@ class Connection:
         return None
 
     def _forsake(self) -> None:
-        """Nobody waits for answers any more."""
+        """Cancels the unanswered requests: the client does not wait any more."""
         for job in list(self._jobs.values()):
             self._state.executor.cancel(job)
         self._idle.set()
@@ -285,7 +287,7 @@ class Connection:
             self._conversation.send(message)
             frame = wire.encode(message)
         except LocalProtocolError:
-            log.exception("%s: a message of ours cannot be sent", self.peer)
+            log.exception("%s: a message of this server cannot be sent", self.peer)
             self.abort()
         else:
             self._writer.write(frame)
@@ -298,8 +300,8 @@ class Connection:
 
     async def _last_words(self) -> None:
         await self._writer.drain()
-        # TLS ends with an alert, and uvloop reads on until that of the other side; without TLS, half-closing and reading on
-        # lets the words arrive: closing with unread data would reset the connection
+        # TLS ends with an alert, and uvloop reads until the alert of the other side; without TLS, half-closing and reading
+        # lets the last message arrive: closing with unread data would reset the connection
         if self._writer.can_write_eof():
             self._writer.write_eof()
             while await self._reader.read(wire.CHUNK):

@@ -1,7 +1,7 @@
-"""pyraface-daemon pair: for two minutes, gives this user's key to one other machine, by a code that a person carries over.
+"""Pairing desk: `pyraface-daemon pair` gives this user's key to one other machine, by a code that a person types there.
 
-A code serves for one guess; `core.pairing` says why. It needs no running daemon, and a running one need not know: the key
-is in a file that both read.
+The code is valid for two minutes and one guess (`core.protocol.pairing` gives the reason). No running daemon is needed, and
+a running one is not involved: the key is in a file that both read.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ log = logging.getLogger("pyraface.pairing")
 MINUTES = 2
 
 MOST_CODES = 3
-"""Guesses of a stranger in those minutes, each at another code of eight digits: one in 33 million that one is right."""
+"""Guesses in these two minutes, each at another code of eight digits: the probability of a right one is 1 in 33 million."""
 
 EXCHANGE_TIME = 10.0
-"""Seconds for one exchange: the code was typed before it began."""
+"""Seconds for one exchange: the code is typed before it begins."""
 
 MOST_EXCHANGES = 8
-"""At a time; each costs 15 ms of one core."""
+"""Simultaneous exchanges; each costs 15 ms of one core."""
 
 
 async def give(parameters: Parameters, *, host: str, port: int | None, say: Callable[[str], None]) -> None:
     """Returns when another machine has the key.
 
     Args:
-        host, port: where to listen; no port: the one in parameters.xml.
-        say: is told, in lines for a person, the code and what becomes of it.
+        host, port: the address to listen at; no port: the port in parameters.xml.
+        say: called with lines for a person: the code, and the outcome.
 
     Raises:
-        PairingError: nobody came in time, or too many guesses were wrong.
-        ServerError: the port cannot be had.
+        PairingError: the time is over, or too many guesses were wrong.
+        ServerError: the port is not available.
         KeyFileError: there is no key to give.
     """
     key = keyfile.load_or_make()[0]
@@ -70,10 +70,10 @@ async def give(parameters: Parameters, *, host: str, port: int | None, say: Call
             say(await asyncio.wait_for(asyncio.shield(desk.outcome), MINUTES * 60))
         except asyncio.TimeoutError:
             raise PairingError(
-                f"nobody came with the code within {MINUTES} minutes; run it again for another"
+                f"no machine gave the code within {MINUTES} minutes; run the command again for a new code"
             ) from None
         except OSError as error:
-            raise ServerError(f"{error.strerror}; is another one waiting to be paired?") from error
+            raise ServerError(f"{error.strerror}; is another pyraface-daemon pair running?") from error
         finally:
             await beacon.stop()
             tcp.close()
@@ -81,7 +81,7 @@ async def give(parameters: Parameters, *, host: str, port: int | None, say: Call
 
 
 class _Desk:
-    """Where other machines come with a code."""
+    """Serves the machines that ask for the key."""
 
     def __init__(self, key: bytes, name: str, say: Callable[[str], None], port: int) -> None:
         self.outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -94,14 +94,14 @@ class _Desk:
         self._exchanges: set[asyncio.Task[None]] = set()
 
     def show(self) -> None:
-        """Tells the person what to do."""
+        """Shows the instructions and the code."""
         self._say(
-            "on the other machine: pyraface pair, or pyraface pair HOST with this one's name or address\n"
-            f"code: {self._code}, for {MINUTES} minutes and one try"
+            "on the other machine, run: pyraface pair, or pyraface pair HOST with the name or address of this machine\n"
+            f"code: {self._code}, valid for {MINUTES} minutes and one attempt"
         )
 
     async def end(self) -> None:
-        """Returns when what was said has left."""
+        """Returns when the last messages have left."""
         if self._exchanges:
             await asyncio.wait(self._exchanges, timeout=1)
 
@@ -112,7 +112,7 @@ class _Desk:
             writer.close()
             return
         self._exchanges.add(task)
-        # one that was gone before it was served has no name
+        # a client that left before it was served has no address
         peer = (writer.get_extra_info("peername") or ["a client"])[0]
         try:
             await asyncio.wait_for(self._exchange(reader, writer, peer), EXCHANGE_TIME)
@@ -140,11 +140,11 @@ class _Desk:
         assert isinstance(guess, Proof)
         if code != self._code or self.outcome.done():
             raise RemoteProtocolError("the code is used up", ErrorCode.WRONG_KEY)
-        self._code = new_code()  # whatever comes of it: this was the guess
+        self._code = new_code()  # right or wrong: this was the guess
         if not secret.confirms(guess.proof):
             self._guessed_wrong(peer)
             raise RemoteProtocolError(
-                "the code is wrong, and used up; there is another one now", ErrorCode.WRONG_KEY
+                "the code is wrong, and used up; a new one is shown", ErrorCode.WRONG_KEY
             )
         sealed = Paired(secret.seal(self._key))
         conversation.send(sealed)
@@ -162,9 +162,11 @@ class _Desk:
         return message
 
     def _guessed_wrong(self, peer: str) -> None:
-        self._say(f"{peer} had another code: a slip, or somebody who guesses")
+        self._say(f"{peer} sent a wrong code: a typing error, or a guess")
         if self._shown < MOST_CODES:
             self._shown += 1
             self.show()
         else:
-            self.outcome.set_exception(PairingError(f"{MOST_CODES} wrong codes: nobody was given the key"))
+            self.outcome.set_exception(
+                PairingError(f"{MOST_CODES} wrong codes: the key was given to no machine")
+            )

@@ -1,4 +1,4 @@
-"""Connection to one server: requests by id, pings, and an end that every waiting request is told of."""
+"""Connection: one server: requests by id, pings, and an end that fails every waiting request."""
 
 from __future__ import annotations
 
@@ -37,15 +37,14 @@ Answer = Found | Failed
 T = TypeVar("T")
 
 CLOSE_TIMEOUT = 2.0
-"""Seconds for the last words to leave."""
-
+"""Seconds for the last message to leave."""
 
 LONGEST_PAUSE = 60.0
-"""Seconds between two pings at the most: a server ends what is silent for long (its params/timeout/idle_timeout)."""
+"""Maximum of seconds between two pings: a server closes idle connections (its params/timeout/idle_timeout)."""
 
 
 class ServerConnection:
-    """A server that said welcome. Made by `connect`; ended by `close`, by the server, or by its silence."""
+    """A server that sent its welcome. Made by `connect`; ended by `close`, by the server, or by its silence."""
 
     def __init__(
         self,
@@ -91,7 +90,7 @@ class ServerConnection:
             frame = wire.encode_parts(request, max_frame_bytes=self.welcome.max_frame_bytes)
         except LocalProtocolError:
             text = (
-                f"a file of {len(image)} bytes; {self.welcome.name} takes frames of "
+                f"a file of {len(image)} bytes; {self.welcome.name} accepts frames of at most "
                 f"{self.welcome.max_frame_bytes} bytes (its params/daemon/max_frame_bytes)"
             )
             return Failed.because(id, ErrorCode.FRAME_TOO_LARGE, text)
@@ -111,7 +110,7 @@ class ServerConnection:
             del self._answers[id]
 
     async def inquire(self) -> Status:
-        """Returns how busy the server is. One that is silent lets this wait for as long as any other request.
+        """Returns the server's load. With a silent server this waits as long as any other request.
 
         Raises:
             ServerLostError: the connection ended first.
@@ -122,7 +121,7 @@ class ServerConnection:
         status: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
         self._inquiries[id] = status
         self._send(Inquire(id))
-        # the answer still comes if nobody waits any more
+        # the answer still comes if this wait is cancelled
         return await status
 
     async def close(self, reason: str = "closed", *, silent: bool = False) -> None:
@@ -132,7 +131,7 @@ class ServerConnection:
             await tasks.end(self._tasks)
             await left(self._writer)
         finally:
-            # to a server that is cut off nothing leaves any more, and what waits to would wait for a quarter of an hour
+            # to an unreachable server nothing leaves any more, and unsent bytes would wait for a quarter of an hour
             self._writer.transport.abort()
 
     def _end(self, reason: str, *, silent: bool = False) -> None:
@@ -160,14 +159,14 @@ class ServerConnection:
                 elif isinstance(message, Draining):
                     self.draining.set()
                 elif isinstance(message, Closing):
-                    reason = f"the server ended it: {message.code.value}: {message.message}"
+                    reason = f"closed by the server: {message.code.value}: {message.message}"
                     break
         except RemoteProtocolError as error:
             self._send(Closing.because(error.code, str(error)))
             reason = f"the server broke the protocol: {error}"
         except OSError as error:
             reason = str(error) or reason
-            # "timed out" and "no route" are said by the system, not by the server
+            # "timed out" and "no route" come from the system, not from the server
             silent = not isinstance(error, ConnectionError)
         except EOFError:
             pass
@@ -175,14 +174,14 @@ class ServerConnection:
 
     @staticmethod
     def _settle(waiting: asyncio.Future[T] | None, message: T) -> None:
-        # not there, or done: the request was given up on before its answer came
+        # missing, or done: the request was given up before its answer came
         if waiting is not None and not waiting.done():
             waiting.set_result(message)
 
     async def _ping(self) -> None:
-        """A server answers pings however busy it is: one that is silent for too long is gone.
+        """Sends pings. A server answers them however busy it is, so one that is silent for too long is lost.
 
-        A ping waits behind the images on a slow network: as long as bytes are taken, somebody is there.
+        On a slow network a ping waits behind images: as long as bytes are accepted, the server is alive.
         """
         loop = asyncio.get_running_loop()
         pause = min(self._silence / 4, LONGEST_PAUSE)
@@ -190,7 +189,7 @@ class ServerConnection:
             asleep = loop.time()
             await asyncio.sleep(pause)
             if loop.time() - asleep > 2 * pause:
-                # it was this process that stood still (Ctrl-Z, say): what the server said meanwhile is still to be read
+                # this process was suspended (by Ctrl-Z, for example): the server's messages are still to be read
                 self._alive()
             if loop.time() - self._heard > self._silence:
                 self._end(f"silent for {self._silence:g} s (params/timeout/read_timeout)", silent=True)
@@ -198,7 +197,7 @@ class ServerConnection:
             self._send(Ping(id))
 
     def _alive(self) -> None:
-        """Takes note that the server has just shown that it is there."""
+        """Takes note of a sign of life from the server."""
         self._heard = asyncio.get_running_loop().time()
 
     def _send(self, message: Message) -> None:
@@ -208,7 +207,7 @@ class ServerConnection:
 
 
 async def left(writer: asyncio.StreamWriter) -> None:
-    """Closes a connection, and returns when everything said has left, or its time is over."""
+    """Closes a connection, and returns when everything sent has left, or its time is over."""
     if not writer.is_closing():  # a TLS transport that is closed twice cannot be aborted any more
         writer.close()
     with contextlib.suppress(OSError, asyncio.TimeoutError):

@@ -1,4 +1,4 @@
-"""Handshake: a server reached, within TLS, greeted, and proved to have one of our keys."""
+"""Handshake: connection to a server within TLS, its greeting, and the proof that it has one of this user's keys."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from ...core.protocol.proofs import NONCE_BYTES, Role, Transcript, certificate_d
 from .connection import ServerConnection, left
 
 ANOTHER_KEY = (
-    "has a key that this user does not have, so it gets no image; if it is yours, pair with it once: "
-    "pyraface-daemon pair there, and here pyraface pair"
+    "has a key that this user does not have, so no image is sent to it; if it is yours, pair with it once: "
+    "run pyraface-daemon pair there, and here pyraface pair"
 )
 
 
 async def connect(
     host: str, port: int, parameters: Parameters, keys: Keys, *, patience: float = 0.0
 ) -> ServerConnection:
-    """Returns a connection to a server that proved that it has one of our keys, and said welcome.
+    """Returns a connection to a server that proved one of the keys and sent its welcome.
 
     Args:
-        keys: of the servers that may have our images; of no use where parameters.xml asks for none.
-        patience: seconds more than the usual time-out that the welcome may take: a server that is just starting.
+        keys: of the servers that may receive images; unused if parameters.xml requires no authentication.
+        patience: seconds added to the usual time-out, for a server that is just starting.
 
     Raises:
-        ServerError: nobody there, or no pyraface server that may have our images; the message says who and why.
+        ServerError: no server answers, or it may not receive images; the message gives the address and the reason.
     """
     place = f"{host}:{port}"
     reader, writer = await _reach(host, port, place, parameters, patience)
@@ -50,12 +50,12 @@ async def connect(
     except asyncio.TimeoutError:
         raise ServerError(f"{place}: no welcome within {limit:g} s") from None
     except (RemoteProtocolError, OSError, EOFError) as error:
-        what = "no pyraface server"
+        problem = "not a pyraface server"
         if not parameters.security.keyed:
-            what += ", or one whose params/security/authentication is key while ours is none"
-        raise ServerError(f"{place}: {what}: {error}") from error
+            problem += ", or its params/security/authentication is key while this client's is none"
+        raise ServerError(f"{place}: {problem}: {error}") from error
     except WrongKeyError:
-        await left(writer)  # so that the server hears why
+        await left(writer)  # so that the server receives the reason
         raise
     finally:
         if welcome is None:
@@ -66,29 +66,29 @@ async def connect(
 async def _reach(
     host: str, port: int, place: str, parameters: Parameters, patience: float
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Returns the streams of a connection, within TLS where a key is to be proved.
+    """Returns the streams of a connection, within TLS if a key is required.
 
     Raises:
-        ServerError: nobody there, or nobody who speaks TLS.
+        ServerError: no server answers, or it does not use TLS.
     """
     limit = parameters.timeouts.connect + patience
     tls: dict[str, Any] = {}
     if parameters.security.keyed:
-        # no name of a host is in the certificate: the proof of the key covers the certificate itself
+        # the certificate contains no host name: the proof of the key covers the certificate itself
         tls = {"ssl": _tls(), "server_hostname": "", "ssl_handshake_timeout": limit}
     try:
         return await asyncio.wait_for(asyncio.open_connection(host, port, limit=wire.CHUNK, **tls), limit)
     except asyncio.TimeoutError:
         raise ServerError(f"{place}: no answer within {limit:g} s (params/timeout/connect_timeout)") from None
     except ValueError:  # UnicodeError: a part of the name is empty or too long for one
-        raise ServerError(f"{place}: no host can have this name") from None
+        raise ServerError(f"{place}: not a valid host name") from None
     except ssl.SSLError as error:
         raise ServerError(
-            f"{place}: speaks no TLS ({error.reason}): no pyraface server, or one whose "
-            "params/security/authentication is none while ours is key"
+            f"{place}: does not use TLS ({error.reason}): not a pyraface server, or its "
+            "params/security/authentication is none while this client's is key"
         ) from error
     except OSError as error:
-        # asyncio's own text repeats the address; a name that is unknown has no errno of the system's
+        # asyncio's own text repeats the address; an unknown name has no errno of the system
         reason = (
             os.strerror(error.errno)
             if error.errno is not None and error.errno > 0
@@ -101,7 +101,7 @@ def _tls() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # see `core.security`
+    context.verify_mode = ssl.CERT_NONE  # the proof of the key covers it (`core.protocol.proofs`)
     return context
 
 
@@ -113,9 +113,7 @@ async def _greet(
     conversation: Conversation,
     keys: Keys | None,
 ) -> Welcome:
-    """Returns the server's welcome. With keys, the server must first prove one of them: until then it is sent nothing
-    but hello.
-    """
+    """Returns the server's welcome. With keys, the server must prove one of them before it is sent more than hello."""
 
     def say(message: Message) -> None:
         conversation.send(message)
@@ -142,13 +140,15 @@ async def _greet(
         say(Proof(transcript.proof(key, Role.CLIENT)))
         answer = await hear()
     elif keys is not None:
-        raise ServerError(f"{place}: proves no key, so it gets no image; is it a pyraface server of yours?")
+        raise ServerError(
+            f"{place}: does not prove a key, so no image is sent to it; is it your pyraface server?"
+        )
     if not isinstance(answer, Welcome):
-        raise ServerError(f"{place}: asks for a key, while params/security/authentication is none here")
+        raise ServerError(f"{place}: requires a key, but params/security/authentication is none here")
     return answer
 
 
 def _certificate(writer: asyncio.StreamWriter) -> bytes:
-    """Returns the digest of the certificate that the server shows."""
+    """Returns the digest of the server's certificate."""
     shown: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     return certificate_digest(shown)

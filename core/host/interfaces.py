@@ -1,4 +1,4 @@
-"""Where a broadcast has to go so that every machine on every network hears it."""
+"""Interfaces: the broadcast addresses of this machine's networks."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import socket
 import psutil
 
 LOOPBACK_BROADCAST = "127.255.255.255"
-"""Reaches every listener on this machine: one machine finds itself, and nothing leaves it."""
+"""Reaches every listener on this machine: a machine finds its own servers, and no packet leaves it."""
 
 
 def broadcast_addresses(names: tuple[str, ...] = ()) -> dict[str, list[str]]:
     """Returns the IPv4 broadcast addresses of each network interface, by the interface's name.
 
     Args:
-        names: the interfaces wanted; those that are not there (yet) are left out. None named: every one.
+        names: the interfaces wanted; missing ones are omitted. Empty: all interfaces.
     """
     found: dict[str, list[str]] = {}
     for name, addresses in psutil.net_if_addrs().items():
@@ -31,10 +31,10 @@ def broadcast_addresses(names: tuple[str, ...] = ()) -> dict[str, list[str]]:
 
 
 def _broadcast(address: str, netmask: str | None, listed: str | None) -> str | None:
-    # loopback has no broadcast address to list, but 127.255.255.255 is one
+    # loopback lists no broadcast address, but 127.255.255.255 works
     if address.startswith("127."):
         return LOOPBACK_BROADCAST
-    # one that nobody set (`ip addr add` does not) is listed as the address itself; None: there is none, point to point
+    # an unset broadcast address (`ip addr add` sets none) is listed as the address itself; None: a point-to-point interface
     if listed not in (address, "0.0.0.0") or not netmask:  # nosec B104: compared with, not bound to
         return listed
     network = ipaddress.IPv4Network((address, netmask), strict=False)

@@ -1,7 +1,7 @@
-"""The file with this user's keys: one a line, 64 hexadecimal digits. The first is that of this user's own daemon.
+"""Key file: this user's keys, one per line, each 64 hexadecimal digits. The first is the key of this user's own daemon.
 
-It is pyraface/key in $XDG_CONFIG_HOME, or in ~/.config. Nobody but its owner may have any right to it. A daemon makes
-it where there is none; pairing adds the keys of other machines.
+The file is pyraface/key in $XDG_CONFIG_HOME or ~/.config. Only its owner may have access rights to it. A daemon creates it
+if it does not exist; pairing adds the keys of other machines.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Keys = tuple[bytes, ...]
 FILE_NAME = "key"
 
 MAX_KEYS = 64
-"""Each costs two microseconds whenever an unknown server makes itself known."""
+"""Each costs two microseconds for every announcement of an unknown server."""
 
 _MOST_BYTES = MAX_KEYS * 100
 
@@ -33,31 +33,31 @@ _OR_NONE = "or set params/security/authentication to none in parameters.xml, on 
 
 
 def path() -> str:
-    """Returns where the file is, or would be.
+    """Returns the path of the key file, whether it exists or not.
 
     Raises:
-        KeyFileError: this process has no home.
+        KeyFileError: this process has no home directory.
     """
     folder = user_folder()
     if folder is None:
         raise KeyFileError(
             "there is no place for the key file: $HOME is not set; "
-            f"set $XDG_CONFIG_HOME to a folder that is this user's alone, {_OR_NONE}"
+            f"set $XDG_CONFIG_HOME to a folder that belongs to this user alone, {_OR_NONE}"
         )
     return os.path.join(folder, FILE_NAME)
 
 
 def load() -> Keys:
-    """Returns the keys in the file, none where there is no file.
+    """Returns the keys in the file; none if there is no file.
 
     Raises:
-        KeyFileError: it cannot be read, others may read it, or it holds something else.
+        KeyFileError: the file cannot be read, other users may read it, or its content is invalid.
     """
     if user_folder() is None:
         return ()
     name = path()
     try:
-        # non-blocking: opening a pipe that nobody writes to would wait for ever
+        # non-blocking: opening a pipe without a writer would wait for ever
         with open(name, "rb", opener=lambda file, flags: os.open(file, flags | os.O_NONBLOCK)) as file:
             _check_rights(name, os.fstat(file.fileno()))
             content = file.read(_MOST_BYTES + 1)
@@ -82,10 +82,10 @@ def load() -> Keys:
 
 
 def load_or_make() -> Keys:
-    """Returns the keys in the file, which is made, with one, where there is none.
+    """Returns the keys in the file, which is created, with one key, if it does not exist.
 
     Raises:
-        KeyFileError: as for `load`, or it cannot be made.
+        KeyFileError: as for `load`, or the file cannot be created.
     """
     keys = load()
     if keys:
@@ -95,15 +95,15 @@ def load_or_make() -> Keys:
         _written((secrets.token_bytes(KEY_BYTES),)) as written,
         contextlib.suppress(FileExistsError),
     ):
-        os.link(written, path())  # another daemon, started in the same moment, may have been first
+        os.link(written, path())  # another daemon that started at the same time may have been first
     return load()
 
 
 def add(key: bytes) -> bool:
-    """Puts a key at the end of the file. Returns False where it is there already.
+    """Appends a key to the file. Returns False if the file has it already.
 
     Raises:
-        KeyFileError: the file is wrong, cannot be written, or holds as many as it may.
+        KeyFileError: the file is invalid, cannot be written, or is full.
     """
     with _alone():
         keys = load()
@@ -121,7 +121,7 @@ def add(key: bytes) -> bool:
 def _check_rights(name: str, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise KeyFileError(f"{name}: is no regular file; remove it")
-    # root may use the file of the user whose daemon it looks after
+    # root may use the file of the user whose daemon it administers
     if os.geteuid() not in (status.st_uid, 0):
         raise KeyFileError(f"{name}: belongs to another user; it must be this user's own")
     if stat.S_IMODE(status.st_mode) & 0o177:
@@ -133,9 +133,9 @@ def _check_rights(name: str, status: os.stat_result) -> None:
 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
-    """Meanwhile no other process of this user changes the file: of two that pair at once, each keeps the other's key.
+    """Locks the file against other processes of this user: of two simultaneous pairings, both keys are kept.
 
-    Makes the folder. On a file system without locks there is none.
+    Creates the folder. A file system without locks gives no protection.
     """
     folder = os.path.dirname(path())
     try:
@@ -153,7 +153,7 @@ def _alone() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _written(keys: Keys) -> Iterator[str]:
-    """Yields the name of a complete file with these keys, beside the one that it is to become, and removes it."""
+    """Yields the name of a complete temporary file with these keys, in the folder of the key file, and removes it."""
     draft = f"{path()}.{secrets.token_hex(8)}"
     try:
         number = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -16,12 +16,12 @@ async def read_message(
     """Returns the next message.
 
     Args:
-        limit: bytes of its frame, where that is less than the codec takes: of a peer that is not known yet.
+        limit: bytes of its frame, if lower than the codec's limit: for a peer that is not authenticated yet.
 
     Raises:
-        RemoteProtocolError: the peer sent something else, or too much.
+        RemoteProtocolError: the peer sent an invalid or too long frame.
         OSError: the connection failed.
-        EOFError: the peer has closed it.
+        EOFError: the peer closed the connection.
     """
 
     async def read() -> bytes:
@@ -37,15 +37,15 @@ async def read_message(
 async def pump(
     codec: wire.Codec, read: Callable[[], Awaitable[bytes]], admit: Callable[[int], Awaitable[None]]
 ) -> Message:
-    """Returns the next message, for a receiver with its own way to read.
+    """Returns the next message, for a receiver with a read function of its own.
 
     Args:
         read: returns bytes that arrived, b"" at the end.
-        admit: is told the length of the frame as soon as that is known, and before more of it is read.
+        admit: called with the length of the frame as soon as it is known, before more of the frame is read.
 
     Raises:
-        RemoteProtocolError: the peer sent something else.
-        EOFError: the peer has closed the connection.
+        RemoteProtocolError: the peer sent an invalid frame.
+        EOFError: the peer closed the connection.
     """
     admitted = False
     while True:
@@ -66,7 +66,7 @@ def check_greeting(length: int, limit: int) -> None:
     """Checks the length of a frame of the greeting.
 
     Raises:
-        RemoteProtocolError: it is too long.
+        RemoteProtocolError: the frame is too long.
     """
     if length > limit:
         raise RemoteProtocolError(
@@ -75,11 +75,11 @@ def check_greeting(length: int, limit: int) -> None:
 
 
 async def read_within(reader: asyncio.StreamReader, seconds: float) -> bytes | None:
-    """Returns the bytes that arrive within some seconds: b"" at the end, None where nothing arrives.
+    """Returns the bytes that arrive within some seconds: b"" at the end, None if nothing arrives.
 
     Raises:
-        OSError: the connection failed. "Timed out" (ETIMEDOUT), which the system reports for a peer that is cut off, is
-            since Python 3.11 the same exception as that of a wait that is over, and would be taken for it for ever.
+        OSError: the connection failed. Since Python 3.11 the system's "timed out" (ETIMEDOUT) for an unreachable peer is the
+            same exception as the end of the wait; it is told apart by the exception of the reader.
     """
     try:
         return await asyncio.wait_for(reader.read(wire.CHUNK), seconds)

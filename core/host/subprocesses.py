@@ -1,4 +1,4 @@
-"""How a module of this very pyraface is run in another process, and what a process needs from the one that ran it."""
+"""Subprocesses: the command line and environment that run a module of this installation; a process's standard streams."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import sys
 from pathlib import Path
 
 _ROOT = Path(__file__).absolute().parent.parent.parent.parent
-"""The folder that holds the package pyraface, be it site-packages or a checkout."""
+"""The folder that contains the package pyraface: site-packages or a checkout."""
 
 WORKING_DIRECTORY = "/"
-"""Where such a process is to be started. `python -m` looks for modules in its working directory first, which must
-not be somebody's folder of photographs with, say, a numpy.py in it."""
+"""The working directory of such a process. `python -m` searches it for modules first, so it must not be a user's folder of
+photographs, which may contain, for example, a numpy.py."""
 
 
 def python_module(name: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
-    """Returns the command line and the environment that run module `name` of the package that is running now."""
+    """Returns the command line and the environment that run module `name` of the running installation."""
     paths = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     if _ROOT.name not in ("site-packages", "dist-packages"):
         paths.insert(0, str(_ROOT))
@@ -27,9 +27,9 @@ def python_module(name: str, *arguments: str) -> tuple[list[str], dict[str, str]
 
 
 def open_standard_streams() -> None:
-    """Opens what is closed of standard input, output and error (`<&- >&-` in a shell).
+    """Opens standard input, output and error where they are closed (`<&- >&-` in a shell).
 
-    Their numbers would go to the first files and sockets otherwise; libuv ends the process when it closes one of those.
+    Otherwise the first files and sockets would get their numbers; libuv aborts the process when it closes one of these.
     """
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass

@@ -1,4 +1,4 @@
-"""Ending asyncio tasks for certain, and what must come to its own end."""
+"""Tasks: asyncio tasks cancelled reliably, and cleanup that a cancellation does not interrupt."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Coroutine, Iterable
 from typing import Any
 
 AGAIN = 1.0
-"""Seconds until a task that is still there is cancelled once more: time enough to tidy up after the first word."""
+"""Seconds until a task that still runs is cancelled again: enough for its cleanup after the first cancellation."""
 
 
 async def end(tasks: Iterable[asyncio.Future[Any]]) -> None:
-    """Cancels tasks, and returns when all have ended; what they may have raised at last is nobody's concern any more.
+    """Cancels tasks, and returns when all have ended. Their exceptions are discarded.
 
-    Once is not enough: until Python 3.12 asyncio.wait_for loses a cancellation that comes in the moment in which what it
-    waits for is done (python/cpython#86296), and the task goes on as if nothing had been said.
+    One cancellation is not enough: until Python 3.12 asyncio.wait_for loses a cancellation that arrives at the moment when
+    the awaited future is done (python/cpython#86296), and the task continues.
     """
     left = set(tasks)
     while left:
@@ -23,13 +23,13 @@ async def end(tasks: Iterable[asyncio.Future[Any]]) -> None:
         ended, left = await asyncio.wait(left, timeout=AGAIN)
         for task in ended:
             if not task.cancelled():
-                task.exception()  # or asyncio would report it as never retrieved
+                task.exception()  # otherwise asyncio reports it as never retrieved
 
 
 async def finish(work: Coroutine[Any, Any, None]) -> None:
-    """Runs something that tidies up, to its end: a cancellation that comes meanwhile counts when it is done.
+    """Runs a cleanup to its end: a cancellation that arrives meanwhile takes effect afterwards.
 
-    `work` should have a bound of its own for each thing that it waits for.
+    `work` should have a time limit of its own for each of its waits.
     """
     task = asyncio.ensure_future(work)
     cancelled = False

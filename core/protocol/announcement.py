@@ -1,13 +1,13 @@
-"""The datagrams by which servers and clients find each other: 8 magic bytes, one msgpack map, and where a key is asked
-for, a seal of 32 bytes (`security.seal`) over the map.
+"""Datagrams of discovery: 8 magic bytes, one msgpack map and, with authentication, a seal of 32 bytes (`proofs.seal`) over
+the map.
 
-    Probe         a client asks who is there; every server answers its sender with an Announcement
-    Announcement  a server says that it is there
-    Goodbye       a server says that it is about to stop
+    Probe         a client searches for servers; every server answers its sender with an Announcement
+    Announcement  a server is available
+    Goodbye       a server is about to stop
 
-A datagram that is none of these is foreign: decode() returns None and the receiver ignores it. Anybody can send one; only
-a seal tells that it comes from somebody with the key, and only a probe's nonce that it is not an old one. No clock is
-needed for that, which machines without a battery do not have.
+Every other datagram is foreign: decode() returns None and the receiver ignores it. Any machine can send datagrams. The seal
+shows that the sender has the key, and the probe's nonce shows that an answer is new. This needs no clock, which machines
+without a battery do not have.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ MAX_DATAGRAM = 1200
 """Bytes: below every usual MTU, so a datagram is never fragmented; a longer one is foreign."""
 
 UNASKED = bytes(proofs.NONCE_BYTES)
-"""The nonce of an announcement that answers no probe."""
+"""The nonce of an announcement that is not an answer to a probe."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Who is there? The answer has the same nonce: 32 random bytes."""
+    """A search for servers. The answers have the same nonce: 32 random bytes."""
 
     type: ClassVar[str] = "probe"
     nonce: Bytes32
@@ -39,14 +39,14 @@ class Probe:
 
 @dataclass(frozen=True)
 class Announcement:
-    """A server is there.
+    """A server is available.
 
     Attributes:
-        version: the protocol version its TCP side prefers.
-        instance: changes with every start: a new one at an old address is a restart.
-        name: for people.
+        version: the protocol version that the server prefers.
+        instance: changes with every start: a new instance at a known address is a restart.
+        name: of the server, for people.
         port: of TCP, at the address that sent this.
-        fingerprint: servers with the same one give the same faces.
+        fingerprint: servers with the same fingerprint find the same faces.
         nonce: of the probe that this answers, or UNASKED.
     """
 
@@ -72,12 +72,12 @@ Datagram = Probe | Announcement | Goodbye
 
 @dataclass(frozen=True)
 class Received:
-    """What a datagram says, and what is needed to know who says so.
+    """A datagram, with the data that its authentication needs.
 
     Attributes:
-        words: what it says.
+        words: the decoded datagram.
         content: the bytes that were sealed.
-        seal: 32 bytes, or none.
+        seal: 32 bytes, or empty.
     """
 
     words: Datagram
@@ -85,7 +85,7 @@ class Received:
     seal: bytes
 
     def sealed(self, keys: Iterable[bytes]) -> bool:
-        """Whether somebody with one of these keys says so."""
+        """Whether the sender has one of these keys."""
         return proofs.sealed(self.content, self.seal, keys)
 
 
@@ -99,18 +99,18 @@ def encode(datagram: Datagram, key: bytes | None = None) -> bytes:
     data = MAGIC + content + (b"" if key is None else proofs.seal(content, key))
     if len(data) > MAX_DATAGRAM:
         raise LocalProtocolError(
-            f"{datagram.type} makes a datagram of {len(data)} bytes; at most {MAX_DATAGRAM} are sent",
+            f"{datagram.type} makes a datagram of {len(data)} bytes; the limit is {MAX_DATAGRAM}",
             ErrorCode.FRAME_TOO_LARGE,
         )
     return data
 
 
 def decode(data: bytes) -> Received | None:
-    """Returns what a datagram says, or None for a foreign one."""
+    """Returns a decoded datagram, or None for a foreign one."""
     if len(data) > MAX_DATAGRAM or not data.startswith(MAGIC):
         return None
     body = data[len(MAGIC) :]
-    # a map says itself where it ends: it cannot be read both ways
+    # a msgpack map has a definite end, so at most one of the two is valid
     for end in (len(body), len(body) - proofs.PROOF_BYTES):
         if end > 0 and (words := _words(body[:end])) is not None:
             return Received(words, body[:end], body[end:])

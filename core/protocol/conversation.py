@@ -1,6 +1,6 @@
-"""Conversation: who may say what, and when. One table of transitions, without I/O and without a clock.
+"""Conversation: the order of messages, as one table of transitions, without I/O and without a clock.
 
-Both ends of a connection follow the same table, each from its own role, and tell its Conversation of every message:
+Both ends of a connection follow the same table, each in its role, and report every message to their Conversation:
 
     conversation = Conversation(Role.CLIENT)
     conversation.send(message)        # before it is sent; LocalProtocolError: a bug on this side
@@ -9,13 +9,13 @@ Both ends of a connection follow the same table, each from its own role, and tel
 After a RemoteProtocolError, send `Closing` with its code and text, and close the connection.
 
     START      -> client: hello      -> GREETED
-    GREETED    -> server: challenge  -> CHALLENGED, or welcome -> OPEN (a server that asks for no key)
+    GREETED    -> server: challenge  -> CHALLENGED, or welcome -> OPEN (a server without authentication)
     CHALLENGED -> client: proof      -> PROVED
     PROVED     -> server: welcome    -> OPEN
     OPEN       -> server: draining   -> DRAINING
 
-Requests and answers pass in OPEN and in DRAINING. A pairing is a conversation of its own, which begins in PAIRING: the
-machine that asks for the key is its client. `closing` ends either from both sides at any time.
+Requests and answers are sent in OPEN and in DRAINING. A pairing is a conversation of its own, which begins in PAIRING: the
+machine that asks for the key is its client. Either side may end either conversation with `closing` at any time.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ from .messages import (
 from .proofs import Role
 
 MAX_GREETING_BYTES = 8192
-"""Of a frame before the connection is open, and of every frame of a pairing: a peer that is not known yet has no claim on
-memory. The largest is a welcome, of five short texts."""
+"""Limit of a frame before the connection is open, and of every frame of a pairing: a peer that is not authenticated yet has
+no claim on memory. The largest such frame is a welcome, with five short texts."""
 
 
 class State(Enum):
-    """How far a conversation has come. The value says what comes next."""
+    """The state of a conversation. The value names the messages that may follow."""
 
     START = "hello"
     GREETED = "challenge or welcome"
@@ -73,7 +73,7 @@ Transitions = dict[tuple[Role, type[Message]], State]
 
 
 def _requests(state: State) -> Transitions:
-    """Returns the messages that leave a state as it is: requests of the client, and answers of the server."""
+    """Returns the messages that do not change a state: requests of the client, and answers of the server."""
     return {
         **{(_CLIENT, kind): state for kind in (Detect, Cancel, Ping, Inquire)},
         **{(_SERVER, kind): state for kind in (Found, Failed, Pong, Status)},
@@ -114,10 +114,10 @@ class Conversation:
 
     Args:
         role: of this end.
-        state: where it begins: START, or PAIRING.
+        state: the initial state: START or PAIRING.
 
     Attributes:
-        state: how far it has come.
+        state: the current state.
         version: of the protocol, chosen by the server; 0 before that.
         in_flight: the ids of requests without an answer.
     """
@@ -155,7 +155,7 @@ class Conversation:
             raise RemoteProtocolError(*problem)
 
     def _advance(self, speaker: Role, message: Message) -> tuple[str, ErrorCode] | None:
-        """Moves on to the next state. Returns the text and the code of what is wrong; then nothing has changed."""
+        """Moves on to the next state, or returns the text and the code of an error and changes nothing."""
         following = TRANSITIONS[self.state].get((speaker, type(message)))
         if following is None:
             rule = _RULES.get(self.state)

@@ -1,9 +1,9 @@
-"""What client and daemon say to each other, and a daemon to its executor. `wire` turns these into bytes and back.
+"""Messages between client and daemon, and between a daemon and its worker. `wire` converts them to bytes and back.
 
-A conversation: Hello, Challenge, Proof and Welcome (Hello and Welcome, where no key is asked for); then any number of
-Detect, each answered by exactly one Found or Failed with its id, in any order; Cancel, Ping and Pong, Inquire and Status
-at any time; Draining when the server is about to stop; Closing as the last word of a side that ends the connection
-because of an error. A pairing is a conversation of its own: Pair, Pair, Proof, Paired.
+A connection begins with Hello, Challenge, Proof and Welcome (without authentication: Hello and Welcome). Then follow any
+number of Detect, each answered by exactly one Found or Failed with its id, in any order. Cancel, Ping and Pong, Inquire and
+Status may be sent at any time. Draining announces that the server is about to stop; Closing is the last message of a side
+that ends the connection because of an error. A pairing is a conversation of its own: Pair, Pair, Proof, Paired.
 """
 
 from __future__ import annotations
@@ -16,23 +16,22 @@ from ..faces import Faces
 from ..text import sendable
 
 PROTOCOL_VERSIONS = (1,)
-"""The versions this code speaks, the preferred one last."""
+"""The versions that this code supports, the preferred one last."""
 
 MAX_FACES_FROM = 1000
-"""Pixels: whoever wants only larger faces shrinks the image."""
+"""Pixels: to find only larger faces, a client shrinks the image."""
 
 Pixels = Annotated[int, range(MAX_FACES_FROM + 1)]
 Positive = Annotated[int, range(1, 2**63)]
-"""A plain `int` in a message is 0 to 2^63 - 1; where less is allowed, its annotation says so and `wire` checks it."""
-
+"""A plain `int` in a message is 0 to 2^63 - 1; an annotation narrows the range, and `wire` checks it."""
 
 Bytes32 = Annotated[bytes, 32]
-"""Exactly so many bytes: nonces and proofs (`security`)."""
+"""Exactly 32 bytes: nonces and proofs (`proofs`)."""
 
 
 @dataclass(frozen=True)
 class Hello:
-    """The client's first message: the versions it speaks, what it is, for the server's log, and 32 random bytes."""
+    """The client's first message: the versions it supports, its software for the server's log, and 32 random bytes."""
 
     type: ClassVar[str] = "hello"
     versions: tuple[int, ...]
@@ -42,9 +41,9 @@ class Hello:
 
 @dataclass(frozen=True)
 class Challenge:
-    """The server's first message where a key is asked for: it proves its own, and gives the client what to prove.
+    """The server's first message if it requires a key: the proof of its own key, and the nonce for the client's proof.
 
-    `version` is the one both speak from here on.
+    `version` is the protocol version of the rest of the connection.
     """
 
     type: ClassVar[str] = "challenge"
@@ -55,7 +54,7 @@ class Challenge:
 
 @dataclass(frozen=True)
 class Proof:
-    """The client's answer to a Challenge whose proof is right."""
+    """The client's answer to a Challenge with a valid proof."""
 
     type: ClassVar[str] = "proof"
     proof: Bytes32
@@ -63,17 +62,17 @@ class Proof:
 
 @dataclass(frozen=True)
 class Welcome:
-    """The client may begin.
+    """The end of the handshake: the client may send requests.
 
     Attributes:
-        version: the one both speak from here on.
+        version: the protocol version of the rest of the connection.
         name: of the server, for people.
-        instance: changes with every start of the server.
-        engine, device: what finds the faces, for people.
-        fingerprint: servers with the same one give the same faces.
-        max_frame_bytes: the longest frame this server takes.
-        max_pixels: the largest image this server takes.
-        credits: how many requests may be without an answer at a time.
+        instance: an identifier that changes with every start of the server.
+        engine, device: the engine and the hardware that find the faces, for people.
+        fingerprint: servers with the same fingerprint find the same faces.
+        max_frame_bytes: the longest frame that this server accepts.
+        max_pixels: the largest image that this server accepts.
+        credits: the number of requests that may be in flight.
     """
 
     type: ClassVar[str] = "welcome"
@@ -90,10 +89,10 @@ class Welcome:
 
 @dataclass(frozen=True, eq=False)
 class Detect:
-    """Find the faces in the bytes of an image file. The client chooses the id; it must not be in use.
+    """A request for the faces in the bytes of an image file. The client chooses the id; it must not be in use.
 
     Attributes:
-        faces_from: the smallest face wanted, in pixels of the image; 0: as the server's parameters say.
+        faces_from: the smallest face wanted, in pixels of the image; 0: the default of the server's parameters.
     """
 
     type: ClassVar[str] = "detect"
@@ -104,7 +103,7 @@ class Detect:
 
 @dataclass(frozen=True)
 class Cancel:
-    """The answer is no longer wanted. One still comes: Failed (`cancelled`), or the faces if they were ready."""
+    """The client no longer wants an answer. One still comes: Failed (`cancelled`), or the faces if they were ready."""
 
     type: ClassVar[str] = "cancel"
     id: int
@@ -116,9 +115,9 @@ class Found:
 
     Attributes:
         faces: all encoded and measured; every number finite.
-        width, height: of the upright image, in pixels; boxes are in this frame.
+        width, height: of the upright image, in pixels; boxes refer to it.
         orientation: the EXIF orientation (1 to 8) that was applied to make it upright.
-        seconds: time in the executor, waiting not counted; at least 0.
+        seconds: processing time in the worker, without the time in the queue; at least 0.
     """
 
     type: ClassVar[str] = "found"
@@ -132,7 +131,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Failed:
-    """Request `id` has no faces to show. `elsewhere`: another server may do better."""
+    """The error of request `id`. `elsewhere`: another server may succeed."""
 
     type: ClassVar[str] = "failed"
     id: int
@@ -142,13 +141,13 @@ class Failed:
 
     @classmethod
     def because(cls, id: int, code: ErrorCode, message: str) -> Failed:
-        """Returns the answer for a code, its message made what a frame may hold."""
+        """Returns the answer for a code, its message shortened and cleaned to fit a frame."""
         return cls(id, code, sendable(message, MAX_TEXT), code.elsewhere)
 
 
 @dataclass(frozen=True)
 class Ping:
-    """Answered with a Pong of the same id at once, whatever the server is busy with."""
+    """A check that the server is alive: answered at once, however busy it is, with a Pong of the same id."""
 
     type: ClassVar[str] = "ping"
     id: int
@@ -164,7 +163,7 @@ class Pong:
 
 @dataclass(frozen=True)
 class Inquire:
-    """Answered with a Status of the same id at once, whatever the server is busy with."""
+    """A request for the server's status: answered at once, however busy it is, with a Status of the same id."""
 
     type: ClassVar[str] = "inquire"
     id: int
@@ -172,15 +171,15 @@ class Inquire:
 
 @dataclass(frozen=True)
 class Status:
-    """The answer to an Inquire: how busy the server is. Nothing in it tells of a file or of another client.
+    """The answer to an Inquire: the server's load. It reveals nothing about files or other clients.
 
     Attributes:
-        software: what the server runs, with its version, for people.
-        waiting: images that wait in its queue.
+        software: the server's software and its version, for people.
+        waiting: images in the queue.
         working: images with the worker.
-        connections: clients, the one that asks among them.
-        answered: images done since the start, whatever came of them; not those refused or cancelled.
-        rate: images a second, over the last minute, or since the start if that is less.
+        connections: connected clients, including the one that asks.
+        answered: images done since the start, with or without success; refused and cancelled images are not counted.
+        rate: images per second over the last minute, or since the start if that is shorter.
         uptime: seconds since the start.
     """
 
@@ -197,14 +196,14 @@ class Status:
 
 @dataclass(frozen=True)
 class Draining:
-    """The server finishes what it has and stops: send it nothing more."""
+    """The server finishes its accepted requests and stops: send it no more."""
 
     type: ClassVar[str] = "draining"
 
 
 @dataclass(frozen=True)
 class Closing:
-    """The connection ends here because of an error; nothing follows."""
+    """The last message of a side that ends the connection because of an error."""
 
     type: ClassVar[str] = "closing"
     code: ErrorCode
@@ -212,13 +211,13 @@ class Closing:
 
     @classmethod
     def because(cls, code: ErrorCode, message: str) -> Closing:
-        """Returns the last message for a code, its text made what a frame may hold."""
+        """Returns the last message for a code, its text shortened and cleaned to fit a frame."""
         return cls(code, sendable(message, MAX_TEXT))
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Each side's first word of a pairing (`pairing`): its share, and what it is called, for people."""
+    """The first message of each side of a pairing (`pairing`): its share, and the machine's name, for people."""
 
     type: ClassVar[str] = "pair"
     name: str
@@ -227,7 +226,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Paired:
-    """The last word of a pairing: the key, sealed."""
+    """The last message of a pairing: the sealed key."""
 
     type: ClassVar[str] = "paired"
     sealed: bytes
@@ -255,4 +254,4 @@ Message = (
 MESSAGES: tuple[type[Message], ...] = get_args(Message)
 
 MAX_TEXT = 1000
-"""Characters in any text field: names and error messages are for people, who do not read more."""
+"""Characters in any text field: names and error messages are for people, who do not read longer ones."""

@@ -1,15 +1,15 @@
-"""The codec: bytes to messages and back, without any I/O. docs/protocol.md is its specification.
+"""Codec: bytes to messages and back, without I/O. docs/protocol.md is its specification.
 
-A frame is a 4-byte big-endian length and one msgpack map. `Codec` is fed whatever the network gives, in any pieces:
+A frame is a 4-byte big-endian length and one msgpack map. `Codec` takes the bytes of a connection, in pieces of any size:
 
     codec.receive_data(data)
     while (message := codec.next_message()) is not None:
         ...
-    if codec.error is not None:     # say why (messages.Closing), then close the connection
+    if codec.error is not None:     # send the reason (messages.Closing), then close the connection
         ...
 
-It never raises: what the peer did wrong is kept in `error`, and everything after it is ignored. A length beyond the
-limit is refused on its 4 bytes, before a byte of the frame is stored.
+It never raises: the peer's error is kept in `error`, and all later bytes are ignored. A length beyond the limit is refused
+on its 4 bytes, before a byte of the payload is stored.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ CHUNK = 1 << 18
 
 _BIN = struct.Struct(">BI")
 _BIN_32 = 0xC6
-"""What msgpack puts before bytes: "bin 32" and their number."""
+"""msgpack's header of bytes: "bin 32" and their number."""
 
 OWN_PART = 1 << 16
-"""Bytes from which an image is a part of its frame for itself: where copying it takes longer than sending two parts.
-From there on msgpack's header of bytes is always "bin 32"."""
+"""Bytes from which an image is sent as a separate part of its frame, because copying it takes longer than sending two parts.
+From this size on msgpack's header of bytes is always "bin 32"."""
 
 MAX_CONTAINERS = 64
-"""Maps and lists in a frame. The largest message (Found) has 14; without a limit, a frame of one-byte empty lists would
-take 60 times its length in memory before anything could object to it."""
+"""Maps and lists in a frame. The largest message (Found) has 14. Without a limit, a frame of one-byte empty lists would take
+60 times its length in memory before any check could refuse it."""
 
 MAX_ITEMS = 32
-"""Entries of one map or list; Welcome, the widest, has 10."""
+"""Entries of one map or list; Welcome, the largest map, has 10."""
 
 _ARRAYS: dict[str, type[Any]] = {
     "boxes": np.float32,
@@ -62,13 +62,13 @@ _ARRAYS: dict[str, type[Any]] = {
 }
 
 _WHOLE = range(2**63)
-"""What a plain int may be: what every language's signed 64-bit integer holds."""
+"""The range of a plain int: the nonnegative half of a signed 64-bit integer, which every language has."""
 
 _T = TypeVar("_T")
 
 
 class Codec:
-    """One direction of one connection: what arrives."""
+    """Decoder of the bytes that arrive on one connection."""
 
     def __init__(self, *, max_frame_bytes: int) -> None:
         self.max_frame_bytes = max_frame_bytes
@@ -79,32 +79,32 @@ class Codec:
 
     @property
     def mid_frame(self) -> bool:
-        """Whether a frame has begun and not ended: the time for its rest is running.
+        """Whether a frame has begun and is incomplete, so that the time limit for its rest applies.
 
-        Ask when next_message() has returned None: until then, a frame that is complete counts as begun.
+        Valid after next_message() has returned None: before that, a complete frame counts as begun.
         """
         return self.error is None and (self._length is not None or bool(self._buffer))
 
     @property
     def frame_bytes(self) -> int | None:
-        """The length of the frame that has begun, however much of it is there; None until its prefix is.
+        """The payload length of the frame that has begun; None until its prefix is complete.
 
         For a receiver that has to make room for the frame before it reads on.
         """
         return self._length
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> None:
-        """Takes bytes as they came. Call next_message() until it returns None afterwards."""
+        """Takes bytes that arrived. Afterwards, call next_message() until it returns None."""
         if self.error is None:
             self._buffer += data
             self._read_prefix()
 
     def receive_eof(self) -> RemoteProtocolError | None:
-        """Takes note that the peer will send nothing more: an error in the middle of a frame, fine between two.
+        """Takes note that the peer sends nothing more: an error in the middle of a frame, correct between two.
 
         Returns `error`.
 
-        Messages that are complete still come from next_message(); the error stands after the last of them.
+        next_message() still returns complete messages; the error is set after the last of them.
         """
         self._ended = True
         if not self._complete:
@@ -112,7 +112,7 @@ class Codec:
         return self.error
 
     def next_message(self) -> Message | None:
-        """Returns the next message, or None: more data is needed, or `error` says why none will ever come."""
+        """Returns the next message, or None if more data is needed or `error` is set."""
         if self._length is None or not self._complete:
             self._check_end()
             return None
@@ -121,7 +121,7 @@ class Codec:
             with memoryview(self._buffer) as view, view[PREFIX.size : end] as payload:
                 message = decode(payload)
         except RemoteProtocolError as error:
-            # not the exception itself: its traceback would hold on to everything the frame was unpacked to
+            # not the exception itself: its traceback would keep everything unpacked from the frame in memory
             self._fail(error.code, str(error))
             return None
         del self._buffer[:end]
@@ -164,7 +164,7 @@ def encode(message: Message, *, max_frame_bytes: int = 2**32 - 1) -> bytes:
 
 
 def encode_parts(message: Message, *, max_frame_bytes: int = 2**32 - 1) -> list[bytes]:
-    """Returns the frame for a message in parts to be sent one after the other: a large image is one, and not copied.
+    """Returns the frame for a message in parts, to be sent in order: a large image is a part of its own and is not copied.
 
     Raises:
         LocalProtocolError: a field has a wrong type or is out of range, or the frame exceeds the peer's limit.
@@ -174,7 +174,7 @@ def encode_parts(message: Message, *, max_frame_bytes: int = 2**32 - 1) -> list[
         and type(message.image) is bytes
         and OWN_PART <= len(message.image) < 2**32
     ):
-        # bytes of no length are packed as two bytes, and image is the last field: what stands for it is exchanged
+        # empty bytes are packed as two bytes, and image is the last field: these two are replaced
         head = pack(Detect(message.id, b"", faces_from=message.faces_from))[:-2] + _BIN.pack(
             _BIN_32, len(message.image)
         )
@@ -184,7 +184,7 @@ def encode_parts(message: Message, *, max_frame_bytes: int = 2**32 - 1) -> list[
     length = sum(len(part) for part in payload)
     if length > max_frame_bytes:
         raise LocalProtocolError(
-            f"{message.type} makes a frame of {length} bytes; the peer takes {max_frame_bytes}",
+            f"{message.type} makes a frame of {length} bytes; the peer's limit is {max_frame_bytes}",
             ErrorCode.FRAME_TOO_LARGE,
         )
     return [PREFIX.pack(length) + payload[0], *payload[1:]]
@@ -194,7 +194,7 @@ def decode(payload: bytes | memoryview) -> Message:
     """Returns the message of one frame's payload.
 
     Raises:
-        RemoteProtocolError: with the code malformed-frame (no msgpack map), unknown-message or bad-field.
+        RemoteProtocolError: with the code malformed-frame (not a msgpack map), unknown-message or bad-field.
     """
     return unpack(payload, messages.MESSAGES)
 
@@ -214,7 +214,7 @@ def pack(message: Any) -> bytes:
         except ValueError as error:
             raise LocalProtocolError(f"{message.type}.{name}: {error}", ErrorCode.BAD_FIELD) from None
         if hint is float:
-            value = float(value)  # an int would be sent as one, and one beyond 64 bits could not be
+            value = float(value)  # an int would be sent as an integer, and one beyond 64 bits cannot be sent
         packed[name] = _pack_faces(value) if isinstance(value, Faces) else value
     payload: bytes = msgpack.packb(packed)
     return payload
@@ -224,7 +224,7 @@ def unpack(payload: bytes | memoryview, kinds: tuple[type[_T], ...]) -> _T:
     """Returns the message of one of `kinds` that a msgpack map holds.
 
     Raises:
-        RemoteProtocolError: with the code malformed-frame (no msgpack map), unknown-message or bad-field.
+        RemoteProtocolError: with the code malformed-frame (not a msgpack map), unknown-message or bad-field.
     """
     content = _unpack_map(payload)
     name = content.pop("type", None)
@@ -232,11 +232,11 @@ def unpack(payload: bytes | memoryview, kinds: tuple[type[_T], ...]) -> _T:
     if kind is None:
         known = ", ".join(kind.type for kind in kinds)  # type: ignore[attr-defined]
         raise RemoteProtocolError(
-            f"no message has the type {_shown(name)}; known are {known}", ErrorCode.UNKNOWN_MESSAGE
+            f"unknown message type {_shown(name)}; known types: {known}", ErrorCode.UNKNOWN_MESSAGE
         )
     hints = _fields(kind)
     for odd in [*(content.keys() - hints.keys()), *(hints.keys() - content.keys())]:
-        reason = "is missing" if odd in hints else "does not belong there"
+        reason = "is missing" if odd in hints else "is unknown"
         raise RemoteProtocolError(f"{name}: the field {_shown(odd)} {reason}", ErrorCode.BAD_FIELD)
     values: dict[str, object] = {}
     for field, hint in hints.items():
@@ -269,7 +269,7 @@ def _unpack_map(payload: bytes | memoryview) -> dict[str, Any]:
         if any(type(key) is not str for key in content):  # strict_map_key lets bytes through
             raise ValueError("a key is not text")
         if len(content) != len(pairs):
-            raise ValueError("a key stands twice in a map")
+            raise ValueError("a map has a key twice")
         return counted(content)  # type: ignore[no-any-return]
 
     try:
@@ -284,14 +284,14 @@ def _unpack_map(payload: bytes | memoryview) -> dict[str, Any]:
             max_map_len=MAX_ITEMS,
             max_str_len=4 * messages.MAX_TEXT,
             max_ext_len=0,
-            ext_hook=_refuse_extension,  # the limit above lets through those of no length
+            ext_hook=_refuse_extension,  # the limit above lets empty extensions through
         )
     except (ValueError, msgpack.UnpackException, RecursionError) as error:
-        # msgpack derives what it raises from these: cut-off data, extra bytes, bad UTF-8, nesting, the limits above
+        # the base classes of msgpack's exceptions: truncated data, extra bytes, bad UTF-8, nesting, the limits above
         text = str(error) or type(error).__name__
-        raise RemoteProtocolError(f"no msgpack map: {text[:200]}", ErrorCode.MALFORMED_FRAME) from None
+        raise RemoteProtocolError(f"not a msgpack map: {text[:200]}", ErrorCode.MALFORMED_FRAME) from None
     if not isinstance(content, dict):
-        raise RemoteProtocolError("the payload is no map", ErrorCode.MALFORMED_FRAME)
+        raise RemoteProtocolError("the payload is not a map", ErrorCode.MALFORMED_FRAME)
     return content
 
 
@@ -300,7 +300,7 @@ def _refuse_extension(code: int, _: bytes) -> NoReturn:
 
 
 def _check(hint: object, value: object) -> None:
-    """Raises ValueError if a value is not what a field of this type may hold."""
+    """Raises ValueError if a field of this type must not hold this value."""
     if hint == Bytes32:
         if not isinstance(value, bytes) or len(value) != get_args(hint)[1]:
             raise ValueError(f"must be bytes, exactly {get_args(hint)[1]} of them")
@@ -322,7 +322,7 @@ def _check(hint: object, value: object) -> None:
         value.encode("utf-8")  # a lone surrogate: UnicodeEncodeError is a ValueError
     elif hint is bytes:
         if not isinstance(value, bytes) or len(value) >= 2**32:
-            # only its kind: this may be an image that was sent as text, and what is said here may stand in a log
+            # the type alone: this may be an image that was sent as text, and the error may be logged
             raise ValueError(f"must be bytes, less than 2^32 of them, not a {type(value).__name__}")
     elif hint is ErrorCode:
         if not isinstance(value, ErrorCode):
@@ -339,7 +339,7 @@ def _check(hint: object, value: object) -> None:
 
 
 def _check_faces(faces: Faces) -> None:
-    """Raises ValueError if a number is none a face can have: whoever gets it may write it to a file or compare it."""
+    """Raises ValueError if a number is out of range: receivers write these numbers to files and compare them."""
     as_boxes(faces.boxes)
     for name in ("confidences", "encodings"):
         if not np.isfinite(getattr(faces, name)).all():
@@ -355,7 +355,7 @@ def _unpack_value(hint: object, value: object) -> object:
         try:
             value = ErrorCode(value)
         except ValueError:
-            raise ValueError(f"no error code is {_shown(value)}") from None
+            raise ValueError(f"unknown error code {_shown(value)}") from None
     elif hint is Faces:
         value = _unpack_faces(value)
     elif isinstance(value, list):
@@ -397,15 +397,17 @@ def _unpack_array(value: object, dtype: type[Any]) -> NDArray[Any]:
     for length in shape:
         _check(int, length)
     if not isinstance(data, bytes) or len(data) != math.prod(shape) * little.itemsize:
-        raise ValueError(f"data must be {math.prod(shape) * little.itemsize} bytes, as shape and dtype say")
+        raise ValueError(
+            f"data must be {math.prod(shape) * little.itemsize} bytes, according to shape and dtype"
+        )
     if dtype is np.bool_ and np.frombuffer(data, np.uint8).max(initial=0) > 1:
         raise ValueError("data must be bytes of 0 and 1")
-    # a copy in this machine's byte order, which the caller may keep and write to
+    # a copy in this machine's byte order, which the caller may keep and change
     return np.frombuffer(data, little).reshape(shape).astype(dtype)
 
 
 def _shown(value: object) -> str:
-    """Returns a value for an error message: never long, never more than its kind for bytes and containers."""
+    """Returns a short form of a value for an error message; of bytes and containers, the type alone."""
     if value is None or isinstance(value, (bool, int, float, str)):
         text = repr(value)
         return text if len(text) <= 60 else text[:60] + "..."

@@ -258,7 +258,7 @@ WELCOME = Welcome(1, "impostor", "i", "onnx", "cpu", "f", 1 << 24, 1 << 24, 4)
     ("words", "says"),
     [
         ([Challenge(1, NONCE, bytes(32)), WELCOME], "has a key that this user does not have"),
-        ([WELCOME], "proves no key"),
+        ([WELCOME], "does not prove a key"),
         ([Proof(bytes(32)), WELCOME], "hello must be answered with challenge or welcome, not proof"),
     ],
     ids=["a made-up proof", "welcome at once", "a client's word"],
@@ -362,7 +362,7 @@ def test_without_authentication_anybody_is_served_and_the_log_says_so_loudly(
             async with Client(place, parameters=settings(authentication="none")) as client:
                 assert (await client.detect(jpeg)).error is None
             with pytest.raises(
-                ServerError, match=r"speaks no TLS .*/authentication is none while ours is key"
+                ServerError, match=r"does not use TLS .*/authentication is none while this client's is key"
             ):
                 async with Client(place, parameters=settings()):
                     pytest.fail("it proved no key")
@@ -372,7 +372,7 @@ def test_without_authentication_anybody_is_served_and_the_log_says_so_loudly(
 
 def test_a_client_without_authentication_is_told_that_the_server_wants_it(server: DaemonProcess) -> None:
     async def talk() -> None:
-        with pytest.raises(ServerError, match="authentication is key while ours is none"):
+        with pytest.raises(ServerError, match="authentication is key while this client's is none"):
             await connect("127.0.0.1", server.port, settings(authentication="none"), ())
 
     run(talk())

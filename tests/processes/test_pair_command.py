@@ -132,7 +132,7 @@ def test_a_wrong_code_uses_it_up_and_three_of_them_end_it(desk: Desk, tmp_path: 
         assert done.returncode == 2
         assert "the code is wrong, and used up" in done.stderr
     assert desk.process.wait(10) == 1
-    assert "3 wrong codes: nobody was given the key" in desk.said
+    assert "3 wrong codes: the key was given to no machine" in desk.said
     assert not (tmp_path / "there" / "pyraface" / "key").exists()
 
 
@@ -237,7 +237,7 @@ def test_after_some_minutes_nobody_is_given_the_key(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(pair_module, "MINUTES", 0.02)
     found = parameters.parse(parameters_xml(server_port_pairing=free_udp_port()).encode())
     said: list[str] = []
-    with pytest.raises(PairingError, match="nobody came with the code within"):
+    with pytest.raises(PairingError, match="no machine gave the code within"):
         run(pair_module.give(found, host="127.0.0.1", port=0, say=said.append), timeout=30)
     assert re.search(r"code: \d{4}-\d{4}", said[0])
 
@@ -335,7 +335,7 @@ def test_an_impostor_without_the_code_gives_no_key(desk: Desk, tmp_path: Path) -
 
     done = run(talk())
     assert done.returncode == 2
-    assert "by somebody without the code" in done.stderr
+    assert "by a machine that does not have the code" in done.stderr
     assert not (tmp_path / "there" / "pyraface" / "key").exists()
 
 

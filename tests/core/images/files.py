@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pyraface.core.parameters import ImageLimits
+
 Pixels = NDArray[np.uint8]
 HOW_TO_SAVE: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
@@ -66,3 +68,39 @@ BOMBS = {
     )
     + b"\0" * 200,
 }
+
+
+LIMITS = ImageLimits()
+
+
+def difference(a: Pixels, b: Pixels) -> float:
+    """Returns the mean absolute difference, 0 to 255."""
+    assert a.shape == b.shape
+    return float(np.abs(a.astype(np.int16) - b.astype(np.int16)).mean())
+
+
+def assert_well_formed(pixels: Pixels) -> None:
+    assert pixels.dtype == np.uint8
+    assert pixels.ndim == 3
+    assert pixels.shape[2] == 3
+    assert pixels.flags.c_contiguous
+
+
+def as_luma(portrait: Pixels) -> Pixels:
+    return np.repeat(np.asarray(Image.fromarray(portrait).convert("L"))[..., None], 3, axis=2)
+
+
+def stored(upright: Pixels, orientation: int) -> Pixels:
+    """Returns what a camera stores, from the words of EXIF 2.32: where row 0 and column 0 are in the scene."""
+    return np.ascontiguousarray(
+        {
+            1: upright,  # row 0 is the top, column 0 the left
+            2: upright[:, ::-1],  # top, right
+            3: upright[::-1, ::-1],  # bottom, right
+            4: upright[::-1],  # bottom, left
+            5: upright.transpose(1, 0, 2),  # left, top
+            6: upright[:, ::-1].transpose(1, 0, 2),  # right, top
+            7: upright[::-1, ::-1].transpose(1, 0, 2),  # right, bottom
+            8: upright[::-1].transpose(1, 0, 2),  # left, bottom
+        }[orientation]
+    )

@@ -1,11 +1,11 @@
-"""Every figure of speed in the documentation, in one table.
+"""Speed: every figure of speed in the documentation, in one table.
 
     python -m benchmarks [--rows tile,encode,photograph,networks,daemon,memory,flood,start] [--openblas PYTHON]
                          [--parameters FILE.xml] [--turns N] [--markdown FILE] [--plot FILE.png]
 
-Each row is a ratio of two things that took turns in this run, the median of the turns and their spread. The reference
-is face_recognition's CNN detector and encoder on the dlib that is installed (dlib-bin: no BLAS), and, where --openblas
-names the interpreter of a virtual environment with a dlib built from source against OpenBLAS, on that one:
+Each row is a ratio of two measurements that took turns in this run, the median of the turns and their spread. The reference
+is face_recognition's CNN detector and encoder on the installed dlib (dlib-bin: no BLAS). Where --openblas names the
+interpreter of a virtual environment with a dlib built from source against OpenBLAS, it is a second reference:
 
     apt install libopenblas-dev cmake && python3 -m venv BLAS && BLAS/bin/pip install .      # some 7 minutes
 """
@@ -44,7 +44,7 @@ from .peer import Peer, chips, tile
 
 @dataclass
 class Row:
-    """One line of the table: what, and the reference's and our measures in each turn."""
+    """One line of the table: its name, and the measures of the reference and of pyraface in each turn."""
 
     what: str
     reference: str
@@ -79,7 +79,7 @@ HEAD = "| what | reference | reference takes | pyraface (onnx) takes | ratio | |
 
 
 class Bench:
-    """The engines and peers, and the rows made with them, as much of each as the command's options say."""
+    """The engines and peers, and the rows made with them, to the extent that the command's options set."""
 
     def __init__(self, options: argparse.Namespace, parameters: Parameters) -> None:
         self.options = options
@@ -96,7 +96,7 @@ class Bench:
         self, what: str, ours: Callable[[], object], turns: dict[str, int], note: str = "", **work: object
     ) -> Iterator[Row]:
         """Yields a row a peer: we and it take turns."""
-        ours()  # what happens only once is not what is measured
+        ours()  # work that happens only once is not measured
         for name, peer in self._peers.items():
             row = Row(what, name, [], [], note)
             for _ in range(self.turns(turns[name.rpartition(" on ")[2]])):
@@ -133,7 +133,7 @@ class Bench:
                     yield from self.against_peers(what, work, turns, work="original", path=str(path))
 
     def networks(self) -> Iterator[Row]:
-        """How much of a photograph's time the networks take, and how near they come to what the machine can."""
+        """The networks' share of a photograph's time, and of the machine's peak speed."""
         engine = self.onnx.engine
         assert isinstance(engine, OnnxEngine)
         with InsideNetworks(engine) as inside, tempfile.TemporaryDirectory() as folder:
@@ -159,7 +159,7 @@ class Bench:
         yield self._sgemm(engine)
 
     def _decode_and_zoom(self, image: bytes) -> None:
-        """What a photograph takes before the engine sees it, by itself: all threads' time counts."""
+        """The time of a photograph before the engine, by itself: the time of all threads counts."""
         parameters = self.onnx.parameters
         pixels = decode(image, parameters.images).pixels
         for level in pyramid.levels(pixels.shape[1], pixels.shape[0], parameters.detection):
@@ -222,7 +222,7 @@ class Bench:
         )
 
     def flood(self) -> Iterator[Row]:
-        """The memory of a daemon and its process while clients send as much as they may."""
+        """The memory of a daemon and its process while clients send as much as the limits allow."""
         for size in self.options.megabytes:
             allowed, taken = daemon_rows.flood(
                 self.onnx.parameters, clients=8, size=round(size * 1e6), seconds=self.options.seconds
@@ -237,13 +237,13 @@ class Bench:
             )
 
     def start(self) -> Iterator[Row]:
-        """How long a person waits for --help."""
+        """The time until --help is printed."""
         for program, module in (("pyraface", "client"), ("pyraface-daemon", "daemon")):
             empty, ours = start_rows.compare(f"pyraface.{module}", turns=self.turns(15))
             yield Row(f"{program} --help", "python -c pass", empty, ours)
 
     def _mixed(self, folder: Path, count: int) -> list[Path]:
-        """So many paths of photographs of all sizes and shapes, each of the largest once in 25."""
+        """The given number of paths of photographs of all sizes and shapes; each of the largest occurs once in 25."""
         chance = np.random.default_rng(0)
         large = [self.photos / "compreface_samples" / name for name in ("001_A.jpg", "003_A.jpg")]
         small = []
@@ -286,7 +286,7 @@ def main() -> None:
         prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument(
-        "--rows", default=",".join(ROWS), help="which, with commas between them (default: %(default)s)"
+        "--rows", default=",".join(ROWS), help="the rows, separated by commas (default: %(default)s)"
     )
     parser.add_argument(
         "--openblas", metavar="PYTHON", help="an interpreter whose dlib was built against OpenBLAS"
@@ -296,31 +296,33 @@ def main() -> None:
         "--parameters",
         type=Path,
         metavar="FILE.xml",
-        help="how photographs are searched (default: the packaged one)",
+        help="the parameters of the search (default: the packaged file)",
     )
     parser.add_argument(
         "--turns",
         type=int,
         metavar="N",
-        help="how often each is timed (default: 1 to 15, what is short more often)",
+        help="measurements of each row (default: 1 to 15, more for short ones)",
     )
     parser.add_argument(
-        "--megapixels", type=numbers, default="0.75,3.84", help="row tile: of each (default: %(default)s)"
+        "--megapixels", type=numbers, default="0.75,3.84", help="row tile: sizes (default: %(default)s)"
     )
     parser.add_argument(
-        "--faces", type=counts, default="1,8,32", help="row encode: how many at once (default: %(default)s)"
+        "--faces", type=counts, default="1,8,32", help="row encode: faces per call (default: %(default)s)"
     )
     parser.add_argument(
-        "--images", type=int, default=500, help="row memory: how many, of mixed sizes (default: %(default)s)"
+        "--images", type=int, default=500, help="row memory: images of mixed sizes (default: %(default)s)"
     )
     parser.add_argument(
-        "--megabytes", type=numbers, default="5,40,120", help="row flood: of a file (default: %(default)s)"
+        "--megabytes", type=numbers, default="5,40,120", help="row flood: file sizes (default: %(default)s)"
     )
     parser.add_argument(
-        "--seconds", type=float, default=15.0, help="row flood: how long clients send (default: %(default)s)"
+        "--seconds", type=float, default=15.0, help="row flood: duration of sending (default: %(default)s)"
     )
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="where to write the table, too")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="where to draw it (needs matplotlib)")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table to this file")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE.png", help="draw the table to this file (needs matplotlib)"
+    )
     options = parser.parse_args()
     wanted = options.rows.split(",")
     if unknown := set(wanted) - set(ROWS):

@@ -1,15 +1,16 @@
-"""How many of the true faces in photographs are found, and what else is: pyraface and others in one run.
+"""Accuracy: the true faces that are found in photographs, and the false ones, by pyraface and other detectors in one run.
 
     python -m benchmarks.accuracy [TRUTH] [--every N] [--peers ours,full,...] [--parameters FILE.xml ...]
                                   [--python mediapipe=PYTHON ...] [--cache FOLDER] [--markdown FILE] [--plot FILE.png]
 
-TRUTH is a file, or a folder with one: WIDER FACE's text, imglab's XML or a CSV (`benchmarks.truth`). What counts as right
-is in `benchmarks.metrics`, who takes part in `benchmarks.detectors`; a peer whose package is not installed is marked absent
-(`pip install -e '.[accuracy]'`). For MediaPipe make a virtual environment of its own, since it needs an older numpy:
+TRUTH is a file, or a folder with one: WIDER FACE's text, imglab's XML or a CSV (`benchmarks.truth`). `benchmarks.metrics`
+defines a right detection, `benchmarks.detectors` the detectors; a detector whose package is not installed is marked absent
+(`pip install -e '.[accuracy]'`). MediaPipe needs a separate virtual environment, because it requires an older numpy:
 
     python3 -m venv MEDIAPIPE && MEDIAPIPE/bin/pip install mediapipe==0.10.21
 
-With --cache, detections are kept in a file a peer, and only what is not in it, or was made by other code, is done again.
+With --cache, detections are kept in one file per detector; only missing detections, and those by other code, are
+computed.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ so 0.4 is nearer to the question whether the face was found."""
 
 @dataclass
 class Results:
-    """What one peer found, by the picture's name, and how long it took."""
+    """The detections of one peer by the picture's name, and the time they took."""
 
     name: str
     note: str
@@ -53,7 +54,7 @@ class Results:
 
 
 class Cache:
-    """Detections of one peer in a file: a line that says whose, then a line an image."""
+    """Detections of one peer in a file: a line that names the peer, then a line an image."""
 
     def __init__(self, file: Path, fingerprint: str) -> None:
         self._file = file
@@ -84,7 +85,7 @@ class Cache:
 def run(
     pictures: list[Picture], peers: list[tuple[Offer, Detector]], cache: Path | None
 ) -> tuple[list[Results], list[str]]:
-    """Returns what every peer found, and the pictures that cannot be read. The peers take turns, picture by picture."""
+    """Returns every peer's detections, and the pictures that cannot be read. The peers take turns, picture by picture."""
     results = [Results(peer.name, offer.note, peer.threshold) for offer, peer in peers]
     caches = [
         Cache(cache / f"{offer.key}.jsonl", f"{peer.name}: {peer.fingerprint}") if cache else None
@@ -104,7 +105,7 @@ def run(
                     unreadable.append(f"{picture.name}: {error}")
                     break
                 if peer.name not in warm:
-                    peer.detect(pixels)  # what happens only once is not what is measured
+                    peer.detect(pixels)  # work that happens only once is not measured
                     warm.add(peer.name)
                 seconds, found = timed(partial(peer.detect, pixels))
                 known = found, seconds
@@ -221,21 +222,27 @@ def main() -> None:
         prog="python -m benchmarks.accuracy", description=(__doc__ or "").partition("\n")[0]
     )
     truths.add_arguments(parser)
-    parser.add_argument("--peers", help="which, with commas between them (default: all)")
+    parser.add_argument("--peers", help="the detectors, separated by commas (default: all)")
     parser.add_argument(
-        "--parameters", type=Path, action="append", default=[], help="pyraface with this parameters.xml, too"
+        "--parameters", type=Path, action="append", default=[], help="add pyraface with this parameters.xml"
     )
     parser.add_argument(
-        "--engine", choices=["onnx", "dlib"], default="onnx", help="what runs dlib's networks"
+        "--engine", choices=["onnx", "dlib"], default="onnx", help="the engine for dlib's networks"
     )
-    parser.add_argument("--threads", type=int, default=0, help="of the onnx engine; 0: one a core")
     parser.add_argument(
-        "--python", action="append", default=[], metavar="PACKAGE=PYTHON", help="the interpreter that has it"
+        "--threads", type=int, default=0, help="threads of the onnx engine; 0: one for each core"
     )
-    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="where detections are kept")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="where to write the tables, too")
     parser.add_argument(
-        "--plot", type=Path, metavar="FILE.png", help="where to draw the curves (needs matplotlib)"
+        "--python",
+        action="append",
+        default=[],
+        metavar="PACKAGE=PYTHON",
+        help="the interpreter with this package",
+    )
+    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="keep detections in this folder")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the tables to this file")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE.png", help="draw the curves to this file (needs matplotlib)"
     )
     options = parser.parse_args()
     if unclear := [text for text in options.python if "=" not in text]:
@@ -257,7 +264,7 @@ def main() -> None:
             if options.threads:
                 daemon = replace(set_as.daemon, engine_threads=options.threads)
                 set_as = replace(set_as, daemon=daemon)
-            # an engine of its own: threshold, hints and how faces are encoded are the engine's
+            # a separate engine: threshold, hints and the way faces are encoded belong to the engine
             chosen.append(Offer(f"ours-{file.stem}", note, partial(Ours, name, set_as, options.engine)))
     except (TruthError, ParametersError) as error:
         parser.error(str(error))
@@ -273,7 +280,7 @@ def main() -> None:
         parser.error(f"none of the peers is there: {'; '.join(absent)}")
 
     results, unreadable = run(pictures, peers, options.cache)
-    # what one cannot read is nobody's fault
+    # a picture that one detector cannot read counts against none
     pictures = [picture for picture in pictures if all(picture.name in each.found for each in results)]
     if not pictures:
         parser.error(f"no picture of {options.truth} can be read: {'; '.join(unreadable)}")

@@ -1,9 +1,9 @@
-"""What zooming costs and finds: everywhere, or only where the level above responded.
+"""Adaptive search: the cost of zooming and the faces found, everywhere or only where the level above responded.
 
     python -m benchmarks.adaptive [TRUTH] [--every N] [--rows default,adaptive,...] [--cache FOLDER] [--markdown FILE]
 
-Every row is looked at once, at the lowest threshold; what a higher one would have found is what is above it. The seconds
-have the encoding of every face in them. "Unseen" are every second photograph, from the second on: the constants of
+Every row is searched once, at the lowest threshold; the detections above a higher threshold are its result. The seconds
+include the encoding of every face. "Unseen" are every second photograph, from the second on: the constants of
 `core/search/adaptive.py` were chosen on the others.
 """
 
@@ -47,7 +47,7 @@ ROWS = {
 
 
 class Counted:
-    """An engine that counts the pixels it looks at."""
+    """An engine that counts the pixels it searches."""
 
     def __init__(self, engine: Engine) -> None:
         self.name, self.device, self.fingerprint = engine.name, engine.device, engine.fingerprint
@@ -71,7 +71,7 @@ class Counted:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What a row found in a picture, and what it took."""
+    """The detections of a row in a picture, and their cost."""
 
     found: Found
     pixels: int
@@ -79,7 +79,7 @@ class Seen:
 
 
 def look(pictures: list[Picture], detection: DetectionParameters, cache: Path | None) -> list[Seen]:
-    """Returns what a row finds in every picture; what is in the file `cache` is not looked at again."""
+    """Returns the detections of a row in every picture; pictures in the file `cache` are not searched again."""
     kept = {}
     if cache is not None and cache.is_file():
         kept = {line["name"]: line for line in map(json.loads, cache.read_text().splitlines())}
@@ -94,7 +94,7 @@ def look(pictures: list[Picture], detection: DetectionParameters, cache: Path | 
         if line is None:
             pixels = pipeline.decode(picture.path.read_bytes())
             if number == 1:
-                pipeline.find(pixels)  # what happens only once is not what is measured
+                pipeline.find(pixels)  # work that happens only once is not measured
             engine.pixels = 0
             seconds, faces = timed(lambda pixels=pixels: pipeline.find(pixels))  # type: ignore[misc]
             line = {"name": picture.name, "pixels": engine.pixels, "seconds": seconds}
@@ -141,8 +141,8 @@ def main() -> None:
     parser.add_argument(
         "--rows", default="whole,default,adaptive,deep-adaptive", help=f"of {', '.join(ROWS)}"
     )
-    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="where what was found is kept")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="where to write the tables, too")
+    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="keep detections in this folder")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the tables to this file")
     options = parser.parse_args()
     wanted = options.rows.split(",")
     if unknown := set(wanted) - set(ROWS):

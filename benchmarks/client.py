@@ -1,9 +1,9 @@
-"""What the client itself takes: a daemon that does nothing answers at once, and what is left is the client.
+"""Client: the cost of the client alone, with a daemon that does nothing and answers at once.
 
     python -m benchmarks.client [--images 10000] [--files 1000000] [--large 12]
 
-Needs no photographs. Each client is a process of its own, as a person runs it; its CPU time and its peak memory are what the
-system says of it when it has ended.
+Needs no photographs. Each client is a separate process, as a user runs it; the system reports its CPU time and its
+peak memory at its end.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass
 class Took:
-    """What a process took, in seconds and MiB."""
+    """The cost of a process in seconds and MiB."""
 
     wall: float
     cpu: float
@@ -38,7 +38,7 @@ class Took:
 
 
 def client(*arguments: str | Path) -> Took:
-    """Runs the command and returns what it took."""
+    """Runs the command and returns its cost."""
     command = [sys.executable, "-m", "pyraface.client", "--quiet", *map(str, arguments)]
     started = time.perf_counter()
     process = subprocess.Popen(command, cwd=ROOT)
@@ -88,7 +88,7 @@ def overhead(folder: Path, count: int) -> None:
 
 
 def large(folder: Path, count: int) -> None:
-    """Files of 100 MB: how fast they go, and what is held of them."""
+    """Files of 100 MB: their rate, and the memory for them."""
     (folder / "large").mkdir()
     Image.new("RGB", (32, 32)).save(folder / "large.png")
     image = (folder / "large.png").read_bytes()

@@ -1,4 +1,4 @@
-"""What every benchmark says of itself: machine, versions, date; and how it times."""
+"""Common parts of the benchmarks: machine, versions, date, and the timing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PACKAGES = ("face_recognition", "dlib", "onnxruntime", "numpy", "Pillow", "uvloo
 
 
 def photos_folder() -> Path:
-    """Returns where the shared photographs are: $PYRAFACE_PHOTOS, or ../shared/photos beside the project."""
+    """Returns the folder of the shared photographs: $PYRAFACE_PHOTOS, or ../shared/photos beside the project."""
     beside = Path(__file__).resolve().parent.parent.parent / "shared" / "photos"
     return Path(os.environ.get("PYRAFACE_PHOTOS", beside))
 
@@ -39,12 +39,12 @@ def zoomed(
 
 
 def packaged_parameters() -> Parameters:
-    """Returns the default parameters, whatever file this user has."""
+    """Returns the default parameters, without reading a file of this user."""
     return parameters.parse((Path(__file__).resolve().parent.parent / "parameters.xml").read_bytes())
 
 
 def chosen_parameters(file: Path | None) -> Parameters:
-    """Returns the parameters of a file that the user of a benchmark names, or else the default ones.
+    """Returns the parameters of the file named on the command line, or else the default parameters.
 
     Raises:
         ParametersError: the file is missing or wrong.
@@ -53,7 +53,7 @@ def chosen_parameters(file: Path | None) -> Parameters:
 
 
 def timed(work: Callable[[], Result]) -> tuple[float, Result]:
-    """Returns the seconds that something took, and its result."""
+    """Returns the seconds of a call, and its result."""
     begin = time.perf_counter()
     result = work()
     return time.perf_counter() - begin, result

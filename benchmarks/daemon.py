@@ -42,7 +42,7 @@ class Outcome:
 def compare(pipeline: Pipeline, paths: list[Path], *, turns: int) -> Outcome:
     """Runs a directory in this process and through a daemon, in turns; and a third time with pings beside it.
 
-    A hundred pings a second are work, too, on the cores that the engine has: they are not there while it is timed.
+    A hundred pings a second take time on the engine's cores, too: none are sent while it is timed.
     """
 
     def here() -> None:
@@ -141,7 +141,7 @@ def flood(parameters: Parameters, *, clients: int, size: int, seconds: float) ->
 
 
 def _together() -> int:
-    """Bytes that the daemon and its process have in memory, what they share counted once."""
+    """Bytes of the daemon and its worker in memory, shared pages counted once."""
     daemons = [
         child
         for child in psutil.Process().children(recursive=True)

@@ -1,7 +1,8 @@
-"""What is compared on photographs with truth: pyraface, ways to use face_recognition, and detectors of other projects.
+"""Detectors: the programs compared on photographs with truth: pyraface, ways to use face_recognition, other projects.
 
 dlib's detector is run by pyraface's onnx engine unless told otherwise: it gives dlib's boxes (`benchmarks.parity`), in a
-fraction of the time. So the faces of the rows "face_recognition" and "original" are theirs, the seconds are not.
+fraction of the time. Therefore the rows "face_recognition" and "original" show the faces of these programs, but not
+their speed.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Ours:
     """pyraface, as it is set. Its time is that of encoding every face, too.
 
     Args:
-        engine: a running one has its own threshold and hints, whatever the parameters say; a name: one as they say.
+        engine: a running engine keeps its threshold and hints; for a name, the parameters set them.
     """
 
     threshold = -np.inf
@@ -219,7 +220,7 @@ def offers(engine: Engine, pythons: dict[str, str]) -> list[Offer]:
 
 
 def _sources() -> str:
-    """A digest of the code that decides what is found."""
+    """A digest of the code that determines the detections."""
     here = Path(__file__).resolve()
     files = sorted(Path(core.__file__).resolve().parent.rglob("*.py"))
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""Whether two photographs show one person, told by the distance of encodings: pyraface's and face_recognition's.
+"""Encodings: how well their distance tells whether two photographs show one person, for pyraface and face_recognition.
 
     python -m benchmarks.encodings [--markdown FILE]
 
@@ -145,7 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.encodings", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="where to write the tables, too")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the tables to this file")
     options = parser.parse_args()
     photos = photos_folder()
     engine = start("onnx")

@@ -1,4 +1,4 @@
-"""What fusion makes of boxes that overlap: by boxes alone, by encodings alone, by both.
+"""Fusion: the result for boxes that overlap, by boxes alone, by encodings alone, and by both.
 
     python -m benchmarks.fusion [TRUTH] [--every N] [--thresholds 0,-0.6] [--markdown FILE]
 
@@ -179,7 +179,7 @@ def table(
     doubt = np.array(overlaps) >= FusionParameters().doubtful_overlap
     yield (
         "| | AP | precision | duplicates | faces lost | encoded an image | one face in two tiles: became one | two people: "
-        "stayed two | of those that overlap from 0.4 on |"
+        "stayed two | with an overlap of 0.4 and more |"
     )
     yield "|---|--:|--:|--:|--:|--:|--:|--:|--:|"
     for name, rule in RULES.items():
@@ -211,9 +211,9 @@ def main() -> None:
         prog="python -m benchmarks.fusion", description=(__doc__ or "").partition("\n")[0]
     )
     truths.add_arguments(parser)
-    parser.add_argument("--thresholds", default="0,-0.6", help="of the detector (default: 0,-0.6)")
+    parser.add_argument("--thresholds", default="0,-0.6", help="thresholds of the detector (default: 0,-0.6)")
     parser.add_argument("--couples", type=int, default=600, help="pairs of people to compose")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="where to write the tables, too")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the tables to this file")
     options = parser.parse_args()
     try:
         pictures = truths.chosen(options)

@@ -1,4 +1,4 @@
-"""Both engines on this machine's GPU: tiles one by one and in batches, faces, and whole photographs.
+"""GPU: both engines on this machine's GPU, tiles one by one and in batches, faces, and whole photographs.
 
     python -m benchmarks.gpu [PHOTOS] [--engines onnx,dlib] [--megapixels 0.24,0.96,3.84] [--threads 1,2,4,8] [--seconds 5]
                              [--rows tiles,faces,photographs] [--faces 1,32]
@@ -51,16 +51,14 @@ def main() -> None:
     parser.add_argument(
         "photos", nargs="?", type=Path, default=photos_folder(), help="a folder of photographs"
     )
+    parser.add_argument("--engines", default="onnx,dlib", help="separated by commas (default: %(default)s)")
     parser.add_argument(
-        "--engines", default="onnx,dlib", help="which, with commas between them (default: %(default)s)"
+        "--megapixels", default="0.24,0.96,3.84", help="sizes of tiles (default: %(default)s)"
     )
-    parser.add_argument("--megapixels", default="0.24,0.96,3.84", help="of tiles (default: %(default)s)")
-    parser.add_argument("--threads", default="1,2,4,8", help="that decode (default: %(default)s)")
+    parser.add_argument("--threads", default="1,2,4,8", help="decoding threads (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=5.0, help="for each figure (default: %(default)s)")
-    parser.add_argument(
-        "--rows", default=",".join(ROWS), help="which, with commas between them (default: %(default)s)"
-    )
-    parser.add_argument("--faces", default="1,32", help="encoded at once (default: %(default)s)")
+    parser.add_argument("--rows", default=",".join(ROWS), help="separated by commas (default: %(default)s)")
+    parser.add_argument("--faces", default="1,32", help="faces per call (default: %(default)s)")
     arguments = parser.parse_args()
     wanted = arguments.rows.split(",")
     if unknown := set(wanted) - set(ROWS):
@@ -97,7 +95,7 @@ def tiles(engine: Engine, sizes: list[float], seconds: float) -> Iterator[tuple[
         wanted = engine.batch_size(*pixels.shape[:2])
         for count in sorted({1, wanted}):
             each = rate(partial(engine.detect, [pixels] * count), seconds) * count
-            # dlib does all of it in one call, into which nobody sees
+            # dlib does all of it in one call, which cannot be divided
             seen = count == wanted and isinstance(engine, OnnxEngine)
             note = f"the networks take {share(engine, pixels):.0%}" if seen else ""
             yield (

@@ -1,4 +1,4 @@
-"""Detections against the truth: which are right, and what follows from that.
+"""Metrics: the verdict on each detection against the truth, and the figures derived from it.
 
 The protocol is WIDER FACE's (Yang et al., "WIDER FACE: A Face Detection Benchmark", 2016, and its evaluation code), which is
 PASCAL VOC's with regions to ignore:
@@ -33,7 +33,7 @@ SIZES = ((10.0, 20.0), (20.0, 40.0), (40.0, 80.0), (80.0, np.inf))
 
 
 class Verdict(IntEnum):
-    """What a detection turned out to be."""
+    """The verdict on a detection."""
 
     WRONG = 0
     RIGHT = 1
@@ -133,7 +133,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a detector is worth on a set of images, at one overlap and span of sizes.
+    """The figures of a detector on a set of images, at one overlap and span of sizes.
 
     faces: true ones that count; right, wrong, duplicates: detections; curve: over their scores.
     """
@@ -165,7 +165,7 @@ def summarize(
     threshold: float = -np.inf,
     span: tuple[float, float] = (SMALLEST_FACE, np.inf),
 ) -> Summary:
-    """Returns what the detections of a set of images are worth.
+    """Returns the figures of the detections in a set of images.
 
     Args:
         pairs: an image's truth and what was found in it.

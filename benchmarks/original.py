@@ -1,4 +1,4 @@
-"""The pyramid and the merge rules of the program that pyraface started from, to compare with.
+"""Original: the pyramid and the merge rules of the program that pyraface started from, for comparison.
 
 The whole image and its quadrants, each with 6% more on the sides that face another, are scaled to the pixel budget and
 then doubled `upsample` times. Candidates that touch are merged where any of three scores says so, or all together:
@@ -76,7 +76,7 @@ def candidates(engine: Engine, pixels: Pixels, detection: DetectionParameters) -
 
 
 def merge(waiting: list[Candidate]) -> list[Candidate]:
-    """Returns the candidates, those that the rules say are one face merged.
+    """Returns the candidates, merged where the rules make them one face.
 
     In each round every candidate that touches no earlier group's first one starts a group of all that touch it; what is
     the same face as the first is merged into it. What was in a group without being merged waits for the next round.

@@ -1,4 +1,4 @@
-"""Detectors of other projects, each with the weights that its package carries.
+"""Outside detectors: detectors of other projects, each with the weights in its package.
 
     PYTHON benchmarks/outside.py mtcnn20|mtcnn10|haar|mediapipe|mediapipe-full
 
@@ -110,7 +110,7 @@ DETECTORS: dict[str, Callable[[], Any]] = {
 
 
 def main() -> None:
-    # what the packages print would break the protocol: only this file writes to the real standard output
+    # output of the packages would break the protocol: only this file writes to the real standard output
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 

@@ -1,4 +1,4 @@
-"""Runs two engines over real photographs and prints, as Markdown, where they agree and where they do not.
+"""Parity: two engines over real photographs, with the faces on which they agree and differ, as Markdown.
 
     python -m benchmarks.parity [PHOTOS] [--engines dlib,onnx] [--megapixels 0.48] [--threads 0]
 
@@ -93,7 +93,9 @@ def main() -> None:
     parser.add_argument("photos", nargs="?", type=Path, default=photos_folder(), help="a folder of folders")
     parser.add_argument("--engines", default="dlib,onnx", help=f"two of {', '.join(ENGINES)}")
     parser.add_argument("--megapixels", type=float, default=0.48, help="larger pictures are shrunk to this")
-    parser.add_argument("--threads", type=int, default=0, help="of the onnx engine; 0: one a core")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="threads of the onnx engine; 0: one for each core"
+    )
     arguments = parser.parse_args()
     names = arguments.engines.split(",")
     if not arguments.photos.is_dir():

@@ -1,9 +1,9 @@
-"""The reference in another interpreter: face_recognition on the dlib that one has, timed on request.
+"""Peer: the reference in another interpreter, face_recognition on its dlib, timed on request.
 
     PYTHON -m benchmarks.peer [PARAMETERS.xml]
 
-Reads one JSON object a line from standard input, answers each with one: {"seconds": ..., "faces": ...}. So a dlib that is
-built against OpenBLAS, in a virtual environment of its own, takes turns with the engines of this one.
+Reads one JSON object a line from standard input, answers each with one: {"seconds": ..., "faces": ...}. A dlib built
+against OpenBLAS, in a separate virtual environment, thus takes turns with the engines of this interpreter.
 """
 
 from __future__ import annotations

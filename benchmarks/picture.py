@@ -1,9 +1,9 @@
-"""Draws the idea, for the README: what each level of the pyramid finds, and what fusion makes of it.
+"""Picture: a drawing for the README of the faces that each level of the pyramid finds, and of their fusion.
 
     python -m benchmarks.picture [FILE.png]
 
-The scene is made of scikit-image's astronaut: Eileen Collins, a portrait by NASA in the public domain. The boxes are what
-the pipeline finds there, at a small budget.
+The scene is made of scikit-image's astronaut: Eileen Collins, a portrait by NASA in the public domain. The boxes are the
+pipeline's results, at a small budget.
 """
 
 from __future__ import annotations

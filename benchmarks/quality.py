@@ -1,11 +1,11 @@
-"""What an encoding is worth of a face that is small, blurred or badly saved, and what the flag `comparable` keeps and drops.
+"""Quality: encodings of faces that are small, blurred or badly saved, and the faces that the flag `comparable` drops.
 
     python -m benchmarks.quality [--markdown FILE]
 
-The largest face of each photograph whose person is known is made worse in many ways: shrunk, out of focus, shaken, saved as
-a poor JPEG, noisy. Then pairs are told apart by their encodings: a worsened face and a sharp one, and two that are worsened
+The largest face of each photograph whose person is known is degraded in many ways: shrunk, out of focus, shaken, saved as
+a poor JPEG, noisy. Then pairs are told apart by their encodings: a degraded face and a sharp one, and two faces degraded
 alike. The thresholds were chosen on deepface's pairs; face_recognition's and dlib's judge them. Last, faces of WIDER FACE,
-which nobody has worsened, and of which people have said how blurred they are.
+which were not degraded, and whose blur people have rated.
 """
 
 from __future__ import annotations
@@ -245,7 +245,7 @@ def _shares(told: Told) -> str:
 
 
 def by_sharpness(found: list[Sample], pairs: list[Pair]) -> Iterator[str]:
-    """Yields a row a range of sharpness, whatever made the faces so."""
+    """Yields a row a range of sharpness, for all kinds of damage together."""
     own = {one.name: one for one in found if one.way == "as they are"}
     told = against_sharp(found, own, pairs)
     yield (
@@ -354,7 +354,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.quality", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="where to write the tables, too")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the tables to this file")
     options = parser.parse_args()
     photos = photos_folder()
     engine = start("onnx")

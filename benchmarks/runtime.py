@@ -1,4 +1,4 @@
-"""ONNX Runtime's options on a CPU, each against those of the onnx engine, alone and while photographs are decoded beside it.
+"""Runtime: ONNX Runtime's options on a CPU, each against the onnx engine's, alone and while photographs are decoded.
 
     python -m benchmarks.runtime [--megapixels 3.84] [--turns 7] [--only spinning,arena]
 
@@ -52,7 +52,7 @@ CHANGES: dict[str, tuple[str, Change]] = {
     ),
     "denormals": ("denormals are zero", entry("session.set_denormal_as_zero", "1")),
     "pattern": ("a plan of the memory for each shape", attribute("enable_mem_pattern", True)),
-    "arena": ("every session an arena of its own", entry("session.use_env_allocators", "0")),
+    "arena": ("a separate arena for each session", entry("session.use_env_allocators", "0")),
     "no-arena": ("no arena: memory from the system each time", attribute("enable_cpu_mem_arena", False)),
     "basic": (
         "graph: basic optimizations alone",
@@ -116,10 +116,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.runtime", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--megapixels", type=float, default=3.84, help="of the tile (default: %(default)s)")
-    parser.add_argument("--turns", type=int, default=7, help="of each (default: %(default)s)")
     parser.add_argument(
-        "--only", default=",".join(CHANGES), help="with commas between them (default: %(default)s)"
+        "--megapixels", type=float, default=3.84, help="size of the tile (default: %(default)s)"
+    )
+    parser.add_argument("--turns", type=int, default=7, help="turns of each option (default: %(default)s)")
+    parser.add_argument(
+        "--only", default=",".join(CHANGES), help="options, separated by commas (default: %(default)s)"
     )
     arguments = parser.parse_args()
     names = arguments.only.split(",")

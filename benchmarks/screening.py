@@ -1,4 +1,4 @@
-"""What screening a tile in 8-bit integers (core/engines/onnx/screening.py) takes, and how far its scores are off.
+"""Screening: the cost of a tile in 8-bit integers (core/engines/onnx/screening.py), and the errors of its scores.
 
     python -m benchmarks.screening [PHOTOS] [--megapixels 3.84] [--every 1] [--whole 8]
 
@@ -110,8 +110,8 @@ def main() -> None:
     )
     parser.add_argument("photos", nargs="?", type=Path, default=photos_folder(), help="a folder of folders")
     parser.add_argument("--megapixels", type=float, default=3.84, help="larger pictures are shrunk to this")
-    parser.add_argument("--every", type=int, default=1, help="take every so many")
-    parser.add_argument("--whole", type=int, default=8, help="photographs that are timed whole")
+    parser.add_argument("--every", type=int, default=1, help="take every Nth photograph")
+    parser.add_argument("--whole", type=int, default=8, help="number of whole photographs that are timed")
     arguments = parser.parse_args()
     if not arguments.photos.is_dir():
         parser.error(f"{arguments.photos} is no folder")

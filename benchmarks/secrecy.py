@@ -1,10 +1,10 @@
-"""What the key and TLS cost: photographs of 5 MB through a daemon with them, and through one without, in turns.
+"""Secrecy: the cost of the key and TLS, photographs of 5 MB through a daemon with them, and through one without, in turns.
 
     python -m benchmarks.secrecy [--turns 9] [--photographs 24]
 
-Everything is as it always is, decoding and zooming too, but for the engine, which finds nothing at once
+Everything is as usual, decoding and zooming included, except the engine, which finds nothing at once
 (tests/stub_daemon.py). The second row is the same with images that are refused by their first bytes: the network
-alone, where TLS has nothing to hide behind. Processor time is that of the client, the daemon and its process that
+alone, where no other work conceals the cost of TLS. Processor time is that of the client, the daemon and its process that
 finds faces together; other work on the machine does not count in it.
 """
 
@@ -156,7 +156,7 @@ def main() -> None:
         prog="python -m benchmarks.secrecy", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("--turns", type=int, default=9)
-    parser.add_argument("--photographs", type=int, default=24, help="in a turn")
+    parser.add_argument("--photographs", type=int, default=24, help="photographs per turn")
     parser.add_argument("--photos", type=Path, default=photos_folder(), help="the shared photographs")
     options = parser.parse_args()
     print(f"{today()}; {machine()}; {versions('uvloop', 'cryptography', 'Pillow')}\n")

@@ -1,4 +1,4 @@
-"""Which measure of sharpness tells best how far the encoding of a face has moved, on pictures of which size.
+"""Sharpness: measures of sharpness, by how well they predict, at each size of picture, the change of a face's encoding.
 
     python -m benchmarks.sharpness [--markdown FILE]
 
@@ -126,7 +126,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.sharpness", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="where to write the table, too")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table to this file")
     options = parser.parse_args()
     lines = [f"{today()}; {machine()}; {versions(*PACKAGES)}", "", *table(start("onnx"), photos_folder())]
     print("\n".join(lines))

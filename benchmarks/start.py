@@ -1,4 +1,4 @@
-"""How long a program takes to start."""
+"""Start: the time that a program takes to start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""True faces from files: WIDER FACE's text, dlib's imglab XML, and CSV with the columns file, x, y, w, h.
+"""Truth: true faces from files, WIDER FACE's text, dlib's imglab XML, and CSV with the columns file, x, y, w, h.
 
 Boxes are in pixels of the upright image, x, y the top left corner. A folder is searched for its truth: truth*.csv,
 else wider_face*_bbx_gt.txt, else *.xml. Pictures are looked up beside that file and in its folder images/.
@@ -26,7 +26,7 @@ NAMES = ("truth*.csv", "wider_face*_bbx_gt.txt", "*.xml")
 
 
 class TruthError(ValueError):
-    """A file does not say which faces are true; the message names the file and what it lacks."""
+    """A file does not define the true faces; the message names the file and the missing part."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Picture:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Has a command take the pictures it works on: TRUTH and --every, for `chosen`."""
+    """Adds the arguments that select pictures to a command: TRUTH and --every, for `chosen`."""
     default = photos_folder() / "wider_face_val_subset"
     parser.add_argument("truth", nargs="?", type=Path, default=default, help="file or folder")
     parser.add_argument("--every", type=_count, default=1, metavar="N", help="take every Nth picture only")
@@ -61,7 +61,7 @@ def _count(text: str) -> int:
 
 
 def read(place: Path) -> list[Picture]:
-    """Returns the pictures that a truth file, or a folder with one, speaks of, by name.
+    """Returns the pictures that a truth file, or a folder with one, describes, by name.
 
     A picture that two files of the folder name counts once, as the first of them says.
 

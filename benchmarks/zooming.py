@@ -1,4 +1,4 @@
-"""Which filter shrinks a photograph for the detector: what each finds, and what it takes.
+"""Zooming: the filters that shrink a photograph for the detector, by the faces found and the time taken.
 
     python -m benchmarks.zooming
 

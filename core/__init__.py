@@ -1,4 +1,4 @@
-"""Bytes and arrays in, values out: no sockets, no clock, no logging set-up.
+"""Core: the computation, bytes and arrays in, values out; no sockets, no clock, no logging set-up.
 
-The one thing read from disk is what a caller names: a parameters file (`parameters.load`) and the networks' weights.
+Only two kinds of files are read from disk: a parameters file (`parameters.load`) and the networks' weights.
 """

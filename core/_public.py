@@ -1,4 +1,4 @@
-"""Public names of the core, each said once: `pyraface` takes them from here at their first use."""
+"""Public names of the core, each stated once: `pyraface` takes them from here at their first use."""
 
 from .compare import compare as compare
 from .compare import distance as distance

@@ -1,6 +1,6 @@
 """Comparison of faces: distances of encodings, and overlap of boxes, of one face or of many.
 
-The functions take what is at hand: a `Face`, a `Faces`, or arrays. One and one give a number; one and many, in either order,
+The functions take a `Face`, a `Faces`, or arrays. One and one give a number; one and many, in either order,
 give (n,); many and many give (n, m), a row for each face of the first.
 """
 
@@ -15,7 +15,7 @@ from . import boxes
 from .faces import ENCODING_LENGTH, Face, Faces
 
 TOLERANCE = 0.6
-"""Up to this distance face_recognition takes two faces for one person. docs/accuracy.md shows what that is worth here."""
+"""Up to this distance face_recognition takes two faces for one person. docs/accuracy.md has the figures for it."""
 
 Encodings = Union[Face, Faces, ArrayLike]  # noqa: UP007  Python 3.10 cannot join these with |
 """A face, faces, or encodings of shape (128,) or (n, 128)."""
@@ -83,7 +83,7 @@ def _rows(values: ArrayLike, what: str, length: int) -> NDArray[np.float32]:
 
 
 def _shaped(pairs: NDArray[np.float32], one: ArrayLike, other: ArrayLike) -> float | NDArray[np.float32]:
-    """Returns (n, m) pairs without the axis of what was given as one."""
+    """Returns (n, m) pairs without the axis of each argument that was a single face."""
     alone = [np.ndim(values) == 1 and np.size(values) > 0 for values in (one, other)]
     if all(alone):
         return float(pairs[0, 0])

@@ -16,7 +16,7 @@ ENCODING_LENGTH = 128
 
 
 Location = tuple[int, int, int, int]
-"""face_recognition's way to write a box: top, right, bottom, left, in whole pixels of the upright image."""
+"""The format of a box in face_recognition: top, right, bottom, left, in whole pixels of the upright image."""
 
 
 class Quality(NamedTuple):
@@ -58,7 +58,7 @@ class Face:
         return top, right, bottom, left
 
     def __eq__(self, other: object) -> bool:
-        """Whether every number is the same; `face in faces` and `faces.index(face)` ask this."""
+        """Whether every number is equal; `face in faces` and `faces.index(face)` use this."""
         return (
             isinstance(other, Face)
             and (self.confidence, self.level, self.quality) == (other.confidence, other.level, other.quality)
@@ -87,7 +87,7 @@ class Faces(Sequence[Face]):
         comparable: (n,) bool: whether a face is large and sharp enough for its encoding to be compared with others.
 
     Raises:
-        ValueError: shapes that do not belong together, naming the expected and the actual one.
+        ValueError: an array has another shape or type; the message names the expected and the actual one.
     """
 
     boxes: Boxes
@@ -116,7 +116,7 @@ class Faces(Sequence[Face]):
 
     @classmethod
     def empty(cls) -> Faces:
-        """Returns no faces: every array has length 0."""
+        """Returns an empty `Faces`: every array has length 0."""
         return cls.detected(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), level=0)
 
     @classmethod
@@ -167,7 +167,7 @@ class Faces(Sequence[Face]):
 
         Raises:
             IndexError: there is no such face, or a mask has another length.
-            TypeError: the index is none of these.
+            TypeError: the index has another type.
         """
         if isinstance(index, slice):
             return self._picked(index)
@@ -175,7 +175,7 @@ class Faces(Sequence[Face]):
             return self._face(int(index))
         wanted = np.asarray(index)
         if wanted.size == 0 and wanted.dtype != np.bool_:
-            wanted = wanted.astype(np.intp)  # of an empty list, which NumPy takes for floats
+            wanted = wanted.astype(np.intp)  # NumPy takes an empty list for floats
         if wanted.ndim != 1 or not (wanted.dtype == np.bool_ or np.issubdtype(wanted.dtype, np.integer)):
             raise TypeError(
                 "faces are picked by a number, a slice, a mask (n,) of bools or indices (m,) of whole numbers, "
@@ -212,7 +212,7 @@ class Faces(Sequence[Face]):
     def sizes(self) -> NDArray[np.float32]:
         """(n,) float32: the shorter side of each box, in pixels of the upright image.
 
-        Of a face that the edge of the photograph cuts off, it is what is left that counts.
+        Of a face that the edge of the photograph cuts off, only the visible part counts.
         """
         sides = self.boxes[:, 2:] - self.boxes[:, :2]
         return np.asarray(sides.min(axis=1), np.float32)

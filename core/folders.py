@@ -1,4 +1,4 @@
-"""Folders: where a user's own files are kept."""
+"""Folders: the places of a user's files."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
-"""The candidates of all levels and tiles become faces, each exactly once.
+"""Fusion: the candidates of all levels and tiles deduplicated, so that each face remains exactly once.
 
-Two boxes are the same face, or two faces, by their intersection over union and the thresholds of parameters.xml (`fusion`):
+The intersection over union of two boxes and the thresholds in parameters.xml (`fusion`) decide whether they are one face:
 
 1. At least `same_overlap`: one face.
 2. Less than `doubtful_overlap`: two faces, even of one person: twins, a mirror, a poster behind a head.
 3. In between the boxes leave doubt, and the encodings decide: one face if their distance is below `encoding_distance`.
 
-A face seen in several tiles and levels has much the same box in all of them, a tile with half of it included, because a
-box may leave its tile (`Detections.voted`). So the doubt is rare: a wrong size, or cheeks that touch. docs/accuracy.md has
-the figures.
+A face seen in several tiles and levels has nearly the same box in all of them, even in a tile with half of it, because a
+box may leave its tile (`Detections.voted`). Doubt is therefore rare: a wrong size, or cheeks that touch. docs/accuracy.md
+has the figures.
 
 Candidates are ranked by confidence. Each in turn is kept unless a kept one is the same face (greedy non-maximum
 suppression), so the result depends neither on the order of tiles nor on the time they took.
@@ -33,7 +33,7 @@ def fuse(candidates: Faces, parameters: FusionParameters) -> Faces:
     """Returns each face once, the most confident first.
 
     Args:
-        candidates: of all levels, in the frame of the image; those that `doubtful` names have their encodings.
+        candidates: of all levels, in the frame of the image; the candidates that `doubtful` names have their encodings.
 
     Raises:
         ValueError: a doubtful candidate has no encoding.

@@ -1,6 +1,6 @@
 """Lazy names: a package whose public names are imported when the first of them is used.
 
-`pyraface --help` and whoever needs one small part should not wait for NumPy and everything else.
+`pyraface --help`, and programs that need one small part, do not wait for NumPy and everything else.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from importlib.util import find_spec
 def names_of(package: str, *modules: str) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
     """Returns the `__getattr__` and the `__dir__` (PEP 562) of a package that offers the public names of modules.
 
-    A name is looked up in one module after the other, so that those after the first that has it are not imported.
+    A name is looked up in one module after the other, so that the modules after the first that has it are not imported.
 
     Args:
         package: the package's `__name__`.

@@ -73,7 +73,7 @@ class Pipeline:
             faces_from: the side of the smallest face wanted, in pixels of the upright image; 0: the parameters decide.
 
         Raises:
-            TypeError: the image has none of these forms.
+            TypeError: the image has another form.
             OSError: the file cannot be read.
             ImageError: the bytes are not an image, or a damaged one, or one beyond the limits.
             EngineError: the engine failed.
@@ -100,7 +100,7 @@ class Pipeline:
 
         Args:
             admit: receives the number of pixels before they are decoded, and may wait until there is memory for them.
-            faces_from: as `find` will be given it.
+            faces_from: the value that `find` will receive.
 
         Raises:
             ImageError: the bytes are not an image, or a damaged one, or one beyond the limits.
@@ -125,7 +125,7 @@ class Pipeline:
             EngineError: the engine failed.
         """
         height, width, _ = picture.pixels.shape
-        # in pixels of what was decoded, which may be fewer than the file's
+        # in pixels of the decoded picture, which may be fewer than the file's
         in_pixels = faces_from * width / picture.width
         candidates = self.search.candidates(picture.pixels, faces_from=in_pixels)
         doubtful = fusion.doubtful(candidates, self.parameters.fusion)

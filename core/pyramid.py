@@ -1,9 +1,9 @@
-"""Which parts of an image the detector looks at, and how far each is zoomed.
+"""Pyramid: the parts of an image that the detector searches, and the zoom of each.
 
 Level 0 is the whole image; level k cuts it into 2^k x 2^k tiles. Every tile of every level is zoomed to the same pixel
 budget, so the deeper a level, the smaller the faces it finds, and the memory it needs stays the same.
 
-The tiles of a level overlap. The promise they keep: at level k > 0, every square within the image whose side is at
+The tiles of a level overlap. They guarantee: at level k > 0, every square within the image whose side is at
 most `Level.whole` lies wholly inside at least one tile. `whole` is 1.5 detector windows of the next coarser level, so a
 face is either whole in one tile, or large enough for the coarser level to have found it there.
 """
@@ -26,7 +26,7 @@ OVERLAP_WINDOWS = 1.5
 """Faces of this many windows at the coarser level are still kept whole: at exactly one window detection is not sure."""
 
 LEAST_GAIN = 1.05
-"""A level that zooms less than this much further is skipped: the detector's own steps are 6/5, finer brings nothing."""
+"""A level that zooms less than this much further is skipped: the detector's own steps are 6/5, and less finds no more."""
 
 
 def zoom(width: int, height: int, *, budget: int, most: float) -> float:
@@ -75,8 +75,8 @@ def levels(width: int, height: int, detection: DetectionParameters, *, faces_fro
     A level that would not zoom further than the one above it is left out: a small photograph is at full zoom already.
 
     Args:
-        faces_from: the smallest face wanted, in pixels of the image: there are as many levels as it takes to zoom that to a
-            detector window, and no more, within `most_tiles`. 0: as many, and as far, as `levels` and `upsample` say.
+        faces_from: the smallest face wanted, in pixels of the image: the levels are those needed to zoom such a face to
+            a detector window, within `most_tiles`. 0: `levels` and `upsample` decide.
 
     Raises:
         ValueError: a side is not positive.
@@ -109,14 +109,14 @@ def levels(width: int, height: int, detection: DetectionParameters, *, faces_fro
 
 @dataclass(frozen=True)
 class Work:
-    """What an image costs: tiles, and pixels of all of them after zooming."""
+    """The cost of an image: its tiles, and the pixels of all tiles after zooming."""
 
     tiles: int
     pixels: int
 
 
 def work(levels: list[Level]) -> Work:
-    """Returns what the detector has to do for these levels."""
+    """Returns the detector's work for these levels."""
     return Work(
         sum(len(level.tiles) for level in levels),
         sum(len(level.tiles) * level.size[0] * level.size[1] for level in levels),

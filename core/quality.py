@@ -1,10 +1,10 @@
-"""How much of a face a picture shows, and whether its encoding is worth comparing with others.
+"""Quality: the detail that a picture shows of a face, and whether the face's encoding is comparable with others.
 
-The encoder answers a face of a few pixels, or one that is nothing but blur, with an encoding like any other: it then lies
-somewhere between all people, too far from the same person's sharp pictures and too near to other blurred ones. Two
-measures tell: the size of the face in pixels of the photograph, which says how much there can be, and its sharpness, which
-says how much there is (a photograph enlarged, out of focus or smoothed to death has pixels enough). docs/accuracy.md has
-the figures.
+The encoder returns an ordinary encoding even for a face of a few pixels or a completely blurred face. Such an encoding lies
+somewhere between all people, too far from the same person's sharp pictures and too near to other blurred faces. Two
+measures detect it: the size of the face in pixels of the photograph limits the detail that can be there, and its sharpness
+measures the detail that is there (a photograph that was enlarged, out of focus or smoothed has many pixels and little
+detail). docs/accuracy.md has the figures.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from .faces import Faces
 from .parameters import EncodingParameters
 
 SIDE = 64
-"""Pixels to which every face is brought before it is measured, so that the measure says how much of the face is seen and not
-how many pixels it takes. Of 32 to 150, this and 48 predict best how far an encoding is from that of the sharp face."""
+"""Pixels to which every face is scaled before it is measured, so that the result depends on the visible detail and not on
+the number of pixels. Of the sides from 32 to 150, 64 and 48 predict best how far an encoding is from the sharp face's."""
 
 TAPS = 9
 """Pixels of the filter that blurs again, as published."""
 
 SAMPLES = 3
-"""Pixels of a photograph that are looked at for each of those, in a row, where it has more: so a face of thousands of pixels
-takes no longer than one of hundreds."""
+"""The most pixels of a photograph, in a row, that are sampled for each of these pixels: a face of thousands of pixels takes
+no longer than a face of hundreds."""
 
 
 def measured(faces: Faces, sharpness: NDArray[np.float32], parameters: EncodingParameters) -> Faces:
-    """Returns the same faces with their sharpness, and whether they are worth comparing.
+    """Returns the same faces with their sharpness, and whether they are comparable.
 
     Args:
         faces: boxes in pixels of the photograph as it came.
@@ -45,8 +45,8 @@ def sharpness(pixels: NDArray[np.uint8], boxes: Boxes) -> NDArray[np.float32]:
 
     It is 1 minus the perceptual blur of F. Crete, T. Dolmiere, P. Ladret, M. Nicolas: "The blur effect: perception and
     estimation with a new no-reference perceptual blur metric", SPIE 6492 (2007): a sharp picture loses much of the
-    difference between neighbouring pixels when it is blurred, a blurred one has little to lose. Contrast has no say.
-    What looks like detail counts as detail: noise, and the blocks of a JPEG.
+    difference between neighbouring pixels when it is blurred, a blurred one has little to lose. Contrast has no
+    influence. Noise and the blocks of a JPEG count as detail.
 
     Args:
         pixels: (height, width, 3) uint8, the upright picture.

@@ -21,8 +21,8 @@ STRIP_PIXELS = 1 << 20
 def strips(box: tuple[int, int, int, int], size: tuple[int, int]) -> list[tuple[int, int]]:
     """Returns the strips of the result, rows (first, end) each, that `resample_rows` makes in any order, in any threads.
 
-    Pillow holds a picture in 4 bytes a pixel of its own, beside the 3 it is given: for a strip that is little. libvips works
-    through a picture in strips and threads of its own.
+    Pillow copies a picture into 4 bytes a pixel, beside the 3 of its input: for a strip, this is little. libvips divides a
+    picture into strips and threads itself.
 
     Args:
         box: left, top, right, bottom in pixels of the picture; right and bottom are exclusive.
@@ -94,7 +94,7 @@ def _grown(
     upper, lower = top + first * down, min(top + end * down, bottom)
     start = max(0, math.floor(upper) - reach)
     strip = Image.fromarray(pixels[start : math.ceil(lower) + reach, before:after])
-    # across first, then down: on its own, Pillow chooses the order by the strip's size, and rounds in between
+    # across first, then down: left to itself, Pillow chooses the order by the strip's size, and rounds in between
     strip = strip.resize((width, strip.height), GROWING, box=(left - before, 0, right - before, strip.height))
     strip = strip.resize((width, end - first), GROWING, box=(0, upper - start, width, lower - start))
     return np.asarray(strip)

@@ -12,19 +12,19 @@ from .protocol.messages import Failed, Found
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """One image and its faces, or the reason why there are none to show.
+    """One image and its faces, or the reason why it has none.
 
     Attributes:
         path: as it was given; "" for an image given as bytes.
         digest: "sha256:" and the hexadecimal SHA-256 of the file's bytes; None if it could not be read.
         size: of the file, in bytes.
         modified: the time of the file's last change, in nanoseconds since 1970; None for an image given as bytes.
-        fingerprint: of the engine and the parameters that found the faces; servers with the same give the same faces.
+        fingerprint: of the engine and the parameters that found the faces; servers with the same one find the same faces.
         width, height: of the upright image, in pixels.
         orientation: the EXIF orientation, 1 to 8, that was applied to make it upright.
         server: name of the server that answered.
-        seconds: it took there, waiting not counted.
-        error: (code, message) of what failed; None if nothing did.
+        seconds: the time it took on that server, without waiting.
+        error: (code, message) of the failure; None if nothing failed.
     """
 
     path: str
@@ -67,9 +67,9 @@ class Result:
         )
 
     def as_json(self) -> dict[str, object]:
-        """Returns what the output file holds for this image, ready for json.dumps.
+        """Returns the line of the output file for this image, ready for json.dumps.
 
-        What a later run asks a line for stands before the faces.
+        The keys that a resumed run reads stand before the faces.
         """
         about: dict[str, object] = {
             "path": self.path,

@@ -1,21 +1,21 @@
-"""How many images are done, and how fast lately. No clock of its own: each call says what time it is."""
+"""Throughput: the number of images done, and their recent rate. It has no clock: each call is given the time."""
 
 from __future__ import annotations
 
 from collections import deque
 
 SPAN = 60
-"""Seconds that the rate is of."""
+"""Seconds over which the rate is measured."""
 
 
 class Throughput:
-    """Counts what is done.
+    """Counts completed images.
 
     Args:
-        started: seconds, of the clock that the other calls' times are of.
+        started: seconds, on the same clock as the times of all calls.
 
     Attributes:
-        total: done since the start.
+        total: images done since the start.
     """
 
     def __init__(self, started: float) -> None:
@@ -25,7 +25,7 @@ class Throughput:
         self._seconds: deque[tuple[int, int]] = deque(maxlen=SPAN + 1)
 
     def count(self, now: float) -> None:
-        """One more is done."""
+        """Counts one more image."""
         self.total += 1
         second = int(now)
         before = 0

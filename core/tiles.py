@@ -16,10 +16,10 @@ from .engines import Engine, Pixels, Tile, devices
 from .pyramid import Level
 
 TILES_AHEAD = 1
-"""Tiles that are zoomed and prepared before the engine asks for them; where it takes larger batches, one batch of them."""
+"""Tiles that are zoomed and prepared before the engine asks for them; where it takes larger batches, one batch."""
 
 ZOOMING_THREADS = 4
-"""At most. Pillow zooms without the interpreter's lock, so threads bring the first tile sooner, when nothing else runs."""
+"""At most. Pillow zooms without the interpreter's lock, so threads finish the first tile sooner, when nothing else runs."""
 
 
 class Batch(NamedTuple):
@@ -69,7 +69,7 @@ class TilePreparer:
         upcoming = ((level, place) for level in levels for place in level.tiles)
         preparing: deque[tuple[Level, NDArray[np.int64], Future[Tile]]] = deque()
         while True:
-            # the one that is asked for, and those ahead of it
+            # the tile asked for, and the tiles ahead of it
             for level, place in islice(upcoming, 1 + ahead - len(preparing)):
                 preparing.append((level, place, self._prepare(image, place, level.size)))
             if not preparing:
@@ -100,5 +100,5 @@ class TilePreparer:
 def _ready(
     level: Level, place: NDArray[np.int64], prepared: Future[Tile]
 ) -> tuple[Level, NDArray[np.int64], Tile]:
-    # in a function of its own, whose variables hold the tile no longer than the call
+    # a separate function: its variables hold the tile only until it returns
     return level, place, prepared.result()

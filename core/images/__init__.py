@@ -1,1 +1,1 @@
-"""Image files: bytes in, upright RGB pixels out."""
+"""Images: the bytes of a file in, upright RGB pixels out."""

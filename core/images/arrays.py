@@ -1,4 +1,4 @@
-"""Pixels that a caller has already: NumPy arrays and PIL images become pictures, and files without loss."""
+"""Arrays: pixels in memory (NumPy arrays and PIL images) as pictures, and as lossless files."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .inputs import Pixels
 from .pixels import upright
 
 PNG_EFFORT = 1
-"""Of 9. A photograph of 12 Mpx takes 0.6 s and a fifth of the bytes that its pixels are; more effort takes four times as
-long for a tenth less, and none at all fills the network and the server's limits with pixels."""
+"""Of 9. A photograph of 12 Mpx takes 0.6 s, and a fifth of the bytes of its pixels; more effort takes four times as long for
+a tenth less, and no compression fills the network and the server's limits with pixels."""
 
 
 def picture(image: Pixels, limits: ImageLimits) -> Picture:
-    """Returns the picture that pixels are: as they stand, whatever a PIL image's EXIF says of their orientation.
+    """Returns the picture of these pixels as they stand: the orientation in a PIL image's EXIF is not applied.
 
-    What is not RGB becomes it as in a file: alpha is dropped, gray of 16 bits is scaled to 8. The caller's image is left as
-    it is, but for being loaded.
+    Other modes are converted to RGB as in a file: alpha is dropped, gray of 16 bits is scaled to 8. The caller's image is
+    loaded, and otherwise unchanged.
 
     Args:
         image: one that `inputs.checked` has passed.
@@ -42,7 +42,7 @@ def picture(image: Pixels, limits: ImageLimits) -> Picture:
 
 
 def lossless_file(image: Pixels, limits: ImageLimits) -> bytes:
-    """Returns the bytes of a PNG file with the very pixels of `picture`.
+    """Returns the bytes of a PNG file with exactly the pixels of `picture`.
 
     Raises:
         ImageError: as for `picture`.

@@ -1,4 +1,4 @@
-"""Decoder: the bytes of an image file to an upright RGB array; any bytes give a Picture or an ImageError.
+"""Decoder: an upright RGB array from the bytes of an image file; any bytes give a Picture or an ImageError.
 
 The limits are a parameter, checked once a plugin has read the header. Pillow's own global limit stays as it is; WebP, GIF
 and TIFF still heed it inside their plugins (an error from 179 Mpx on) until `claim_pillow` lifts it.
@@ -37,9 +37,9 @@ class Picture:
     Attributes:
         pixels: (height, width, 3) uint8, RGB, C-contiguous; a JPEG may have been decoded at a fraction of its size.
         width, height: of the upright image at the file's own size.
-        orientation: 1 to 8, the EXIF orientation that was applied to the stored picture; 1 where the file has none, or
-            nonsense. Always 1 for HEIC and AVIF: their decoders turn the picture, and an EXIF orientation beside that is
-            to be ignored, as phones write both.
+        orientation: 1 to 8, the EXIF orientation that was applied to the stored picture; 1 where the file has none,
+            or an invalid one. Always 1 for HEIC and AVIF: their decoders turn the picture, and an EXIF orientation beside it
+            must be ignored, because phones write both.
     """
 
     pixels: NDArray[np.uint8]
@@ -86,11 +86,11 @@ def decode(
     be turned; 7 for others, 4 in Pillow and 3 in the result; 10 for AVIF and 16 for WebP, whose libraries hold more.
 
     Args:
-        reduction: is asked about a JPEG, whose decoder can leave out the finer detail of a reduced picture, in less time.
+        reduction: called for a JPEG, whose decoder can leave out the finer detail of a reduced picture, in less time.
         admit: receives the number of pixels before they are decoded, and may wait until there is memory for them.
 
     Raises:
-        NotAnImageError: no format that is read, or an image without pixels.
+        NotAnImageError: an unsupported format, or an image without pixels.
         TruncatedImageError: a file that is truncated or damaged, or a rare variant of its format.
         ImageTooLargeError: more pixels or a longer side than `limits`; found before the pixels are decoded.
     """
@@ -134,7 +134,7 @@ def decode(
 
 
 def claim_pillow(limits: ImageLimits) -> None:
-    """Makes Pillow, in this whole process, share these limits and keep its warnings to itself.
+    """Gives Pillow these limits, and silences its warnings, in the whole process.
 
     For a process that reads images for pyraface alone, called once before it has threads. Elsewhere the application
     decides, and there a WebP or TIFF beyond Pillow's own limit is an ImageTooLargeError even where `limits` allow it.
@@ -150,7 +150,7 @@ def errors_of_decoder(name: str) -> Iterator[None]:
 
     Every Exception: on hostile bytes Pillow, its plugins and their C libraries raise OSError, SyntaxError, ValueError,
     KeyError, IndexError, TypeError, OverflowError, EOFError, RuntimeError, struct.error, zlib.error, AssertionError and
-    more, an undocumented set that changes with every release. One missed would take a server's thread down.
+    more, an undocumented set that changes with every release. An exception that escapes would end a server's thread.
     """
     try:
         yield

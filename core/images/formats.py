@@ -1,6 +1,6 @@
-"""Image formats: those that are read, how a file's first bytes tell them apart, and the one parser that opens each.
+"""Formats: the supported image formats, their recognition by a file's first bytes, and the one parser that opens each.
 
-Images come from strangers, so few parsers ever see them: the first bytes select one of eight formats, and only that
+Images come from strangers, so each file reaches only one parser: the first bytes select one of eight formats, and only that
 format's plugin class is called. `Image.open` would offer the bytes to every plugin, import forty of them, and apply
 `Image.MAX_IMAGE_PIXELS`, a global that an embedding application may rely on and that a thread cannot change for itself.
 """
@@ -62,7 +62,7 @@ def format_of(data: bytes) -> str:
     """Returns the format of a file, a key of FORMATS, from its first bytes.
 
     Raises:
-        NotAnImageError: no format that is read; the message names it where it is known.
+        NotAnImageError: an unsupported format; the message names it where it is known.
     """
     if not data:
         raise NotAnImageError("the file is empty")

@@ -48,7 +48,7 @@ def checked(image: Item) -> Item:
     """Returns an image that has one of the forms of `ImageInput`.
 
     Raises:
-        TypeError: it has not; the message says what to pass.
+        TypeError: it has another form; the message names the allowed ones.
     """
     if isinstance(image, np.ndarray):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
@@ -68,7 +68,7 @@ def checked_many(images: object, caller: str) -> None:
     """Checks that `images` is an iterable of images, and each image of a list or a tuple.
 
     Raises:
-        TypeError: it is one image, or no iterable, or an image has none of the forms of `ImageInput`.
+        TypeError: it is one image, or not an iterable, or an image has no form of `ImageInput`.
     """
     one = isinstance(images, (str, os.PathLike)) or is_file_content(images) or is_pixels(images)
     if one and not (isinstance(images, np.ndarray) and images.ndim > 3):
@@ -106,7 +106,7 @@ def is_pixels(image: object) -> TypeGuard[Pixels]:
 
 
 def file_content(image: FileContent) -> bytes:
-    """Returns the bytes of an image file that is given as such, or as a file object, which is read from where it stands.
+    """Returns the bytes of an image file given as bytes or as a file object, which is read from its current position.
 
     Raises:
         TypeError: the file object's read() returns no bytes.

@@ -1,4 +1,4 @@
-"""JPEG: the structure that is checked before decoding, and the decoder that most files take."""
+"""JPEG: the check of a file's structure before decoding, and the decoder for most files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 MAX_SCANS = 100
-"""Programs write up to about 20 scans into a progressive JPEG. A decoder goes over the whole picture for each, even where a
+"""Programs write up to about 20 scans into a progressive JPEG. A decoder processes the whole picture for each, even where a
 scan is a few bytes: a file of 100 KB with 1000 scans kept it busy for eight seconds, for 9 million pixels."""
 
 _MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
@@ -47,8 +47,8 @@ def scans(data: bytes) -> int:
 def decoded(data: bytes, width: int, height: int) -> NDArray[np.uint8] | None:
     """Returns the pixels of a JPEG in colour, (height, width, 3) uint8, RGB, as Pillow would, in half the time.
 
-    Both use libjpeg-turbo, but here it writes the pixels into the result itself, in 3 bytes each. None where anything
-    about the file is odd, if only for a warning: Pillow is then to decode it, and its outcome counts.
+    Both use libjpeg-turbo, but here it writes the pixels into the result itself, in 3 bytes each. None where the
+    decoder reports an error or a warning: Pillow then decodes the file, and its outcome counts.
     """
     try:
         rows, columns, colours, _ = simplejpeg.decode_jpeg_header(data)

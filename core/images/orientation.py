@@ -1,4 +1,4 @@
-"""Orientation: how a stored picture must be turned to be upright, as its metadata says."""
+"""Orientation: the turn that makes a stored picture upright, from its metadata."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ON_ITS_SIDE = {5, 6, 7, 8}
 
 
 def orientation_of(info: dict[str | tuple[int, int], object], tag: object) -> int:
-    """Returns an image's orientation, 1 to 8, from its TIFF tag, its EXIF or its XMP; 1 if that is nonsense."""
+    """Returns an image's orientation, 1 to 8, from its TIFF tag, its EXIF or its XMP; 1 if that is invalid."""
     value = tag
     if value is None:
         value = _exif_orientation(_exif(info))

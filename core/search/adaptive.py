@@ -1,9 +1,9 @@
-"""Where a deeper level is worth its pixels: a few tiles round what the level above responded to, instead of all of them.
+"""Adaptive search: a deeper level reduced to a few tiles round the responses of the level above.
 
-A detector that sees a face at half the size it was trained for says no, but not as firmly as it does to a wall. Such weak
-responses, `hints`, and the small faces beside which there may be smaller ones, are what a deeper level looks at; people
-stand together, so the first level looks some sides further. Nothing responds to a crowd of tiny faces: a picture without
-any face at level 0 has its next level whole. docs/accuracy.md has the figures.
+A detector rejects a face at half the size it was trained for, but less firmly than it rejects a wall. A deeper level
+searches the surroundings of such weak responses (`hints`), and of small faces, beside which smaller faces may be. People
+stand together, so the first level searches some sides further. A crowd of tiny faces gives no response: a picture without
+any face at level 0 has its next level searched whole. docs/accuracy.md has the figures.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from ..boxes import Boxes
 from ..pyramid import DETECTOR_WINDOW, Level, zoomed_size
 
 HINT = -0.9
-"""Responses above this score are hints. A wall's are below -1; a face's, found, is about 1."""
+"""Responses above this score are hints. A wall gives less than -1, a face that is found about 1."""
 
 SURE = 0.0
 """Above this score a response is a face, however low the threshold."""
 
 LARGEST_HINT = 1.25
-"""Detector windows: what is larger was seen as well as it can be."""
+"""Detector windows: a larger response gains nothing from a deeper level."""
 
 REACH = (4.0, 1.0)
-"""How far round the centre of a hint the next level looks, in sides of the hint: level 1, and those below."""
+"""The distance from a hint's centre that the next level searches, in sides of the hint: level 1, and the levels below it."""
 
 TILE_SIDE = 704
-"""Pixels, zoomed, of the tiles that are laid round hints: smaller ones hold less that is of no use, but overlap more."""
+"""Pixels, zoomed, of the tiles that are laid round hints: smaller tiles contain less useless area, but overlap more."""
 
 
 def closer(
     level: Level, hints: Boxes, *, zoom: float, faces: int, image: tuple[int, int], budget: int
 ) -> Level:
-    """Returns a level with the tiles that are worth it: at most its own, and none where there is no hint.
+    """Returns a level with only the tiles worth searching: at most its own pixels, and no tiles without a hint.
 
     Args:
         level: one below the first, with all its tiles.
         hints: (n, 4) of the level above, in pixels of the image.
         zoom: of the level above.
-        faces: how many were found there, above SURE.
+        faces: the number found there, above SURE.
         image: (width, height) of the image.
         budget: the most pixels of a tile after zooming.
     """
@@ -68,7 +68,7 @@ def cover(
 ) -> NDArray[np.int64]:
     """Returns tiles inside the image, (n, 4), so that each area, no larger than one, lies wholly in a tile.
 
-    Few, though not always the fewest: the next tile is the one that holds most of the areas that are left.
+    Their number is small, but not always minimal: each next tile is the one that contains most of the remaining areas.
     """
     tiles = []
     left = np.concatenate([np.floor(areas[:, :2]), np.ceil(areas[:, 2:])], axis=1).astype(np.int64)

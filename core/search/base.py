@@ -1,4 +1,4 @@
-"""Search: the Protocol that every way of searching an image keeps."""
+"""Search: the Protocol that every way of searching an image implements."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Everywhere:
         self._tiles = TilePreparer(engine)
 
     def candidates(self, image: Pixels, *, faces_from: float = 0) -> Faces:
-        """Returns what the detector sees in each tile; a face in several tiles or levels is there several times."""
+        """Returns the detections in each tile; a face in several tiles or levels occurs several times."""
         height, width, _ = image.shape
         levels = self._levels(width, height, faces_from)
         if not self._detection.adaptive:

@@ -127,7 +127,7 @@ def _check_rights(name: str, status: os.stat_result) -> None:
     if stat.S_IMODE(status.st_mode) & 0o177:
         raise KeyFileError(
             f"{name}: has the mode {stat.S_IMODE(status.st_mode):04o}: others may know its keys. "
-            f"If nobody does: chmod 600 {name}; otherwise remove it, start the daemon again and pair again"
+            f"If no other user has read it: chmod 600 {name}; otherwise remove it, start the daemon again and pair again"
         )
 
 

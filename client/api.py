@@ -23,7 +23,7 @@ from .pool.status import ServerStatus
 log = logging.getLogger("pyraface.client")
 
 READ_AHEAD = 16
-"""Images read from disk beyond those that servers have room for; `reading` bounds their bytes."""
+"""Images read from disk in addition to the capacity of all servers; `file_reader` limits their bytes."""
 
 
 class Client:
@@ -33,19 +33,19 @@ class Client:
             result = await client.detect("photo.jpg")
 
     Args:
-        servers: "auto": every server that answers on the network, and if none does, a child daemon on this machine;
-            "local": the child daemon; or "HOST[:PORT],...".
+        servers: "auto": every server that answers on the network, or, if none does, a child daemon on this machine;
+            "local": only the child daemon; "HOST[:PORT],...": the servers named.
         parameters: from `parameters.load()`; None loads them from the usual places.
-        faces_from: the smallest face wanted, in pixels of each image, up to 1000; 0: as each server is set. A server bounds
-            what that may cost (`most_tiles` in its parameters.xml).
-        on_event: is told in one line what a person may want to know: a server found, lost, started.
-        keys: of the servers that may have the images, 32 bytes each; None: those in this user's key file.
+        faces_from: size of the smallest face to find, in pixels of each image, up to 1000; 0: the setting of each server.
+            A server limits the cost (`most_tiles` in its parameters.xml).
+        on_event: called with one line for each event that a user may want to know about: a server found, lost or started.
+        keys: keys of the servers that may receive the images, 32 bytes each; None: the keys in this user's key file.
 
     Raises (on entering):
-        ServerError: no server can be reached, and none started.
-        KeyFileError: the key file is wrong.
-        ParametersError: parameters.xml is wrong.
-        RuntimeError: it was entered before.
+        ServerError: no server can be reached, and none can be started.
+        KeyFileError: the key file is invalid.
+        ParametersError: parameters.xml is invalid.
+        RuntimeError: this client was entered before.
     """
 
     def __init__(
@@ -83,36 +83,39 @@ class Client:
 
     @property
     def servers(self) -> int:
-        """How many servers are connected."""
+        """Number of servers that are connected."""
         return self._pool.servers
 
     def status(self) -> list[ServerStatus]:
-        """Returns how each server is that was ever reached: connected or lost, how much it has and has done."""
+        """Returns the status of every server that was ever connected: its state, its images in flight and done."""
         return self._pool.status()
 
     @property
     def fingerprints(self) -> Set[str]:
-        """Those of all servers that were ever connected: what has one of these, they would find again. It may grow."""
+        """Fingerprints of all servers that were ever connected: results with one of them need not be computed again.
+
+        The set may grow.
+        """
         return self._pool.fingerprints
 
     def detect(self, image: ImageInput) -> Coroutine[Any, Any, Result]:
-        """Returns, when awaited, what became of one image. Failures are in the result, not raised.
+        """Returns, when awaited, the result of one image. Failures are in the result, not raised.
 
-        Cancelling this cancels the request at the server.
+        Cancelling the call cancels the request at the server.
 
         Args:
             image: a path, the bytes of an image file, a file object, or pixels: a NumPy array (height, width, 3), uint8,
-                RGB, or a PIL image, which is not turned by its EXIF orientation. Pixels travel to the server as a PNG file.
+                RGB, or a PIL image, whose EXIF orientation is not applied. Pixels are sent to the server as a PNG file.
 
         Raises:
-            TypeError: the image has none of these forms; raised by the call itself.
-            RuntimeError: outside of `async with`, where there is no server.
+            TypeError: the image has none of these forms; raised by the call itself, before it is awaited.
+            RuntimeError: the client is used outside of `async with`, where it has no servers.
         """
         return self._detect_one(inputs.checked(image))
 
     async def _detect_one(self, image: ImageInput) -> Result:
         result = await self._detect(image, None)
-        assert result is not None  # it was not to be skipped
+        assert result is not None  # only `skip` makes it None
         return result
 
     def map(
@@ -122,23 +125,23 @@ class Client:
         ordered: bool = False,
         skip: Callable[[File], bool] | None = None,
     ) -> AsyncGenerator[Result, None]:
-        """Yields what became of each image, in the order in which they are done, or with `ordered` in that of the images.
+        """Yields the result of each image, in the order in which they are done; with `ordered`, in the order of the images.
 
-        Only as many images are read ahead as keeps the servers busy, so the iterable may be as long as it likes. It is
-        asked in the event loop; one that may take its time (a directory on a network's disk) should be asynchronous. With
-        `ordered` some results are kept until those before them are there, at most `mapping.REORDER`: behind an image that
-        takes very long the others wait.
+        Images are prefetched only to keep the servers busy, so the iterable may have any length. It is iterated in the
+        event loop; an iterable that may block (a directory on a network disk) should be asynchronous. With `ordered`, a
+        result is kept until all results before it have been yielded. At most `bounded_map.REORDER` results are kept: then
+        further images wait for the slow one.
 
-        Leaving the loop early (with `contextlib.aclosing`, or by cancelling) cancels what is in flight.
+        Leaving the loop early (with `contextlib.aclosing`, or by cancelling) cancels the images in flight.
 
         Args:
             images: each as for `detect`.
-            skip: is asked in a thread about each file that was read; one of which it says True (its `digest` is known,
-                say) goes to no server and has no result here.
+            skip: called in a thread with each file that was read. If it returns True (because the `digest` is known, for
+                example), the file is sent to no server and has no result.
 
         Raises:
-            TypeError: `images` is one image or no iterable, or an image has none of the forms; of a list or a tuple raised
-                by the call itself, of another iterable after the results of the images before.
+            TypeError: `images` is a single image or not iterable, or an image has none of the forms. For a list or a tuple
+                the call itself raises; for another iterable the error follows the results of the images before it.
         """
         inputs.checked_many(images, "map")
         return bounded_map(
@@ -153,16 +156,16 @@ class Client:
         )
 
     def drain(self) -> None:
-        """Sends nothing more. What servers have is still answered; `map` takes no further image, and ends with that.
+        """Stops sending images. Images in flight are still answered; `map` takes no further image and ends after them.
 
-        A `detect` whose image no server has yet is cancelled.
+        A `detect` whose image has not been sent is cancelled.
         """
         self._drained.set()
         self._pool.drain()
 
     async def _detect(self, image: ImageInput, skip: Callable[[File], bool] | None) -> Result | None:
         if not self._entered or self._closed:
-            raise RuntimeError("a Client is to be used inside of `async with`")
+            raise RuntimeError("a Client must be used inside `async with`")
         if inputs.is_pixels(image):
             return await self._detect_pixels(image)
         if inputs.is_file_content(image):

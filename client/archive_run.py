@@ -1,4 +1,4 @@
-"""Archive run: the images of some directories are found, sent to the servers, and their results written."""
+"""Archive run: finds the images in directories, sends them to the servers, and writes their results."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ PREDICTED_FOR = (4000, 3000)
 """Pixels of the photograph that the cost of --faces-from is calculated for."""
 
 DRAIN_TIMEOUT = 30.0
-"""Seconds that an interrupted run waits for the answers to images in flight."""
+"""Seconds that an interrupted run waits for the images in flight to be answered."""
 
 
 async def run(options: argparse.Namespace) -> bool:
-    """Processes the images that the options of `pyraface detect` name; returns whether none of them failed.
+    """Processes the images that the options of `pyraface detect` name; returns whether all of them succeeded.
 
     Raises:
         PyrafaceError: the run cannot start or continue; the message says why.
-        asyncio.CancelledError: it was interrupted.
+        asyncio.CancelledError: the run was interrupted.
     """
     parameters = parameters_file.load(options.parameters)
     journal = Journal(options.output, overwrite=options.overwrite, retry_failed=options.retry_failed)
@@ -80,7 +80,7 @@ async def run(options: argparse.Namespace) -> bool:
 
 
 async def _work(options: argparse.Namespace, new_client: Client, interrupt: _Interrupt) -> int:
-    """Processes the images; returns the number of files that were skipped because their names are not those of images."""
+    """Processes the images; returns the number of files that were skipped because their names are not names of images."""
     journal, progress = interrupt.journal, interrupt.progress
     await asyncio.to_thread(journal.load)
     walk = Scan(options.paths, read=journal.forget)
@@ -129,12 +129,12 @@ async def _add(result: Result, journal: Journal, progress: Progress) -> None:
 
 
 class _Interrupt:
-    """Handler of SIGINT and SIGTERM. After the first, nothing more is sent and the run waits for the images in flight; the
-    second ends it at once.
+    """Handler of SIGINT and SIGTERM. After the first signal the run sends no further image and waits for the images in
+    flight; the second signal ends the run at once.
 
     Attributes:
-        happened: whether there was a signal.
-        stop: called by the first one, to stop a run that has started to send.
+        happened: whether a signal was received.
+        stop: called at the first signal, to stop a run that has started to send.
     """
 
     def __init__(self, journal: Journal, progress: Progress) -> None:
@@ -160,7 +160,7 @@ class _Interrupt:
             return
         self.journal.stop()
         self._task.cancel()
-        if not first:  # a third one ends the program as it ends any other
+        if not first:  # a third signal ends the program, as by default
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._loop.remove_signal_handler(number)
 
@@ -173,7 +173,7 @@ def _how_to_resume(options: argparse.Namespace, journal: Journal) -> str:
 
 
 def _cost(faces_from: int, detection: DetectionParameters) -> str:
-    """Returns a line that says what --faces-from costs, with the parameters of this machine."""
+    """Returns a line that states the cost of --faces-from, with the parameters of this machine."""
     width, height = PREDICTED_FOR
     wanted = pyramid.work(pyramid.levels(width, height, detection, faces_from=faces_from))
     usual = pyramid.work(pyramid.levels(width, height, detection))

@@ -1,7 +1,7 @@
 """The library without asyncio: `detect_faces` and `map_faces`.
 
-Both work through a `Client` in a thread of their own, which has its own event loop: servers are kept up, and their answers
-taken, while the caller is busy with a result, and it does not matter whether the caller's thread runs an event loop.
+Both run a `Client` in a separate thread with its own event loop. Connections are kept and answers are received while the
+caller processes a result, and the caller's thread may run an event loop itself.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from ..core.results import Result
 from .api import Client
 
 READY = 16
-"""Results that wait for a caller who is busy with another, before no more are taken from the servers."""
+"""Results that wait for the caller. Once there are this many, no further image is taken (backpressure)."""
 
 
 def detect_faces(
     image: ImageInput, *, servers: str = "auto", parameters: Parameters | None = None, faces_from: int = 0
 ) -> Result:
-    """Returns what became of one image. For many images use `map_faces`.
+    """Returns the result of one image. For many images use `map_faces`.
 
-    The image is one as for `Client.detect`; the other arguments are those of `Client`.
+    The image has one of the forms that `Client.detect` takes; the other arguments are the same as those of `Client`.
 
     Raises:
         TypeError: the image has none of the forms that an image may have.
-        ServerError: no server can be reached, and none started.
-        ParametersError: parameters.xml is wrong.
+        ServerError: no server can be reached, and none can be started.
+        ParametersError: parameters.xml is invalid.
     """
     inputs.checked(image)
     (result,) = map_faces([image], servers=servers, parameters=parameters, faces_from=faces_from)
@@ -49,26 +49,26 @@ def map_faces(
     faces_from: int = 0,
     ordered: bool = False,
 ) -> Generator[Result, None, None]:
-    """Yields what became of each image, in the order in which they are done, or with `ordered` in that of the images.
+    """Yields the result of each image, in the order in which they are done; with `ordered`, in the order of the images.
 
-    Servers are found when the first result is asked for, and left when the last one was given, or when the generator is
-    closed: by `close()`, by `contextlib.closing`, by an exception in the loop over it once nothing refers to it any more,
-    or at the end of the program. Closing cancels what is in flight and returns when nothing of it is left.
+    Servers are found when the first result is requested. The connections end after the last result, or when the generator
+    is closed: by `close()`, by `contextlib.closing`, by an exception in the loop over it once nothing refers to it any
+    more, or at the end of the program. Closing cancels the images in flight and returns when all work has ended.
 
-    `images` may be as long as it likes: it is asked for the next one only when there is room, in the caller's thread. If
-    it raises an exception, that comes after the results of the images before it.
+    `images` may have any length: the next image is requested only when there is room for it, in the caller's thread. An
+    exception that `images` raises follows the results of the images before it.
 
     Args:
         images: each as for `Client.detect`.
         servers, parameters, faces_from: as for `Client`.
 
     Raises:
-        TypeError: `images` is one image or no iterable, or an image has none of the forms; of a list or a tuple raised at
-            once, of another iterable after the results of the images before.
+        TypeError: `images` is a single image or not iterable, or an image has none of the forms. For a list or a tuple the
+            call itself raises; for another iterable the error follows the results of the images before it.
 
-    Raises (when the first result is asked for):
-        ServerError: no server can be reached, and none started.
-        ParametersError: parameters.xml is wrong.
+    Raises (when the first result is requested):
+        ServerError: no server can be reached, and none can be started.
+        ParametersError: parameters.xml is invalid.
     """
     inputs.checked_many(images, "map_faces")
     return _results(
@@ -109,7 +109,7 @@ def _results(
 
 
 class _End:
-    """The last news."""
+    """The end of the work; the last item of `_Work.news`."""
 
     def __init__(self, failure: BaseException | None) -> None:
         self.failure = failure
@@ -119,7 +119,7 @@ class _Work:
     """A client and its event loop in a thread.
 
     Attributes:
-        news: results; None when an image is wanted; at last an _End.
+        news: a queue of results; None requests an image; an _End is the last item.
     """
 
     def __init__(self, client: Client, *, ordered: bool) -> None:
@@ -136,18 +136,18 @@ class _Work:
     # in the caller's thread
 
     def start(self) -> None:
-        """Returns when the thread runs its loop."""
-        # the thread is a daemon: the interpreter would wait for it before it closes what it is to end with
+        """Starts the thread; returns when its event loop runs."""
+        # at exit: the interpreter waits for a normal thread before atexit functions run, so this is a daemon thread
         atexit.register(self.close)
         self._thread.start()
         self._started.wait()
 
     def wants_image(self) -> bool:
-        """Returns whether `give` is to be called."""
+        """Returns whether the client requested an image; then call `give`."""
         return self._wanted is not None
 
     def give(self, image: tuple[ImageInput] | None) -> None:
-        """Hands over the next image; None: there is none."""
+        """Passes the next image to the client; None at the end of the images."""
         wanted, self._wanted = self._wanted, None
         assert wanted is not None
 
@@ -158,14 +158,14 @@ class _Work:
         self._call(answer)
 
     def taken(self) -> None:
-        """A result was taken: there is room for another."""
+        """Makes room for another result, after one was taken from `news`."""
         self._call(self._room.release)
 
     def close(self) -> None:
-        """Ends the work; returns when nothing of it is left."""
+        """Cancels the images in flight; returns when all work has ended."""
         atexit.unregister(self.close)
         self._call(self._end)
-        # collected as garbage, a generator may be closed in any thread, this one too: then it ends a moment later
+        # the garbage collector may close a generator in any thread, even in the client's, which cannot wait for itself
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
@@ -174,7 +174,7 @@ class _Work:
             with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended by itself
                 self._loop.call_soon_threadsafe(function)
 
-    # in the thread of its own
+    # in the client's thread
 
     def _run(self) -> None:
         failure: BaseException | None = None

@@ -1,9 +1,9 @@
-"""Subcommands of the command line: one file each, which holds the parser of its options and what is done with them.
+"""Subcommands of the command line: one file each, with the parser of its options and the work that it does.
 
 To add one: a file here with `parser()` and `run(options)`, and a line in SUBCOMMANDS.
 
-`pyraface --help` loads the file too, and has to be quick: its imports at the top are argparse and this package; what the
-work needs is imported in `run`.
+`pyraface --help` loads the file of the default subcommand and must be quick. The file imports argparse and this package at
+its top; all other imports are inside the functions that need them.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ SUBCOMMANDS = {
     "servers": "list the servers on the network",
     "pair": "get the key of another machine, to use the server there",
 }
-"""The name, which is also the name of its file here, and a line of help."""
+"""The name of each subcommand, which is also the name of its file, and its line of help."""
 
 
 class Subcommand(Protocol):
-    """What the file of a subcommand holds."""
+    """Interface of a subcommand's file."""
 
     def parser(self) -> argparse.ArgumentParser:
         """Returns the parser of the words that follow the name."""
@@ -38,17 +38,17 @@ class Subcommand(Protocol):
         Besides what the parser set, `options.words` holds all words of the command line.
 
         Raises:
-            PyrafaceError: the work cannot be started or continued; the message says why, and what to do.
+            PyrafaceError: the work cannot be started or continued; the message gives the reason and the remedy.
         """
 
 
 def load(name: str) -> Subcommand:
-    """Returns one of SUBCOMMANDS."""
+    """Imports and returns the file of one of SUBCOMMANDS."""
     return cast("Subcommand", import_module(f".{name}", __name__))
 
 
 def add_parameters_option(parser: argparse.ArgumentParser) -> None:
-    """Adds --parameters, which every subcommand that talks to servers has."""
+    """Adds --parameters, an option of every subcommand that connects to servers."""
     parser.add_argument(
         "--parameters", metavar="FILE", help="parameters.xml to use instead of the usual places"
     )

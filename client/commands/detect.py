@@ -11,7 +11,7 @@ def parser() -> argparse.ArgumentParser:
     """Returns the parser of the options of detect."""
     parser = argparse.ArgumentParser(
         prog="pyraface detect",
-        allow_abbrev=False,  # an interrupted run repeats the words in the command that resumes it
+        allow_abbrev=False,  # an interrupted run prints these words again, in the command that resumes it
         description="Finds and encodes every face in photographs; writes one JSON line per image.",
         epilog="Exit status: 0 every image was processed; 1 some images failed, and the line of each says why; 2 nothing "
         "could be done (wrong usage, no server, no output); 130 interrupted.",
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _pixels(text: str) -> int:
     """Returns the pixels that --faces-from names."""
-    # 5 is a detector's window at 16 times its size, the most there is; 1000 is what the protocol holds
+    # 5 is the detector's window after the largest zoom, 16 times; 1000 is the largest value in the protocol
     if not (text.isascii() and text.isdigit()) or len(text) > 4 or not 5 <= int(text) <= 1000:
         raise argparse.ArgumentTypeError(f"takes 5 to 1000 pixels, not {text!r}")
     return int(text)

@@ -34,9 +34,9 @@ async def _pair(options: argparse.Namespace) -> bool:
     """Asks for the code, gets the key and adds it to this user's key file. Returns True.
 
     Raises:
-        PairingError: no machine answers, or the code is wrong.
-        KeyFileError: the key file is wrong, or cannot be written.
-        ParametersError: parameters.xml is wrong.
+        PairingError: no machine answers, or the code is incorrect.
+        KeyFileError: the key file is invalid, or cannot be written.
+        ParametersError: parameters.xml is invalid.
     """
     from ...core import parameters as parameters_file
     from ...core.errors import PairingError
@@ -47,7 +47,7 @@ async def _pair(options: argparse.Namespace) -> bool:
     from ..pool import pairing
 
     parameters = parameters_file.load(options.parameters)
-    keyfile.load()  # an error in it is shown before a code is used up
+    keyfile.load()  # an error in the key file is shown before a code is used up
     place = await pairing.find(options.host, parameters)
     say(f"code shown at {place}: ", end="")
     code = normal_code(await typed_line())

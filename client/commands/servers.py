@@ -34,15 +34,15 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _list(options: argparse.Namespace) -> bool:
-    """Writes the list to standard output, and to standard error why servers do not report their status.
+    """Writes the list to standard output, and to standard error the reason for each server that reports no status.
 
-    Returns whether all do.
+    Returns whether all servers report their status.
 
     Raises:
-        NoServersError: there is none, or none does.
-        ServerError: `--servers` names no place.
-        ParametersError: parameters.xml is wrong.
-        KeyFileError: this user's key file is wrong.
+        NoServersError: no server was found, or none of them reports its status.
+        ServerError: the value of `--servers` is not a list of addresses.
+        ParametersError: parameters.xml is invalid.
+        KeyFileError: this user's key file is invalid.
         OutputError: standard output cannot be written.
     """
     from ...core import parameters as parameters_file

@@ -26,7 +26,7 @@ COLUMNS = (
 
 
 def table_lines(reports: list[Report]) -> list[str]:
-    """Returns a head and a line for each server, as wide as standard output if that is a terminal."""
+    """Returns a header line and a line for each server; on a terminal, cut to its width."""
     if not reports:
         return []
     width = shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
@@ -34,7 +34,7 @@ def table_lines(reports: list[Report]) -> list[str]:
 
 
 def json_lines(reports: list[Report]) -> list[str]:
-    """Returns a line for each server: always the same keys, null for what is not known."""
+    """Returns a line for each server, always with the same keys; unknown values are null."""
     return [json.dumps(_record(report)) for report in reports]
 
 

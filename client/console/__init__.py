@@ -1,1 +1,1 @@
-"""What a person sees while the command runs: progress, rates, the dashboard, text on a terminal."""
+"""Console output of the command: progress, rates, the dashboard, text on a terminal."""

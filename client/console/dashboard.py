@@ -1,4 +1,4 @@
-"""Dashboard: the live display of a run, a line for each of the most important servers and the totals."""
+"""Dashboard: the live display of a run, with a line for each of the most important servers and the totals."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ COLUMNS = (
 )
 
 MOST_LINES = 12
-"""Servers with a line of their own; if there are more, those in trouble come first."""
+"""Servers that get a separate line; if there are more, servers in trouble come first."""
 
 _STYLES = {"lost": "red", "resting": "red", "no answer yet": "yellow", "slow": "yellow", "stopping": "yellow"}
 """Colours of the states of servers in trouble, the worst first."""
 
 
 def state_of(server_rate: ServerRate) -> str:
-    """Returns the state of a server, as the display names it."""
+    """Returns the word that the display shows for the state of a server."""
     status = server_rate.last
     assert status is not None
     if status.state is Availability.DRAINING:
@@ -44,9 +44,9 @@ def state_of(server_rate: ServerRate) -> str:
 
 
 def servers(rates: Iterable[ServerRate], *, width: int, height: int) -> list[Text]:
-    """Returns a head and the lines of as many servers as leave half of the terminal free.
+    """Returns a header line and the lines of the servers, at most half of the terminal's height.
 
-    Servers in trouble come first, then the ones with the most images done; a last line counts the others by their states.
+    Servers in trouble come first, then the servers with the most images done; a last line counts the others by state.
     """
     ranked = sorted(rates, key=_rank)
     if not ranked:

@@ -36,7 +36,7 @@ class Progress:
 
     Args:
         quiet: show nothing.
-        terminal_taken: the results go to the terminal: no live display, which would break up their lines.
+        terminal_taken: the results are written to the terminal: a live display would break up their lines, so there is none.
 
     Attributes:
         images, faces, failed: counts so far.
@@ -81,7 +81,7 @@ class Progress:
 
     @contextlib.asynccontextmanager
     async def following(self, statuses: Callable[[], list[ServerStatus]]) -> AsyncIterator[None]:
-        """Watches the servers until the end of the context; the time of the run starts here."""
+        """Observes the servers until the end of the context; the duration of the run is measured from here."""
         self._started = time.monotonic()
         self._throughput = Throughput(self._started)
         watching = asyncio.create_task(self._watch(statuses))
@@ -101,7 +101,7 @@ class Progress:
         self._found = total
 
     def leave_out(self) -> None:
-        """Subtracts an image that is already recorded from that number."""
+        """Subtracts an image that is already recorded from the number of images."""
         self._left_out += 1
 
     @property
@@ -132,7 +132,7 @@ class Progress:
         )
 
     def troubles(self) -> list[str]:
-        """Returns a line for each server that was slow, was lost, or never answered."""
+        """Returns a line for each server that was slow, was lost or never answered."""
         found = [
             (server_rate.last.name, server_rate.trouble())
             for server_rate in self._rates
@@ -158,7 +158,7 @@ class Progress:
             self.say(f"server {server_rate.last.name} is slow: {server_rate.steady:.2f} images/s{before}")
 
     def _totals(self) -> str:
-        """Returns the line of totals, the most important ones first."""
+        """Returns the line of totals, with the most important first."""
         rate = self._throughput.rate(time.monotonic())
         images = f"{self.images} of {plural(self._total, 'image')}" if self._total is not None else None
         parts = [images or plural(self.images, "image"), f"{rate:.2f} images/s", plural(self.faces, "face")]
@@ -175,7 +175,7 @@ class Progress:
 
 
 class _Forgiving(io.TextIOBase):
-    """Standard stream that drops text once it cannot be written: the images are processed all the same."""
+    """Standard stream that drops text which cannot be written, so that the images are still processed."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""Prompt: a line typed by a person, read without holding up the event loop."""
+"""Prompt: a line typed by the user, read without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_LINE_BYTES = 1024
 
 
 async def typed_line() -> str:
-    """Returns a line of standard input; "" where there is none."""
+    """Returns a line of standard input; "" if standard input has ended or is closed."""
     loop = asyncio.get_running_loop()
     line: asyncio.Future[str] = loop.create_future()
 
@@ -26,9 +26,9 @@ async def typed_line() -> str:
                 typed += piece
                 if b"\n" in piece:
                     break
-        with contextlib.suppress(RuntimeError):  # the loop has ended, and the line is not needed any more
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and the line is no longer needed
             loop.call_soon_threadsafe(answer, typed.decode(errors="replace"))
 
-    # a daemon thread, and no buffer of Python's: the program can be ended instead of answered
+    # a daemon thread that reads without Python's buffer, so that the program can end without a line
     threading.Thread(target=read, name="code", daemon=True).start()
     return await line

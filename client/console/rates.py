@@ -8,30 +8,30 @@ from collections.abc import Iterable, Iterator
 from ..pool.status import Availability, ServerStatus
 
 LATELY = 30.0
-"""Seconds that the rate on the display is measured over."""
+"""Seconds over which the rate on the display is measured."""
 
 SPAN = 180.0
-"""Seconds that a server is judged by: enough for several images of a server that takes half a minute for one."""
+"""Seconds over which a server is judged: a server that takes half a minute for an image answers several in that time."""
 
 SLOW = 4.0
-"""A server is slow when its best rate was this many times as high: the images of one archive differ by less in cost."""
+"""A server is slow when its best rate was this many times its present rate: images of one archive differ less in cost."""
 
 FEWEST = 5
-"""Images in SPAN that make its rate one to compare with."""
+"""Images that a server must answer in SPAN for its rate to count as its best."""
 
 LONGEST_LOOK = 15.0
-"""Seconds between two observations that count at most: in a longer pause this process was stopped (by Ctrl-Z, say)."""
+"""Most seconds counted between two observations: in a longer pause this process was suspended (by Ctrl-Z, for example)."""
 
 
 class ServerRate:
     """Rate of one server, observed at intervals.
 
     Attributes:
-        rate: images a second in the last LATELY seconds, while the server had work; 0.0 without an image.
-        steady: the same over SPAN, which the server is judged by.
-        best: the highest `steady` so far, with FEWEST images at least.
-        slow: whether it had work all the time, and its rate is far below its best, or no image is done so far.
-        slow_seconds: the time for which it was slow.
+        rate: images per second in the last LATELY seconds, counting only time with work; 0.0 without an image.
+        steady: the same over SPAN; the server is judged by this rate.
+        best: the highest `steady` so far, over at least FEWEST images.
+        slow: whether the server always had work and its rate is far below its best, or it has not done any image so far.
+        slow_seconds: the time for which the server was slow, in seconds.
         losses: the number of times the connection was lost.
     """
 
@@ -72,13 +72,13 @@ class ServerRate:
         return first
 
     def _since(self, sample: tuple[float, int, float]) -> tuple[float, int, float]:
-        """Returns images a second of work, images, and seconds with work, since a sample."""
+        """Returns, since a sample: images per second of work, the number of images, and the seconds with work."""
         _, done, worked = self._samples[-1]
         done, busy = done - sample[1], worked - sample[2]
         return done / max(busy, 1.0), done, busy
 
     def trouble(self) -> str:
-        """Returns the part of the summary about the server; "" without trouble."""
+        """Returns the summary's text about trouble with this server; "" if there was none."""
         assert self.last is not None
         found = []
         if self.losses:
@@ -104,7 +104,7 @@ class Rates:
         self._watched = 0.0
 
     def observe(self, now: float, statuses: Iterable[ServerStatus]) -> list[ServerRate]:
-        """Records the status of the servers; returns those that have just become slow."""
+        """Records the status of the servers; returns the servers that have just become slow."""
         if self._looked is not None:
             self._watched += min(now - self._looked, LONGEST_LOOK)
         self._looked = now

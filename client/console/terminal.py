@@ -20,11 +20,11 @@ GAP = 2
 """Spaces between two columns."""
 
 NARROWEST = 8
-"""Cells that a line may always have, however narrow the terminal."""
+"""Least width of a line, in cells, on a terminal of any width."""
 
 
 def say(text: str, *, end: str = "\n") -> None:
-    """Prints text on standard error as one line. If that cannot be written, it stays silent from then on."""
+    """Prints text on standard error as one line. If standard error cannot be written, all later text is dropped."""
     if sys.stderr is not None:
         try:
             print(one_line(text), end=end, file=sys.stderr, flush=True)
@@ -43,7 +43,7 @@ def print_lines(lines: Iterable[str]) -> None:
     """Prints lines on standard output.
 
     Raises:
-        OutputError: it is closed, or cannot be written.
+        OutputError: standard output is closed, or cannot be written.
     """
     if sys.stdout is None:
         raise OutputError("standard output is closed")
@@ -61,10 +61,10 @@ class Column:
     """Column of a table.
 
     Attributes:
-        title: its head.
-        rank: where room is short, the column with the highest rank is left out first.
-        least: cells that it keeps when it is cut because room is short; 0: it is never cut.
-        right: aligned at the right, as numbers are.
+        title: the text at its head.
+        rank: in a table that is too wide, the column with the highest rank is left out first.
+        least: least width in cells, when the column is cut to fit; 0: the column is never cut.
+        right: whether the column is aligned to the right, as numbers are.
     """
 
     title: str
@@ -74,10 +74,10 @@ class Column:
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
-    """Returns a head and a line for each row, none of them wider than `width` cells (None: without a limit).
+    """Returns a header line and a line for each row, each at most `width` cells wide (None: no limit).
 
-    Columns that are empty in every row are left out, and where room is short the least important ones. Rich has neither;
-    the widths of the other columns, cutting and alignment are rich's.
+    Columns that are empty in every row are left out; in a table that is too wide, so are the least important columns. Rich
+    can do neither; it computes the widths of the other columns, cuts them and aligns them.
     """
     cells = [[one_line(cell) for cell in row] for row in rows]
     filled = [at for at in range(len(columns)) if any(row[at] for row in cells)]
@@ -94,7 +94,7 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int |
     short = sum(needed[at] for at in least) + GAP * (len(least) - 1) > width
     grid = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, expand=short, header_style="")
     for at, cells_at_least in least.items():
-        # of the columns with a ratio, rich takes the width as the least
+        # for a column with a ratio, rich takes the width as its least width
         cut = short and cells_at_least < needed[at]
         grid.add_column(
             Text(columns[at].title),

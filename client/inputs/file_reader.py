@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from ...core.errors import ErrorCode, UnreadableError
 
 THREADS = 8
-"""Files read at a time. A disk across a network answers each request late but many at once; one of this machine is
-read as fast by two."""
+"""Files read at the same time. A network disk answers each request late, but many requests at once; for a local disk two
+threads would be as fast."""
 
 HELD_BYTES, HELD_BYTES_A_SERVER = 128 << 20, 32 << 20
-"""Bytes of files held at once: read ahead, waiting for a server, or in flight. A server's share is three photographs of 10
-MB, so that it always has work."""
+"""Bytes of files held at once, prefetched or in flight: a base and a share per server. The share is three photographs of
+10 MB, so that a server always has work."""
 
 CLOSED = "cannot be read: the client was closed"
 
@@ -35,9 +35,9 @@ class File:
     """A file as it was read.
 
     Attributes:
-        path: as it was given; "" for an image that was given as bytes.
+        path: as the caller gave it; "" for an image given as bytes.
         size: in bytes.
-        modified: the time of its last change, in nanoseconds since 1970; None for an image that was given as bytes.
+        modified: the time of its last change, in nanoseconds since 1970; None for an image given as bytes.
         digest: "sha256:" and the hexadecimal SHA-256 of its bytes.
         data: the bytes.
     """
@@ -50,7 +50,7 @@ class File:
 
 
 def digest_of(data: bytes) -> str:
-    """Returns the digest that stands in the output."""
+    """Returns the digest of a file's bytes, as it is written to the output."""
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
@@ -65,13 +65,13 @@ class _Order:
 class FileReader:
     """Reads files in threads. Use `read`, then `release` when the bytes are no longer needed; `close` at the end.
 
-    A file is read once, into the very bytes that are sent. It is not mapped into memory: a file cut off meanwhile would
-    end the process.
+    A file is read once, and the bytes that were read are sent. The file is not mapped into memory: if another program
+    truncated it meanwhile, this process would crash.
 
     Args:
         max_file_bytes: a larger file is not read.
-        servers: says how many servers there are now: the more, the more may be held. A file that is larger than that
-            is read when nothing else is held.
+        servers: returns the number of servers at present; the more servers, the more bytes may be held. A file larger than
+            that limit is read when no other file is held.
     """
 
     def __init__(self, *, max_file_bytes: int, servers: Callable[[], int]) -> None:
@@ -80,16 +80,16 @@ class FileReader:
         self._held = 0
         self._change = threading.Condition()
         self._turns: deque[object] = deque()
-        """Threads that wait until their file fits, the first of them first: a large file is not overtaken for ever."""
+        """Threads that wait for room for their file, in order of arrival: small files cannot keep a large one waiting."""
         self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
         self._threads = 0
         self._closed = False
 
     async def read(self, path: str, skip: Callable[[File], bool] | None = None) -> File | None:
-        """Returns a file, which is held until `release`; None if `skip` said so of it, which is asked in a thread.
+        """Returns a file, which is held until `release`; None if `skip`, called in a thread, returned True for it.
 
         Raises:
-            UnreadableError: with the code unreadable or frame-too-large.
+            UnreadableError: the file cannot be read or is too large; its code is unreadable or frame-too-large.
         """
         if self._closed:
             raise UnreadableError(CLOSED, ErrorCode.UNREADABLE)
@@ -97,13 +97,13 @@ class FileReader:
         order = _Order(path, skip, loop, loop.create_future())
         if self._threads < THREADS:
             self._threads += 1
-            # daemons: a disk that does not answer must not keep the program from ending
+            # daemon threads: a disk that does not answer must not keep the program from ending
             threading.Thread(target=self._work, name="reader", daemon=True).start()
         self._orders.put(order)
         try:
             return await order.file
         except asyncio.CancelledError:
-            # which may have come when the file was there already
+            # the file may have been read before the cancellation
             if order.file.done() and not order.file.cancelled() and order.file.exception() is None:
                 file = order.file.result()
                 if file is not None:
@@ -111,11 +111,11 @@ class FileReader:
             raise
 
     def release(self, file: File) -> None:
-        """The bytes of a file are no longer needed."""
+        """Frees the bytes of a file that is no longer needed."""
         self._give_back(file.size)
 
     def close(self) -> None:
-        """Ends the threads; what they still read is dropped."""
+        """Ends the threads; files that they are still reading are dropped."""
         with self._change:
             self._closed = True
             self._change.notify_all()
@@ -126,7 +126,7 @@ class FileReader:
         while (order := self._orders.get()) is not None:
             if not order.file.cancelled():
                 self._carry_out(order)
-            del order  # or the file would be in memory until the next one is ordered
+            del order  # otherwise the file would stay in memory until the next order
 
     def _carry_out(self, order: _Order) -> None:
         file: File | None = None
@@ -168,7 +168,7 @@ class FileReader:
                         )
                     self._take(before.st_size)
                     try:
-                        # no further: a file that grows meanwhile must not take more than was granted
+                        # no more than that: a file that grows meanwhile must not exceed the bytes granted
                         data = stream.read(before.st_size)
                         after = os.fstat(number)
                         if len(data) == before.st_size and _version(before) == _version(after):
@@ -187,7 +187,7 @@ class FileReader:
         raise UnreadableError("cannot be read: it is being written to", ErrorCode.UNREADABLE)
 
     def _take(self, size: int) -> None:
-        """Returns when so many bytes more may be held."""
+        """Waits until `size` more bytes may be held, and counts them."""
         turn = object()
         with self._change:
             self._turns.append(turn)

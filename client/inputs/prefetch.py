@@ -8,19 +8,19 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 
 MAX_PATHS = 500_000
-"""Paths found ahead: some 75 MB of them, at 150 bytes each. An archive with no more images to do is counted as soon as it is
-scanned; the scan of a larger one pauses, and the total is known when its end has come this close."""
+"""Paths prefetched at most: some 75 MB, at 150 bytes each. The total of an archive with fewer images to process is known as
+soon as its scan ends; in a larger one the scan pauses, and the total is known when this many images are left."""
 
 
 class Prefetcher:
     """Iterates over paths in their order, with `async for`; each is yielded once.
 
-    One scan of a directory both finds the images and counts them. It runs far ahead of the servers so that the total
-    is known early, without a second scan of what may be a network's disk.
+    One scan of a directory both finds and counts the images. It runs far ahead of the servers, so that the total is known
+    early without a second scan of a disk that may be on the network.
 
     Args:
-        paths: iterated over in a thread, which begins at once.
-        ended: is called in the event loop with the number of paths, after the last.
+        paths: iterated over in a thread, which starts at once.
+        ended: called in the event loop with the number of paths, after the last path.
     """
 
     def __init__(self, paths: Iterable[str], *, ended: Callable[[int], None] = lambda _: None) -> None:
@@ -78,7 +78,7 @@ class Prefetcher:
                 self._finish(error)
 
     def _put(self, path: str) -> bool:
-        """Returns whether further paths are wanted."""
+        """Adds a path, and waits while there are too many. Returns whether further paths are wanted."""
         with self._change:
             if not self._over:
                 self._paths.append(path)
@@ -86,7 +86,7 @@ class Prefetcher:
                     self._awaited = False
                     self._loop.call_soon_threadsafe(self._found.set)
             if len(self._paths) >= MAX_PATHS:
-                # until half of them are taken: not one switch of threads for each path
+                # until half of them are taken, which saves a switch of threads for each path
                 self._change.wait_for(lambda: len(self._paths) <= MAX_PATHS // 2 or self._over)
             return not self._over
 

@@ -1,4 +1,4 @@
-"""Scan: the image files that paths on a command line stand for."""
+"""Scan: the image files at and below the paths on a command line."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif"}
     | {".tif", ".tiff", ".bmp", ".dib", ".heic", ".heif", ".hif", ".avif"}
 )
-"""Names that a directory's images end in, lower case."""
+"""Suffixes of image files in a directory, in lower case."""
 
 SORTED = 10_000
-"""Entries of a directory that are sorted at a time: some 3 MB of them. A directory of a million files would take 300 MB
-and as many entries would have to be read before the first image could be sent."""
+"""Entries of a directory that are sorted at a time, some 3 MB. A directory of a million files would take 300 MB, and all of
+it would have to be listed before the first image could be sent."""
 
 
 class Scan:
-    """Iterates over image files: files as named, directories with all that is below them, each file once.
+    """Iterates over image files: the files named, and the images at any depth below the directories named, each once.
 
-    In a directory only files with an image's extension count, and nothing whose name begins with a dot; a file that is
-    named itself always counts. Links to files are followed, links to directories are not: they may lead in circles.
+    In a directory, a file counts if it has an image's extension and its name does not begin with a dot; a file that is
+    named itself always counts. Links to files are followed; links to directories are not, because they may be circular.
 
-    A directory of up to `SORTED` entries comes sorted by name. A larger one comes in stretches of so many, as the file
-    system lists them, each sorted: no more than a stretch is ever in memory.
+    The entries of a directory are sorted by name, if there are at most `SORTED` of them. A larger directory is processed in
+    batches of `SORTED` entries in the order of the file system, each batch sorted: only one batch is in memory at a time.
 
     Args:
         paths: files and directories, which may overlap.
-        read: is told each directory whose entries could be read.
+        read: called with each directory whose entries could be read.
 
     Attributes:
-        skipped: files passed over so far, because they are no images by their names.
-        unreadable: (path, reason) of directories that could not be read so far.
+        skipped: number of files skipped so far, because their names are not names of images.
+        unreadable: (path, reason) of each directory so far that could not be read.
     """
 
     def __init__(self, paths: Iterable[str], *, read: Callable[[str], None] = lambda _: None) -> None:
-        # in the order in which they were named, whatever way: `a`, `./a`, `/home/me/a`
+        # by absolute path, because one file can be named in several ways: `a`, `./a`, `/home/me/a`
         self._named = {os.path.abspath(path): path for path in reversed(list(paths))}
         self._names = {os.path.basename(path) for path in self._named}
         self._read = read
@@ -45,7 +45,7 @@ class Scan:
         self.unreadable: list[tuple[str, str]] = []
 
     def stop(self) -> None:
-        """Ends the iteration, in whichever thread it runs."""
+        """Ends the iteration; may be called from any thread."""
         self._stopped = True
 
     def __iter__(self) -> Iterator[str]:
@@ -62,7 +62,7 @@ class Scan:
             if entry is None:
                 open_directories.pop()
             elif entry.name in self._names and os.path.abspath(entry.path) in self._named:
-                continue  # it has its own turn
+                continue  # it is named itself, and is scanned separately
             elif entry.name.startswith("."):
                 self.skipped += 1
             elif _is_directory(entry, follow_symlinks=False):

@@ -1,1 +1,1 @@
-"""Outputs: the journal of a run, the index of its lines, their formats, and the file they are in."""
+"""Outputs: the journal of a run, the index of its lines, the formats of lines, and the output file."""

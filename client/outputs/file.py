@@ -1,7 +1,7 @@
-"""Output file: a file or a pipe that holds whole lines only, whatever happens, and that one run writes to at a time.
+"""Output file: a file or a pipe of whole lines, written by one run at a time.
 
-A line that could not be written whole is cut off at once, or, after a SIGKILL, when the file is read again. Lines are
-removed by writing a new file beside the old one and replacing the old one with it.
+A line that was written only in part is cut off at once, or, after a SIGKILL, when the file is read again. To remove lines, a
+new file is written beside the old one and then replaces it.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ CHUNK = 1 << 20
 
 
 class OutputFile:
-    """Regular file, locked while it is open; or a device, a pipe, standard output.
+    """Regular file, locked while it is open; or a device, a pipe or standard output.
 
-    Only `stop` may be called while another thread is in a method.
+    While one thread is in a method, other threads may call only `stop`.
 
     Args:
         path: None for standard output.
 
     Raises:
-        OutputError: it cannot be written, or another run writes to it; standard output is closed.
+        OutputError: the file cannot be written, another run writes to it, or standard output is closed.
 
     Attributes:
-        name: as errors call it.
+        name: the name of the file in error messages.
         waits: whether `append` may have to wait for a reader.
         keeps: whether it is a regular file, which can be read, cut and replaced.
-        empty: whether it is a regular file with nothing in it.
+        empty: whether it is a regular file without content.
         stopped: whether `stop` was called.
     """
 
@@ -60,11 +60,11 @@ class OutputFile:
         """Closes the file. An empty one is deleted.
 
         Raises:
-            OutputError: what was written may not be on the disk.
+            OutputError: the data written may not have reached the disk.
         """
         self.stop()
         os.close(self._stopping)
-        if self.empty:  # while it is locked: another run that opens it now sees that it is gone
+        if self.empty:  # while it is locked: another run that opens it now notices the deletion
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path)
         try:
@@ -75,16 +75,16 @@ class OutputFile:
             raise self._error(error) from error
 
     def stop(self) -> None:
-        """Interrupts `rewrite`, and an `append` that waits for a reader, in whichever thread they run."""
+        """Interrupts `rewrite`, and an `append` that waits for a reader; may be called from any thread."""
         if not self.stopped:
             self.stopped = True
             os.eventfd_write(self._stopping, 1)
 
     def lines(self, longest: int) -> Iterator[bytes]:
-        """Yields the lines with their ends, and the bytes after the last end. A line that is too long comes in pieces.
+        """Yields the lines with their line ends, then the bytes after the last line end. A long line is yielded in pieces.
 
         Args:
-            longest: bytes of a line or piece.
+            longest: most bytes of a line or a piece.
         """
         with open(self._file, "rb", buffering=CHUNK, closefd=False) as stream:
             stream.seek(0)
@@ -92,7 +92,7 @@ class OutputFile:
                 yield line
 
     def line_at(self, start: int) -> bytes:
-        """Returns the line that begins at a byte, without its end."""
+        """Returns the line that begins at byte `start`, without its line end."""
         line = b""
         while b"\n" not in line:
             piece = os.pread(self._file, 1 << 16, start + len(line))
@@ -102,26 +102,26 @@ class OutputFile:
         return line.partition(b"\n")[0]
 
     def cut(self, size: int) -> None:
-        """Shortens the file to so many bytes; the next line is written after them."""
+        """Truncates the file to `size` bytes; the next line is written after them."""
         os.ftruncate(self._file, size)
         os.lseek(self._file, size, os.SEEK_SET)
         self.empty = size == 0
 
     def check_room(self, probe: bytes) -> None:
-        """Writes bytes and cuts them off again, to find out whether the disk has room.
+        """Writes bytes and removes them again, to check that the disk has room.
 
         Raises:
-            OutputError: it has not.
+            OutputError: the disk is full, or the file cannot be written.
         """
         end = os.lseek(self._file, 0, os.SEEK_END)
         self.append(probe)
         self.cut(end)
 
     def append(self, data: bytes) -> None:
-        """Writes all of the data, or nothing: a reader of a regular file sees whole lines only.
+        """Writes all of the data or nothing, so that a regular file contains whole lines only.
 
         Raises:
-            OutputError: the disk is full, the reader of a pipe is gone, or `stop` was called while it read nothing.
+            OutputError: the disk is full, the reader of a pipe has gone, or `stop` was called while the reader read nothing.
         """
         written = 0
         try:
@@ -131,7 +131,7 @@ class OutputFile:
                     if not self._regular:
                         self._wait_for_room()
                         piece = piece[: select.PIPE_BUF]
-                    with contextlib.suppress(BlockingIOError):  # a terminal that another program left so
+                    with contextlib.suppress(BlockingIOError):  # made non-blocking by another program
                         written += os.write(self._file, piece)
         except OSError as error:
             if self._regular and written:
@@ -141,7 +141,7 @@ class OutputFile:
         self.empty = False
 
     def rewrite(self, dropped: Iterable[tuple[int, int]]) -> None:
-        """Replaces the file with one without some lines, in one step: at any moment a whole file is there.
+        """Replaces the file, in one step, with a copy that lacks some lines: a complete file exists at any moment.
 
         Args:
             dropped: the first byte and the one after the last of each line to leave out, in the order of the file.
@@ -154,7 +154,7 @@ class OutputFile:
         status = os.fstat(self._file)
         try:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(beside)  # left by a run that was killed here: this run has the lock
+                os.unlink(beside)  # left by a run that was killed at this point; this run holds the lock
             new = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
                 _lock(new)
@@ -180,7 +180,7 @@ class OutputFile:
             ) from error
         os.close(self._file)
         self._file = new
-        # some file systems cannot; there the new name reaches the disk later
+        # some file systems cannot sync a directory; there the new name reaches the disk later
         with contextlib.suppress(OSError):
             directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
@@ -189,7 +189,7 @@ class OutputFile:
                 os.close(directory)
 
     def _wait_for_room(self) -> None:
-        """Returns when PIPE_BUF bytes can be written without waiting; raises OSError once `stop` is called."""
+        """Waits until PIPE_BUF bytes can be written without blocking; raises OSError once `stop` is called."""
         either = select.poll()
         either.register(self._file, select.POLLOUT)
         either.register(self._stopping, select.POLLIN)
@@ -200,7 +200,7 @@ class OutputFile:
         try:
             regular = stat.S_ISREG(os.stat(self._path).st_mode)
         except OSError:
-            regular = True  # a new one, or the error comes when it is opened
+            regular = True  # a new file; any other error is raised when it is opened
         if regular:
             self._path = os.path.realpath(self._path)  # a link stays a link when the file is replaced
         flags = os.O_RDWR | os.O_CREAT if regular else os.O_WRONLY  # a device, a pipe
@@ -250,7 +250,7 @@ class OutputFile:
 
 
 def _lock(file: int) -> None:
-    """Locks a file, where its file system has locks."""
+    """Locks a file, if its file system supports locks."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

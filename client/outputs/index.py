@@ -1,4 +1,4 @@
-"""Index: the lines of an output by path and by digest, in some 80 bytes a line; the faces stay on the disk."""
+"""Index: the lines of an output by path and by digest, in some 80 bytes per line; the faces stay on the disk."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ _MOST_FINGERPRINTS = 2**16 - 1
 
 
 class LineState(IntEnum):
-    """State of an image according to its line."""
+    """State of an image, according to its line."""
 
     NOT_A_LINE = 0
     """Bytes left by a power cut, to be dropped."""
     UNANSWERED = 1
-    """The image failed before a server answered: it is to be processed."""
+    """No server answered, so the image is to be processed."""
     FAILED = 2
     """A server answered with an error."""
     DONE = 3
-    """A server answered with faces, or with none."""
+    """A server answered with any number of faces, or none."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """Head of a line: all but the faces, as far as a later run needs it.
+    """Head of a line: the values that a later run needs, without the faces.
 
     Attributes:
-        digest, size, modified: of the file when it was read; None where the line does not say.
+        digest, size, modified: of the file when it was read; None if the line does not contain them.
         fingerprint: of the engine and its parameters; "" if no server answered.
     """
 
@@ -57,7 +57,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Entry:
-    """Entry of the index: the number of a line, its first byte, and its head as far as the index keeps it."""
+    """Entry of the index: the number of a line, its first byte, and the part of its head that the index keeps."""
 
     number: int
     start: int
@@ -85,13 +85,13 @@ class Index:
         return len(self._records)
 
     def add(self, head: Head | None, start: int, end: int) -> None:
-        """Adds a line, from its first byte to the one after its last; None for bytes that are no line."""
+        """Adds a line at the bytes from `start` to `end` (exclusive); `head` is None for bytes that are not a line."""
         if head is None:
             self._packed += _PACKED.pack(_NOTHING, _NOTHING, start, -1, -1, 0, LineState.NOT_A_LINE)
         else:
             number = self._numbers.get(head.fingerprint)
             if number is None:
-                # a fingerprint beyond the most matches no server: its images are processed again
+                # a fingerprint beyond the limit matches no server, so its images are processed again
                 number = len(self._fingerprints) if len(self._fingerprints) < _MOST_FINGERPRINTS else 0
                 self._numbers[head.fingerprint] = number
                 if number:
@@ -128,12 +128,12 @@ class Index:
         )
 
     def with_digest(self, digest: str) -> Iterator[Entry]:
-        """Yields the entries of files with these bytes, dropped ones included: their faces are right all the same."""
+        """Yields the entries of files with this digest, including dropped ones, whose faces are still correct."""
         key = _digest_key(digest)
         return (self._entry(i) for i in (self._find("digest", key) if key != _NOTHING else []))
 
     def drop(self, number: int) -> None:
-        """Marks a line as superseded: it does not count any more."""
+        """Marks a line as superseded, so that it no longer counts."""
         self._dropped[number] = True
 
     def see(self, number: int) -> None:
@@ -145,14 +145,14 @@ class Index:
         self._repeated[number] = True
 
     def count(self, state: LineState, fingerprints: Container[str]) -> tuple[int, int]:
-        """Returns the number of lines in a state with one of these fingerprints, and with any other."""
+        """Returns the numbers of lines in a state: with one of these fingerprints, and with any other."""
         chosen = self._records["fingerprint"][(self._records["state"] == state) & ~self._dropped]
         counts = np.bincount(chosen, minlength=len(self._fingerprints)).tolist()
         ours = sum(n for n, name in zip(counts, self._fingerprints, strict=True) if name in fingerprints)
         return ours, sum(counts) - ours
 
     def doubtful(self) -> Iterator[Entry]:
-        """Yields lines whose file was not seen, while another file with the same bytes was: it may have moved there."""
+        """Yields entries of files that were not seen, while another file with the same bytes was: they may have moved."""
         order = self._by["digest"][0]
         if not len(order):
             return
@@ -164,7 +164,7 @@ class Index:
         yield from (self._entry(i) for i in np.flatnonzero(moved & live & ~self._seen).tolist())
 
     def dropped(self) -> Iterator[tuple[int, int]]:
-        """Yields the first byte and the one after the last of each dropped line, in the order of the file."""
+        """Yields the start and the end (exclusive) of each dropped line in bytes, in the order of the file."""
         for number in np.flatnonzero(self._dropped).tolist():
             after = number + 1
             end = self._records["start"][after] if after < len(self._records) else self._end
@@ -183,7 +183,7 @@ class Index:
             position += 1
 
     def _same(self, name: str, one: NDArray[np.uint32], other: NDArray[np.uint32]) -> NDArray[np.bool_]:
-        """(n,) bool: whether lines have the same path or digest, and have one at all."""
+        """Returns (n,) bool: whether two lines have the same path or digest; False for lines without one."""
         first, rest = self._records[name], self._records[f"{name}_rest"]
         same = (first[one] == first[other]) & (rest[one] == rest[other])
         return np.asarray(same & ((first[one] != 0) | (rest[one] != 0)), np.bool_)
@@ -201,7 +201,7 @@ class Index:
 
 
 def _path_key(path: str) -> bytes:
-    """Returns 16 bytes that identify a path, in whichever form it is written: `a`, `./a`."""
+    """Returns 16 bytes that identify a path, the same for all its spellings: `a`, `./a`."""
     return hashlib.blake2b(os.fsencode(os.path.abspath(path)), digest_size=16).digest()
 
 

@@ -1,6 +1,6 @@
-"""Journal: the output of a run, one line for each image. An existing output is resumed.
+"""Journal: the output of a run, with one line for each image. An existing output is resumed.
 
-During a run, the later of two lines with the same path is valid; at the end of the run the earlier one is removed.
+If two lines have the same path, the later one is valid; at the end of the run the earlier one is removed.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from .formats import format_of
 from .index import Entry, Head, Index, LineState
 
 MAX_LINE_BYTES = 256 << 20
-"""No line is as long: it would have a hundred thousand faces. A file without line ends need not be read whole."""
+"""Limit for a line, far beyond any real one: it would hold a hundred thousand faces. A longer line is never read whole."""
 
 PROBE_BYTES = 4096
-"""Written and cut off again to find out whether there is room: what is left of them after a crash is a cut line."""
+"""Bytes written and removed again to check that the disk has room. After a crash, their rest is an incomplete line."""
 
 
 class Journal:
-    """Journal of the images that are done: writes a line for each, and knows the lines of earlier runs.
+    """Journal of the images done: writes a line for each image, and reads the lines of earlier runs.
 
-    Use as a context manager; then call `load` and `begin` before anything else, and `finish` at the end of a run that was
-    not interrupted. The methods may be called from any thread.
+    Use as a context manager; first call `load` and `begin`, and call `finish` at the end of a run that was not interrupted.
+    The methods may be called from any thread.
 
-    A file without a line is not left behind.
+    A file without lines is deleted at the end.
 
     Args:
         path: None for standard output.
@@ -38,14 +38,14 @@ class Journal:
         retry_failed: process again the images that a server answered with an error.
 
     Raises:
-        OutputError: it cannot be written, or another run writes to it; standard output is closed.
+        OutputError: the output cannot be written, another run writes to it, or standard output is closed.
 
     Attributes:
-        waits: whether `write` may have to wait for a reader: from the event loop, call it in a thread.
-        known: images of this run that have a line from an earlier run.
-        known_failed: images of this run, among `known` and `repeated`, that failed in the earlier run.
-        repeated: images of this run with a line copied from that of another file with the same bytes.
-        replaces: whether an existing file is still to be replaced.
+        waits: whether `write` may have to wait for a reader; if so, the event loop must call it in a thread.
+        known: number of images of this run that have a line from an earlier run.
+        known_failed: number of images, among `known` and `repeated`, that failed in the earlier run.
+        repeated: number of images whose line was copied from the line of another file with the same bytes.
+        replaces: whether an existing file is still to be replaced, by the first line.
     """
 
     def __init__(self, path: str | None, *, overwrite: bool = False, retry_failed: bool = False) -> None:
@@ -65,7 +65,7 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._output.stop()  # first: another thread may have the lock until then
+        self._output.stop()  # first, because another thread may hold the lock until it is interrupted
         with self._lock:
             try:
                 self._output.close()
@@ -74,14 +74,14 @@ class Journal:
                     raise
 
     def stop(self) -> None:
-        """Interrupts `load`, `finish`, and a `write` that waits for a reader, in whichever thread they run.
+        """Interrupts `load`, `finish`, and a `write` that waits for a reader; may be called from any thread.
 
-        The file stays as it is.
+        The file remains valid.
         """
         self._output.stop()
 
     def load(self) -> None:
-        """Reads the lines of earlier runs, and cuts off a last line that is not whole.
+        """Reads the lines of earlier runs, and cuts off an incomplete last line.
 
         Raises:
             OutputError: the file was not written by pyraface, or the disk has no room.
@@ -105,7 +105,7 @@ class Journal:
                     )
                 break
             head: Head | None = None
-            # zeros: what a power cut leaves of a block that was never written
+            # a block that was not written before a power cut contains zeros
             if number == 1 or b"\0" not in line:
                 try:
                     head = self._format.head(line)
@@ -116,10 +116,10 @@ class Journal:
         self._output.cut(start)
 
     def begin(self, fingerprints: Container[str]) -> list[str]:
-        """Returns what an existing output holds, in lines for a person.
+        """Returns the lines that summarise an existing output for the user.
 
         Args:
-            fingerprints: those of the servers of this run, now and later: images with another are processed again.
+            fingerprints: of the servers of this run, now and later; images with other fingerprints are processed again.
         """
         self._fingerprints = fingerprints
         if not len(self._index):
@@ -141,7 +141,7 @@ class Journal:
         return lines
 
     def has(self, path: str) -> bool:
-        """Returns whether an image is skipped unread: it has a valid line, and the file has not changed since."""
+        """Returns whether an image is skipped without being read: it has a valid line, and its file is unchanged."""
         with self._lock:
             entry = self._index.at(path)
         if entry is None or not self._valid(entry):
@@ -159,7 +159,7 @@ class Journal:
         return True
 
     def repeat(self, file: File) -> bool:
-        """Returns whether an image is not sent: a file with the same bytes has a valid line, which is copied for this one.
+        """Copies the line of a file with the same bytes, if it is valid. Returns whether it did: then the image is not sent.
 
         Raises:
             OutputError: the line could not be written.
@@ -170,7 +170,7 @@ class Journal:
                 return False
             try:
                 record = self._format.decode(self._output.line_at(same.start))
-            except (ValueError, RecursionError):  # only its head was read until now
+            except (ValueError, RecursionError):  # until now only the head of the line was read
                 return False
             if record["digest"] != file.digest:
                 return False
@@ -182,13 +182,13 @@ class Journal:
         return True
 
     def write(self, result: Result) -> None:
-        """Writes the line of one image; a reader of the file sees whole lines only.
+        """Writes the line of one image, whole or not at all.
 
-        A line with faces is not replaced by an error that no server gave: if a file cannot be read this time, for
-        instance, its line from an earlier run stays.
+        An error that does not come from a server never replaces a line with faces: if a file cannot be read this time, for
+        example, its line from an earlier run stays.
 
         Raises:
-            OutputError: the disk is full, or the reader of a pipe is gone.
+            OutputError: the disk is full, or the reader of a pipe has gone.
         """
         with self._lock:
             before = self._index.at(result.path)
@@ -203,16 +203,16 @@ class Journal:
             self._append(result.as_json(), result.path)
 
     def forget(self, path: str) -> None:
-        """Drops the line, if there is one, of a directory that could not be read in an earlier run and now can be."""
+        """Drops the error line of a directory that an earlier run could not read, now that it has been read."""
         with self._lock:
             entry = self._index.at(path)
             if entry is not None:
                 self._index.drop(entry.number)
 
     def finish(self) -> None:
-        """Removes superseded lines: of paths that have a later line, and of files that have moved.
+        """Removes superseded lines: lines of paths that have a later line, and of files that have moved.
 
-        A line whose file is gone stays, unless the same bytes were seen at another path: a night's work is not lost
+        The line of a missing file stays, unless the same bytes were seen at another path: a night's work is not lost
         because a disk was unplugged in the morning.
 
         Raises:
@@ -228,7 +228,7 @@ class Journal:
                 self._output.rewrite(self._index.dropped())
 
     def _valid(self, entry: Entry) -> bool:
-        """Whether the line is valid in this run: its image needs no server."""
+        """Returns whether a line is valid in this run, so that its image need not be sent."""
         if entry.state is LineState.FAILED and self._retry_failed:
             return False
         return entry.state in (LineState.DONE, LineState.FAILED) and entry.fingerprint in self._fingerprints
@@ -244,7 +244,7 @@ class Journal:
             self._index.drop(before.number)
 
     def _may_be_cut(self, line: bytes) -> bool:
-        """Whether these bytes can be what is left of the first line of an output."""
+        """Returns whether these bytes can be the rest of an incomplete first line of an output."""
         beginning = self._format.beginning
         return line.startswith(beginning) or beginning.startswith(line)
 

@@ -17,7 +17,7 @@ class JsonLines:
 
     def encode(self, record: dict[str, object]) -> bytes:
         """Returns the line of a record."""
-        # ascii: a file name that is no valid UTF-8 is kept as \udcXX, and read back as the very same name
+        # ascii: a file name that is not valid UTF-8 is written as \udcXX, and read back unchanged
         return json.dumps(record, separators=(",", ":")).encode("ascii") + b"\n"
 
     def decode(self, line: bytes) -> dict[str, object]:
@@ -28,7 +28,7 @@ class JsonLines:
         return record
 
     def head(self, line: bytes) -> Head:
-        """Returns the head of a line. Of a line in the form that `encode` writes, only the part before the faces is read."""
+        """Returns the head of a line. Of a line that `encode` wrote, only the part before the faces is decoded."""
         faces = line.find(b',"faces":[')  # in a string, the quotes would have backslashes
         if faces >= 0 and line.startswith(self.beginning) and line.rstrip().endswith(b"}"):
             record = {**self.decode(line[:faces] + b"}"), "faces": []}

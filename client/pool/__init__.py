@@ -1,1 +1,1 @@
-"""The pool of servers: found, connected, kept up, and given images as the scheduler decides."""
+"""Pool of servers: discovery, connections, their supervision, and images sent as the scheduler decides."""

@@ -1,4 +1,4 @@
-"""Bounded map: a coroutine over many items, a bounded number of them at a time, and its results one by one."""
+"""Bounded map: a coroutine applied to many items, a limited number at a time, with its results one by one."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
 REORDER = 256
-"""Results kept behind one that is not there yet, where order matters: so far may the others be ahead of a slow image
-before they wait for it. A result takes a few kilobytes."""
+"""Results kept, in ordered mode, until a slow one before them is done; beyond this number no further image is begun. A
+result takes a few kilobytes."""
 
 
 async def bounded_map(
@@ -28,21 +28,21 @@ async def bounded_map(
     until: asyncio.Event,
     feeding: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
 ) -> AsyncGenerator[Outcome, None]:
-    """Yields what `work` returns for each item, in the order of the items, or in that in which they are done.
+    """Yields the result of `work` for each item: with `ordered`, in the order of the items, otherwise as they are done.
 
-    An item whose work returns None, or is cancelled by itself, has no outcome here. After `until` is set no item is taken
-    any more. As long as there may be more items, a context that `feeding` returns is entered.
+    An item has no result if its work returns None or is cancelled by itself. After `until` is set, no further item is
+    taken. While there may be more items, the context that `feeding` returns is entered.
 
-    At most `most()` items are worked on at a time, and with `ordered` at most REORDER results are kept besides. While no
-    result is taken, no further work begins (backpressure). The next item is requested as soon as there is room for it;
-    results do not wait for it.
+    At most `most()` items are in progress at a time, and with `ordered` at most REORDER results are kept in addition. If
+    the caller takes no result, no further work begins (backpressure). The next item is requested as soon as there is room
+    for it; results do not wait for it.
 
-    Closing this, cancelling it, or an exception of `work` cancels what is worked on, and returns when all of that has
-    ended. An exception of `items` comes after the results of the items before it.
+    Closing or cancelling the generator, or an exception in `work`, cancels the work in progress and returns when all of it
+    has ended. An exception from `items` follows the results of the items before it.
     """
     changed = asyncio.Event()
     source = _Source(items, changed)
-    # in the order of the items, or in that in which they were done
+    # in the order of the items, or in the order in which they were done
     results: deque[asyncio.Task[Outcome | None]] = deque()
     running: set[asyncio.Task[Outcome | None]] = set()
     stopping = asyncio.create_task(until.wait())
@@ -87,15 +87,15 @@ async def bounded_map(
 
 
 class _Source(Generic[Item]):
-    """Items, one at a time, of an iterable of either kind.
+    """Items of a plain or an asynchronous iterable, one at a time.
 
     Args:
-        changed: set when an asynchronous one has come further.
+        changed: set when an asynchronous iterable has an item ready, or has ended.
 
     Attributes:
-        ended: there are no more.
-        failure: why, if that was not simply the end.
-        tasks: what is under way here.
+        ended: whether there are no more items.
+        failure: the exception that ended the items, if there was one.
+        tasks: the request for the next item of an asynchronous iterable.
     """
 
     def __init__(self, items: Iterable[Item] | AsyncIterable[Item], changed: asyncio.Event) -> None:
@@ -107,7 +107,7 @@ class _Source(Generic[Item]):
         self._later = aiter(items) if isinstance(items, AsyncIterable) else None
 
     def take(self) -> tuple[Item] | None:
-        """Returns the next item, in a tuple; None if there is none (yet)."""
+        """Returns the next item, in a tuple; None if there is none, or none yet."""
         try:
             if self.ended:
                 return None
@@ -122,7 +122,7 @@ class _Source(Generic[Item]):
         return None
 
     def stop(self) -> None:
-        """There are no more, whatever there may be."""
+        """Ends the items; any that are left are not taken."""
         self.ended = True
         for task in self.tasks:
             task.cancel()

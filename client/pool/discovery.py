@@ -22,26 +22,26 @@ from ...core.protocol.proofs import NONCE_BYTES
 log = logging.getLogger("pyraface.discovery")
 
 FIRST_PROBES = (0.0, 0.25, 0.6)
-"""Seconds after the start: three, because a datagram can get lost."""
+"""Seconds after the start at which a probe is sent: three times, because a datagram can get lost."""
 
 ANSWER_TIME = 1.2
 """Seconds after which no further answer to the first probes is expected."""
 
 MAX_KNOWN = 256
-"""Servers remembered. Each means a connection, and a process may usually have 1024 files open: forged announcements must
-not use them up."""
+"""Limit on the servers remembered. Each takes a connection, and a process may usually have 1024 files open: forged
+announcements must not use them up."""
 
 
 NONCES = 8
 """Probes whose answers are still accepted: the first three, and later those of the last intervals."""
 
 MAX_STRANGERS = 16
-"""Servers without a key of ours that are listed for the user."""
+"""Limit on the servers without a key of ours that are listed for the user."""
 
 
 @dataclass(frozen=True)
 class Location:
-    """Where a server listens."""
+    """Address at which a server listens."""
 
     host: str
     port: int
@@ -51,10 +51,10 @@ class Location:
 
 
 def locations(servers: str, default_port: int) -> list[Location]:
-    """Returns the places that "HOST[:PORT],..." names; an IPv6 address with a port stands in brackets.
+    """Returns the addresses in "HOST[:PORT],..."; an IPv6 address with a port is written in brackets.
 
     Raises:
-        ServerError: an entry is no such place; the message names it.
+        ServerError: an entry is not such an address; the message names it.
     """
     found: list[Location] = []
     for entry in servers.split(","):
@@ -75,20 +75,20 @@ def locations(servers: str, default_port: int) -> list[Location]:
 
 
 class Discovery:
-    """Servers on the network. Use as `async with`; `first()` once, then `more()` for those that come later.
+    """Servers on the network. Use as `async with`; call `first()` once, then `more()` for servers that appear later.
 
     Args:
         beacon: the interfaces to probe, and the interval.
-        port: the UDP port that probes are sent to.
-        keys: of the servers that count; None: every server counts, and seals are not checked.
+        port: the UDP port to which probes are sent.
+        keys: keys of the servers to accept; None: every server is accepted, and seals are not checked.
 
-    With keys, a server counts only if its answer is sealed with one of ours and has the nonce of a probe of
-    ours: a forged answer and an old one are ignored, and counted.
+    With keys, a server is accepted only if its answer is sealed with one of our keys and has the nonce of one of our
+    probes: forged and old answers are ignored, and counted.
 
     Attributes:
-        names: what the servers heard of call themselves.
-        strangers: what those call themselves that answer a probe, but have none of our keys.
-        ignored: how many datagrams were no answer to a probe of ours from a server with our key.
+        names: the names of the servers accepted, by address.
+        strangers: the names of servers that answered a probe but have none of our keys, by address.
+        ignored: number of datagrams that were not a valid answer, to one of our probes, from a server with one of our keys.
     """
 
     def __init__(self, beacon: BeaconParameters, *, port: int, keys: Keys | None) -> None:
@@ -123,7 +123,7 @@ class Discovery:
             )
 
     async def first(self) -> list[Location]:
-        """Returns the servers that answer within a bit more than a second."""
+        """Returns the servers that answer within ANSWER_TIME."""
         started = asyncio.get_running_loop().time()
         for moment in (*FIRST_PROBES, ANSWER_TIME):
             await asyncio.sleep(started + moment - asyncio.get_running_loop().time())
@@ -136,7 +136,7 @@ class Discovery:
         return list(found)
 
     async def more(self) -> AsyncIterator[Location]:
-        """Yields where a server has just said that it is there: new ones, and those known already, every interval."""
+        """Yields the address of a server at each of its announcements: new servers, and known ones again every interval."""
         loop = asyncio.get_running_loop()
         probing = loop.time() + self._beacon.interval
         while True:
@@ -159,7 +159,7 @@ class Discovery:
         words = announcement.encode(Probe(self._nonces[-1]))
         try:
             there = broadcast_addresses(self._beacon.interfaces)
-        except OSError as error:  # an interface may go while it is looked at; the next probe is soon
+        except OSError as error:  # an interface may disappear while it is read; the next probe follows soon
             log.debug("discovery: %s", error)
             return
         for targets in there.values():
@@ -183,10 +183,10 @@ class Discovery:
         location = Location(host, words.port)
         if words.instance not in self._instances and len(self._instances) < MAX_KNOWN:
             self._instances[words.instance] = location
-        # one server answers on each network it shares with us; the first way to it is good enough
+        # a server answers on each network that it shares with this machine; its first address is used
         if self._instances.get(words.instance) == location:
             self.names[location] = words.name
-            with contextlib.suppress(asyncio.QueueFull):  # it will say so again
+            with contextlib.suppress(asyncio.QueueFull):  # it will announce itself again
                 self._found.put_nowait(location)
 
 

@@ -18,16 +18,16 @@ from .connection import ServerConnection
 from .handshake import connect
 
 START_TIMEOUT = 120.0
-"""Seconds for its models to load."""
+"""Seconds for the daemon to load its models."""
 
 STOP_TIMEOUT = 10.0
-"""Seconds for it to stop by itself; then it is killed."""
+"""Seconds for the daemon to stop by itself before it is killed."""
 
 
 class LocalDaemon:
-    """A child daemon. It ends with this process, even if that is killed: its standard input ends then.
+    """Child daemon. It ends with this process, even if this process is killed, because its standard input then ends.
 
-    It has a key of its own, which is in no file: only this process can use it.
+    Its key is new and is not in any file, so only this process can use the daemon.
     """
 
     def __init__(self, parameters: Parameters) -> None:
@@ -41,7 +41,7 @@ class LocalDaemon:
         """Returns the connection to the daemon, once it is ready.
 
         Raises:
-            ServerError: it did not become ready; the message has the last line of its log.
+            ServerError: the daemon did not become ready; the message contains the last line of its log.
         """
         try:
             return await self._start()
@@ -51,17 +51,17 @@ class LocalDaemon:
             ) from error
 
     async def connect(self) -> ServerConnection:
-        """Returns one connection more to the daemon, once it is ready.
+        """Returns another connection to the daemon, once it is ready.
 
         Raises:
-            ServerError: it is gone.
+            ServerError: the daemon has ended.
         """
         return await connect("127.0.0.1", self._port, self._parameters, (self.key,), patience=START_TIMEOUT)
 
     async def _start(self) -> ServerConnection:
         with socket.create_server(("127.0.0.1", 0)) as listener, tempfile.NamedTemporaryFile("wb") as file:
             self._port = listener.getsockname()[1]
-            # the daemon reads the very parameters this process has, whatever becomes of the file
+            # the daemon reads the same parameters as this process, even if the user's file has changed
             file.write(self._parameters.xml)
             file.flush()
             self._log = tempfile.TemporaryFile()  # noqa: SIM115  kept for its last line
@@ -110,7 +110,7 @@ class LocalDaemon:
             self._log.close()
 
     def _key_in_a_pipe(self) -> int:
-        """Returns the end from which the daemon reads its key: arguments and environment can be seen by others."""
+        """Returns the end of a pipe from which the daemon reads its key: other users can see arguments and environment."""
         end, ours = os.pipe()
         os.write(ours, self.key)  # a pipe holds far more
         os.close(ours)

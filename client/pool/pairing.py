@@ -17,11 +17,11 @@ from .discovery import Discovery, Location, locations
 
 
 async def find(wanted: str | None, parameters: Parameters) -> Location:
-    """Returns the place of the machine to pair with: the one that is named, or the only one on the network that pairs.
+    """Returns the address of the machine to pair with: the one named, or the only one on the network that shows a code.
 
     Raises:
-        PairingError: there is none, or there are several.
-        ServerError: `wanted` names no place.
+        PairingError: no machine shows a code, or several do.
+        ServerError: `wanted` is not an address.
     """
     if wanted is not None:
         (place, *more) = locations(wanted, parameters.ports.pairing)
@@ -47,7 +47,7 @@ async def take_key(place: Location, code: str, limit: float) -> tuple[bytes, str
         limit: seconds for the connection; the exchange may take twice as long.
 
     Raises:
-        PairingError: the machine does not answer, or the code is wrong.
+        PairingError: the machine does not answer, or the code is incorrect.
     """
     try:
         reader, writer = await asyncio.wait_for(asyncio.open_connection(place.host, place.port), limit)

@@ -1,4 +1,4 @@
-"""Pool: all servers together, used as one; it carries out the scheduler's instructions."""
+"""Pool: the servers of a client, used as one, to which it sends images as the scheduler instructs."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from .status import Availability, ServerStatus
 from .supervisor import LOCAL, Supervisor
 
 COST_BYTES = 4 << 20
-"""Bytes of a file that cost as much as an image does anyhow: the tiles that are searched are of one size, whatever the
-photograph's; what grows with it is sending and decoding. Its pixels would tell better, but to learn them a client would
-have to read formats of all kinds, which pyraface leaves to a process that can do no harm; and what is sent is bytes."""
+"""Bytes of a file that cost as much as the fixed cost of an image. The search always takes tiles of one size; the costs of
+sending and decoding grow with the file. The number of pixels would be a better measure, but the client would have to parse
+every image format to learn it, and pyraface leaves that to a confined process."""
 
 LIMITS = frozenset({ErrorCode.IMAGE_TOO_LARGE, ErrorCode.FRAME_TOO_LARGE})
-"""With these a server says at once that an image is not for it, which is no failure."""
+"""Errors with which a server rejects an image at once because of its limits; they do not count as failures of the server."""
 
 
 class Answered(NamedTuple):
-    """What became of an image: the name of the server that answered ("" if none did), its fingerprint, its answer."""
+    """Outcome of an image: the name of the server that answered ("" if none did), its fingerprint and its answer."""
 
     server: str
     fingerprint: str
@@ -39,18 +39,18 @@ class Answered(NamedTuple):
 
 @dataclass(eq=False)
 class _Server:
-    """What listens at an address: over all its connections."""
+    """The server at one address, over all its connections."""
 
     address: str
     name: str
     connection: ServerConnection
-    """The last one."""
+    """The most recent connection."""
     faces_from: int
-    """The smallest face that it is asked for."""
+    """The size of the smallest face requested from it."""
 
     @property
     def fingerprint(self) -> str:
-        """Of all that its faces depend on: what it is, and what it is asked for."""
+        """Fingerprint of everything that determines its faces: the engine, its parameters, and the size requested."""
         fingerprint = self.connection.welcome.fingerprint
         return f"{fingerprint}-from-{self.faces_from}" if self.faces_from else fingerprint
 
@@ -66,9 +66,9 @@ class _Job:
     answer: asyncio.Future[Answered]
     """Cancelled when the caller no longer waits for it."""
     failure: Answered | None = None
-    """What the last server that refused it said."""
+    """The answer of the last server that refused it."""
     cancels: dict[Hashable, asyncio.Future[None]] = field(default_factory=dict)
-    """By the addresses of the servers that have it; done when their answers are no longer needed."""
+    """One future per server that has the image, by address; done when its answer is no longer needed."""
 
 
 class Pool:
@@ -76,13 +76,13 @@ class Pool:
 
     Args:
         servers: "auto", "local" or "HOST[:PORT],...", as for `Client`.
-        tell: is called with one line for each event that a user should know of.
-        faces_from: the smallest face wanted, as in `messages.Detect`.
-        keys: of servers that may have our images; None: those in this user's key file.
+        tell: called with one line for each event that the user should know about.
+        faces_from: size of the smallest face to find, as in `messages.Detect`.
+        keys: keys of the servers that may receive images; None: the keys in this user's key file.
 
     Raises (on entering):
-        ServerError: no server can be reached, and none started.
-        KeyFileError: this user's key file is wrong.
+        ServerError: no server can be reached, and none can be started.
+        KeyFileError: this user's key file is invalid.
     """
 
     def __init__(
@@ -127,21 +127,21 @@ class Pool:
 
     @property
     def servers(self) -> int:
-        """How many servers are connected."""
+        """Number of servers that are connected."""
         return self._scheduler.servers
 
     @property
     def capacity(self) -> int:
-        """How many images all servers together should hold, so that none is idle."""
+        """Number of images that all servers together should hold, so that no server is idle."""
         return self._scheduler.capacity
 
     def status(self) -> list[ServerStatus]:
-        """Returns how each server is that was ever reached, in the order in which they were."""
+        """Returns the status of every server that was ever connected, in the order of their first connections."""
         return [self._status(server) for server in self._servers.values()]
 
     @contextlib.contextmanager
     def feeding(self) -> Iterator[None]:
-        """Meanwhile more images are on their way: an idle server rather waits for them than does another's again."""
+        """Tells the scheduler that more images are coming: an idle server waits for them and gets no speculative copy."""
         self._sources += 1
         self._scheduler.more_to_come = True
         try:
@@ -153,19 +153,19 @@ class Pool:
 
     @property
     def fingerprints(self) -> Set[str]:
-        """Those of all servers that were ever reached; it grows when another is."""
+        """Fingerprints of all servers that were ever connected; the set grows when another server connects."""
         return self._fingerprints
 
     def drain(self) -> None:
-        """From here on no image is begun: those that no server has are cancelled."""
+        """Stops sending images: images that no server has are cancelled."""
         self._draining = True
         self._decide()
 
     async def ask(self, image: bytes) -> Answered:
-        """Returns who answered for the bytes of an image file, and the answer.
+        """Returns the answer for the bytes of an image file, and the server that gave it.
 
-        An image that no server can do is answered too: with the last server's failure. Cancelling this cancels the
-        request at the server.
+        If every server fails, the answer is the failure of the last one. Cancelling the call cancels the request at the
+        server.
         """
         job = _Job(next(self._numbers), image, asyncio.get_running_loop().create_future())
         self._jobs[job.number] = job
@@ -210,7 +210,7 @@ class Pool:
     # ------------------------------------------------------------------------------------------ what the supervisor reports
 
     def joined(self, place: str, connection: ServerConnection) -> None:
-        """From here on the server gets images."""
+        """Starts to send images to the server."""
         welcome = connection.welcome
         name = place if place == LOCAL else f"{welcome.name} ({place})"
         server = self._servers.setdefault(place, _Server(place, name, connection, self._faces_from))
@@ -223,11 +223,11 @@ class Pool:
         self._decide()
 
     def draining(self, place: str) -> None:
-        """The server gets nothing more."""
+        """Stops sending images to the server."""
         self._scheduler.server_draining(place, self._now)
 
     def left(self, place: str) -> None:
-        """The server's images are given back."""
+        """Puts the server's images back into the queue."""
         server = self._servers[place]
         lost = server.connection.lost
         silent = lost.done() and lost.result().silent
@@ -238,7 +238,7 @@ class Pool:
         self._decide()
 
     def no_server_left(self) -> None:
-        """Images that wait have failed: no server will come for them."""
+        """Fails the waiting images, because no server is expected."""
         self._abandoned = True
         for number in self._scheduler.withdraw_all():
             self._give_up(self._jobs[number], None)
@@ -246,7 +246,7 @@ class Pool:
     # ------------------------------------------------------------------------------------------ servers and images
 
     def _compare(self, server: _Server) -> None:
-        """Says so if this server's faces may differ from those of the first."""
+        """Tells the user if this server's faces may differ from the faces that the first server finds."""
         fingerprint = server.connection.welcome.fingerprint
         if self._first is None:
             self._first = server.name, fingerprint
@@ -286,7 +286,7 @@ class Pool:
         self._keep(self._run(server, job, cancelled))
 
     async def _run(self, server: _Server, job: _Job, cancelled: asyncio.Future[None]) -> None:
-        """Has one server do one image, and tells the scheduler how it went."""
+        """Sends one image to one server, and reports the outcome to the scheduler."""
         try:
             answer = await server.connection.request(job.image, cancelled, faces_from=self._faces_from)
         except ServerLostError:
@@ -319,7 +319,7 @@ class Pool:
             job.answer.set_result(job.failure if job.failure is not None else Answered("", "", lost))
 
     def _company(self) -> None:
-        """Without any server, images wait for one only so long."""
+        """Limits the time that images wait while no server is connected."""
         if self._scheduler.servers:
             self._abandoned = False
             if self._alone is not None:
@@ -330,7 +330,7 @@ class Pool:
             self._alone = asyncio.get_running_loop().call_later(limit, self.no_server_left)
 
     def _keep(self, work: Coroutine[Any, Any, object]) -> None:
-        """Runs something until it is done, or the client closed."""
+        """Runs a coroutine until it is done or the client is closed."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -1,4 +1,4 @@
-"""Send buffer: messages to one server, written in pieces, so that it is known whether data is still leaving."""
+"""Send buffer: messages to one server, written in pieces to show whether data is still being sent."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections import deque
 from collections.abc import Callable
 
 PIECE = 1 << 18
-"""Bytes written at a time. At most as many more can be under way within this process unnoticed: TLS accepts any amount, and
+"""Bytes written at a time. At most this many more can be buffered in this process unnoticed: TLS accepts any amount, and
 does not report when it has been sent."""
 
 
 class SendBuffer:
-    """Sends in the order of `put`, while `run` runs.
+    """Sends messages in the order of `put`, while `run` runs.
 
     Args:
-        moved: is called after each piece: the server is still receiving, however long its next answer takes.
+        moved: called after each piece that was sent, which shows that the server is still receiving.
     """
 
     def __init__(self, writer: asyncio.StreamWriter, moved: Callable[[], None]) -> None:
@@ -27,7 +27,7 @@ class SendBuffer:
         self._filled = asyncio.Event()
 
     def put(self, *parts: bytes) -> None:
-        """Sends the parts of one frame, none copied; a short one is written at once, unless others wait before it."""
+        """Sends the parts of one frame without copying them; a short frame is written at once, unless others wait."""
         if self._writer.is_closing():
             return
         if self._parts or sum(map(len, parts)) > PIECE:
@@ -38,7 +38,7 @@ class SendBuffer:
                 self._writer.write(part)
 
     async def run(self) -> None:
-        """Sends the frames that wait, until the connection is lost or this is cancelled."""
+        """Sends the waiting frames, until the connection is lost or the task is cancelled."""
         with contextlib.suppress(OSError):
             while True:
                 await self._filled.wait()

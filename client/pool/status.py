@@ -7,30 +7,30 @@ from enum import Enum
 
 
 class Availability(str, Enum):
-    """Whether a server takes images, in a word for people."""
+    """Whether a server takes images, in a word for display."""
 
     CONNECTED = "connected"
     DRAINING = "draining"
-    """It finishes its images, and stops."""
+    """The server finishes its images, then stops."""
     RESTING = "resting"
-    """It failed repeatedly, or does not answer, and gets no image for a while."""
+    """The server failed repeatedly or does not answer, and gets no image for a while."""
     LOST = "lost"
-    """The connection ended; reconnecting."""
+    """The connection ended; the client is trying to reconnect."""
 
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """A server that was reached at least once, at one moment.
+    """Status, at one moment, of a server that was connected at least once.
 
     Attributes:
-        name: as it stands in results.
+        name: the name in results.
         address: "HOST:PORT", or "local" for the child daemon.
-        engine, device: what finds the faces, for people.
+        engine, device: descriptions of the engine and of its hardware, for display.
         state: connected, draining, resting or lost.
-        credits: images it takes at a time; 0 while it takes none.
-        in_flight: images that it has now, cancelled ones until it has answered.
-        done: images that it answered, since this client began.
-        rate: images a second, lately; 0 until it is known.
+        credits: number of images that the server takes at a time; 0 while it takes none.
+        in_flight: number of images that the server has now, including cancelled ones without an answer.
+        done: number of images that the server has answered since this client started.
+        rate: recent images per second; 0 until known.
     """
 
     name: str

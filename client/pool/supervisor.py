@@ -1,4 +1,4 @@
-"""Supervisor: connections to the servers wanted, made, watched, and made again when they are lost."""
+"""Supervisor: the connections to the servers wanted, restored when they are lost."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ from .local_daemon import LocalDaemon
 log = logging.getLogger("pyraface.client")
 
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 30.0
-"""Seconds before a lost server is tried again."""
+"""Shortest and longest backoff, in seconds, before a lost server is tried again."""
 
 LOCAL = "local"
-"""The place of the child daemon; that of others is "HOST:PORT"."""
+"""The address of the child daemon; other servers have "HOST:PORT"."""
 
 
 class Follower(Protocol):
-    """Receives the events of the server at a place."""
+    """Receiver of events about the server at an address."""
 
     def joined(self, place: str, connection: ServerConnection) -> None:
-        """It is connected, for the first time or again."""
+        """The server is connected, for the first time or again."""
 
     def draining(self, place: str) -> None:
-        """It takes no more images."""
+        """The server takes no further images."""
 
     def left(self, place: str) -> None:
-        """It is lost, or the connection is about to be closed."""
+        """The server is lost, or its connection is about to be closed."""
 
     def no_server_left(self) -> None:
-        """There is no server, and none is to be expected."""
+        """There is no server, and none is expected."""
 
 
 class Supervisor:
-    """Keeps a connection to each server: `find` once, and it works by itself until `close`.
+    """Keeps a connection to each server: call `find` once; connections are then restored until `close`.
 
     Args:
         servers: "auto", "local" or "HOST[:PORT],...", as for `Client`.
-        tell: is called with one line for each event that a user should know of.
-        keys: of servers that may have our images; None: those in this user's key file.
+        tell: called with one line for each event that the user should know about.
+        keys: keys of the servers that may receive images; None: the keys in this user's key file.
 
     Raises:
-        ServerError: `servers` names no place.
+        ServerError: `servers` is not a list of addresses.
     """
 
     def __init__(
@@ -73,16 +73,16 @@ class Supervisor:
         self._tasks: set[asyncio.Task[object]] = set()
         self._heard_of: dict[Location, asyncio.Event] = {}
         self._instances: set[str] = set()
-        """Of the servers that are in use."""
+        """Instances of the servers in use."""
         self._connections: set[ServerConnection] = set()
         self._exit = contextlib.AsyncExitStack()
 
     async def find(self) -> None:
-        """Returns when the servers that answer at once are connected; those that come later are from then on.
+        """Connects to the servers that answer at once; servers that appear later are connected when they do.
 
         Raises:
-            ServerError: no server can be reached, and none started.
-            KeyFileError: this user's key file is wrong.
+            ServerError: no server can be reached, and none can be started.
+            KeyFileError: this user's key file is invalid.
         """
         if self._keys is None and self._parameters.security.keyed and self._wanted != "local":
             self._keys = keyfile.load()
@@ -104,7 +104,7 @@ class Supervisor:
     async def close(self) -> None:
         """Ends every connection, and the child daemon."""
         await tasks.end(self._tasks)
-        # those whose task had not even begun
+        # connections whose task had not started
         await asyncio.gather(*[self._disconnect(connection) for connection in list(self._connections)])
         self._follower.no_server_left()
         await self._exit.aclose()
@@ -114,7 +114,7 @@ class Supervisor:
         return Discovery(self._parameters.beacon, port=self._parameters.ports.discovery, keys=keys)
 
     async def _connect_to(self, locations: list[Location], *, must: bool) -> None:
-        """Connects to all of them; raises ServerError if `must` and not one can be reached."""
+        """Connects to all of these servers; raises ServerError if `must` is set and none can be reached."""
         attempts = [self._connect(place) for place in locations]
         reached = await asyncio.gather(*attempts, return_exceptions=True)
         failures = [outcome for outcome in reached if isinstance(outcome, BaseException)]
@@ -196,7 +196,7 @@ class Supervisor:
         await connection.close()
 
     async def _pause(self, place: Location, seconds: float) -> None:
-        """Returns after some seconds, or sooner if the server announces itself."""
+        """Waits for some seconds, or less if the server announces itself."""
         await asyncio.sleep(min(FIRST_BACKOFF, seconds))
         heard_of = self._heard_of[place]
         with contextlib.suppress(asyncio.TimeoutError):
@@ -204,7 +204,7 @@ class Supervisor:
         heard_of.clear()
 
     def _join(self, place: str, connection: ServerConnection) -> bool:
-        """From here on the server is in use. Returns False for one that is already, at another address."""
+        """Puts a server into use. Returns False if it is in use already, at another address."""
         if connection.welcome.instance in self._instances:
             return False
         self._instances.add(connection.welcome.instance)
@@ -212,7 +212,7 @@ class Supervisor:
         return True
 
     async def _until_lost(self, place: str, connection: ServerConnection) -> None:
-        """Returns when a server that is in use is lost."""
+        """Waits until a server in use is lost."""
         watch = asyncio.create_task(self._watch_draining(place, connection))
         try:
             await asyncio.shield(connection.lost)
@@ -227,7 +227,7 @@ class Supervisor:
         self._follower.draining(place)
 
     def _keep(self, work: Coroutine[Any, Any, object]) -> None:
-        """Runs something until it is done, or the client closed."""
+        """Runs a coroutine until it is done or the client is closed."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -1,4 +1,4 @@
-"""Survey: what each server on the network, or each server named, reports about itself."""
+"""Survey: the report of each server on the network, or of each server named, about itself."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Report:
         place: its address.
         name: from its announcement or its welcome; "" if it sent neither.
         state: "ready" or "stopping"; where there are no answers, the reason: "no key" (this user does not have its key),
-            "key refused", "refused" (for another reason) or "no answer" (none in time, or one that no server gives).
+            "key refused", "refused" (for another reason) or "no answer" (no answer in time, or an invalid one).
         answers: its welcome and its status; None if it sent none.
-        problem: why there are no answers, in one line.
+        problem: the reason why there are no answers, in one line.
     """
 
     place: Location
@@ -40,7 +40,7 @@ async def survey(wanted: str, parameters: Parameters, keys: Keys) -> list[Report
         wanted: "auto", or HOST[:PORT],...
 
     Raises:
-        ServerError: `wanted` is neither.
+        ServerError: `wanted` has neither form.
     """
     if wanted == "local":
         raise ServerError(

@@ -1,1 +1,1 @@
-"""Which server gets which image: decisions only, no I/O and no clock."""
+"""Scheduling: decisions about which server gets which image, without I/O and without a clock."""

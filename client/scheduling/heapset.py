@@ -14,11 +14,11 @@ SLACK = 16
 
 
 class HeapSet(Generic[T]):
-    """A set whose smallest item is found at once. Items of equal order come in the order in which they were pushed.
+    """Set whose smallest item is found at once. Items of equal order are returned in the order in which they were pushed.
 
-    An item that is pushed again or discarded leaves its old entry in the heap. Each entry has a version, and only that of
-    an item's last entry is valid: outdated ones are dropped when they reach the top, and all together when there are
-    three times as many as items.
+    An item that is pushed again or discarded leaves its old entry in the heap. Each entry has a version, and only the
+    version of an item's last entry is valid. Outdated entries are dropped when they reach the top, and all together when
+    they are three times as many as the items.
     """
 
     def __init__(self) -> None:

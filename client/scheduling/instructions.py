@@ -1,4 +1,4 @@
-"""Instructions: what the scheduler wants done, as plain values for the pool to carry out."""
+"""Instructions: the decisions of the scheduler, as plain values that the pool carries out."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Reason(Enum):
     """Why a job is given up."""
 
     REFUSED = "refused"
-    """Refused by every server, or by as many as a job may visit."""
+    """Every server refused it, or the limit on refusals of one job was reached."""
     LOST = "lost"
     """Several servers disconnected while they had it."""
 

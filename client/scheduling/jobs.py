@@ -9,14 +9,14 @@ from .instructions import Key
 
 
 class JobState(Enum):
-    """Where a job stands."""
+    """State of a job."""
 
     WAITING = "waiting"
-    """It is to be sent to a server. Workers that are overdue with it may have it all the same."""
+    """The job is to be sent to a server. Workers that are overdue with it may still hold it."""
     IN_FLIGHT = "in flight"
-    """Workers have it."""
+    """One worker or several hold the job."""
     DONE = "done"
-    """It has ended; cancelled copies may still be with workers."""
+    """The job has ended; workers may still hold cancelled copies."""
 
 
 class Holder(Protocol):
@@ -36,11 +36,11 @@ class Job:
 
     Attributes:
         cost: the work expected, in any unit.
-        holders: the workers that have it.
+        holders: the workers that hold it.
         refusals: the servers that refused it.
-        failures: how many servers failed at it.
-        crashes: how many servers broke off while they had it.
-        silences: how many servers fell silent while they had it.
+        failures: number of servers that failed at it.
+        crashes: number of servers that closed the connection while they held it.
+        silences: number of servers that fell silent while they held it.
     """
 
     def __init__(self, key: Key, cost: float) -> None:
@@ -53,17 +53,17 @@ class Job:
 
     @property
     def suspect(self) -> bool:
-        """Whether it may have crashed a server, or silenced several: it is tried with no other job beside it."""
+        """Whether it may have crashed a server or silenced several; it is then tried alone, with no other job in flight."""
         return self.crashes > 0 or self.silences > 1
 
     @property
     def answer_expected(self) -> bool:
-        """Whether a worker has it that is not overdue."""
+        """Whether a worker that is not overdue holds it."""
         return any(not worker.overdue for worker in self.holders)
 
     @property
     def may_be_copied(self) -> bool:
-        """Whether a speculative copy may be made: never of a suspect, or of a job that servers refuse."""
+        """Whether a speculative copy may be made: never of a suspect, or of a job that a server refused."""
         return (
             self.state is JobState.IN_FLIGHT
             and len(self.holders) == 1

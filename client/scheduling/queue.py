@@ -12,13 +12,13 @@ from .jobs import Job, JobState
 class JobQueue:
     """First in, first out; jobs that are put back go to the head.
 
-    Suspects and refused jobs do not fit every server, and stand apart. The queue may contain jobs that no longer wait:
-    removing one from its middle would take time in proportion to its length.
+    Suspects and refused jobs do not fit every server and are kept separately. The queue may contain jobs that no longer
+    wait: removing one from its middle would take time in proportion to its length.
 
     Attributes:
-        count: how many jobs wait.
-        suspects: those that are tried alone, in their order.
-        refused: those that a server refused, in their order.
+        count: number of waiting jobs.
+        suspects: waiting jobs that are tried alone, in their order.
+        refused: waiting jobs that a server refused, in their order.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class JobQueue:
         self._queue.extendleft(reversed(plain))
 
     def remove(self, job: Job) -> None:
-        """Removes a job, if it waits; it is then in flight."""
+        """Removes a waiting job, which is then in flight."""
         if job.state is JobState.WAITING:
             job.state = JobState.IN_FLIGHT
             self.count -= 1
@@ -64,11 +64,11 @@ class JobQueue:
                 self._queue = deque(job for job in self._queue if self._belongs(job))
 
     def suspect_for(self, server: Key) -> Job | None:
-        """Returns the first suspect that this server has not refused; it still waits."""
+        """Returns the first suspect that this server has not refused, without removing it."""
         return next((job for job in self.suspects if server not in job.refusals), None)
 
     def first_for(self, server: Key) -> Job | None:
-        """Returns the first job for this server, suspects apart; it still waits."""
+        """Returns the first job for this server, except suspects, without removing it."""
         for job in self.refused:
             if server not in job.refusals:
                 return job

@@ -27,30 +27,30 @@ from .queue import JobQueue
 from .workers import Isolation, Link, Progress, Worker, Workers
 
 MOST_FAILURES = 2
-"""A job is given up when this many servers failed at it. Of a server that fails at every job, only the first ones count."""
+"""A job is given up when this many servers failed at it. If a server fails at every job, only its first failures count."""
 
 MOST_REFUSALS = 6
-"""It is given up, too, when this many servers did not do it, whether their failures count or not."""
+"""A job is also given up when this many servers did not do it, whether or not their failures count."""
 
 MOST_CRASHES = 2
-"""It is given up when this many servers broke off with it, the last one with no other job in flight; or twice as many."""
+"""A job is given up when this many servers broke off with it, the last with no other job in flight; or twice as many."""
 
 MOST_SILENCES = 4
-"""It is given up when this many servers fell silent with it: more than crashes, because a network falls silent too."""
+"""A job is given up when this many servers fell silent with it: more than crashes, because a network may be the cause."""
 
 MOST_HOLDERS = 3
-"""A job with which this many servers are overdue is left to them: it may simply take long."""
+"""A job with which this many servers are overdue is sent to no other: it may simply take long."""
 
 COPY_MARGIN = 1.25
 """A speculative copy is made if it would be done before the original even if it took this many times as long as expected."""
 
 
 class Scheduler:
-    """Decides about jobs and servers, which the caller names by keys.
+    """Scheduler of jobs and servers, which the caller identifies by keys.
 
     Attributes:
-        more_to_come: whether there are more jobs on their way, so that an idle server should wait for them rather than get
-            a speculative copy; set by the caller.
+        more_to_come: whether more jobs are coming, so that an idle server should wait for them rather than get a
+            speculative copy; set by the caller.
     """
 
     def __init__(self) -> None:
@@ -64,12 +64,12 @@ class Scheduler:
 
     @property
     def servers(self) -> int:
-        """How many servers are connected."""
+        """Number of servers that are connected."""
         return len(self._workers.connected)
 
     @property
     def capacity(self) -> int:
-        """How many jobs all servers together should hold."""
+        """Number of jobs that all servers together should hold."""
         return self._workers.capacity
 
     @property
@@ -120,8 +120,8 @@ class Scheduler:
         """A server is lost: its jobs are put back.
 
         Args:
-            silent: it was not heard of any more, which may be the network's fault; otherwise it broke off, as a server that
-                crashed does.
+            silent: whether the server stopped sending, which may be the network's fault; otherwise it broke off, as a
+                crashed server does.
         """
         worker = self._workers.get(server)
         if worker is None or worker.link is Link.LOST:
@@ -158,7 +158,7 @@ class Scheduler:
         """A server has answered. Returns whether this is the one answer of the job; if not, it came too late.
 
         Args:
-            learn: whether the time it took is typical of the server; a file that is not an image takes none.
+            learn: whether the time taken is typical of the server; a file that is not an image takes almost none.
         """
         worker, held = self._freed(server, job)
         if worker is None or held is None:
@@ -180,7 +180,7 @@ class Scheduler:
         """A server did not do a job that another may do.
 
         Args:
-            tried: it failed; otherwise the image is beyond its limits, which counts as no failure of either.
+            tried: whether the server failed; otherwise the image exceeds its limits, which is no failure of server or job.
         """
         worker, held = self._freed(server, job)
         if worker is None or held is None:
@@ -248,7 +248,7 @@ class Scheduler:
         return found if found is not None or self.more_to_come else self._copy(now)
 
     def _first_for(self, worker: Worker) -> Job | None:
-        """Returns the first job for this worker of those that wait."""
+        """Returns the first waiting job for this worker."""
         if self._queue.suspects:
             if not worker.in_flight:
                 suspect = self._queue.suspect_for(worker.key)

@@ -1,4 +1,4 @@
-"""Workers: the servers as the scheduler sees them, what each has, how fast it is, and which would finish a job first."""
+"""Workers: the scheduler's view of the servers, with their jobs and rates, and the worker that would finish a job first."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HOLD_SECONDS = 5.0
 """Seconds of work that a worker holds: the next images travel and are decoded while it has one in the engine."""
 
 LEAST_HELD = 2
-"""Jobs that a worker holds, however slow it is: one in the engine, one on the way."""
+"""Jobs that even a slow worker holds: one in the engine, one in transit."""
 
 STUCK_TIMES, STUCK_LEAST, STUCK_UNKNOWN = 8.0, 10.0, 60.0
 """A worker is stuck when it takes this many times as long as a job should, and at least this many seconds; the last is the
@@ -26,7 +26,7 @@ ABANDON_AFTER = 3600.0
 """Seconds after which the connection to a stuck worker is given up."""
 
 MEMORY = 15 / 16
-"""Weight that earlier answers keep in a worker's rate after each new one."""
+"""Weight of the earlier answers in a worker's rate after each new answer."""
 
 OUTLIER = 4.0
 """A job that takes longer than expected counts as at most this many times as long: the cause may be a pause."""
@@ -118,8 +118,8 @@ class Workers:
 
     Attributes:
         capacity: jobs that all of them should hold.
-        mean_cost: of a job.
-        emptying: how many workers are.
+        mean_cost: the mean cost of a job.
+        emptying: number of workers in the state EMPTYING.
         ending: whether no job waits and none is to come: the order in which workers will be done is kept from then on.
     """
 
@@ -131,13 +131,13 @@ class Workers:
         self._costs = 0
         self._workers: dict[Key, Worker] = {}
         self._idle = HeapSet[Worker]()
-        """With capacity and no job, the fastest first."""
+        """Workers with capacity and without a job, the fastest first."""
         self._open = HeapSet[Worker]()
-        """With capacity and jobs, by the time at which they would finish one job more."""
+        """Workers with capacity and jobs, by the time at which they would finish one more job."""
         self._last = HeapSet[Worker]()
-        """At the end of a run: with jobs, the one that will be done last first."""
+        """At the end of a run: workers with jobs, the last to be done first."""
         self._alarms = HeapSet[Worker]()
-        """By the time at which they are looked at, whatever happens."""
+        """Workers by the time at which they are checked, with or without an event."""
         self._rates = 0.0
         self._known = 0
 
@@ -254,7 +254,7 @@ class Workers:
         return None if first is None else first[1]
 
     def begin_end(self, now: float) -> None:
-        """Keeps from now on the order in which workers will be done."""
+        """Starts to keep the order in which workers will be done."""
         self.ending = True
         self._last.clear()
         for worker in self._workers.values():
@@ -262,7 +262,7 @@ class Workers:
                 self.file(worker, now)
 
     def last_to_copy(self, now: float) -> tuple[Job, float] | None:
-        """Returns the job that would be done last of those that may be copied, and when; after `begin_end`."""
+        """Returns, of the jobs that may be copied, the one that would be done last, and that time; after `begin_end`."""
         while (top := self._last.pop()) is not None:
             order, worker = top
             found = self._last_of(worker, now)

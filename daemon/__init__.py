@@ -2,9 +2,9 @@
 
 server      the life of a daemon, from its start to the last answer
 listener    clients accepted, admitted, given TLS and served, or refused
-state       what all connections of one server share
+state       the data shared by all connections of one server
 connection  one client
-admission   who may be connected
+admission   the limits on connected clients
 budget      bytes that all connections together may hold
 executor    the daemon's side of its worker: a queue, time limits, restarts
 beacon      announcements by UDP broadcast

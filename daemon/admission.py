@@ -1,4 +1,4 @@
-"""Admission: which clients may be connected: a limit in all, and one for each address. It touches no socket."""
+"""Admission: the limits on connected clients, in all and per address. It uses no socket."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Client = TypeVar("Client", bound=Hashable)
 
 
 class Admission(Generic[Client]):
-    """Counts the clients that are connected, in all and from each address.
+    """Counts the connected clients, in all and per address.
 
-    A client that has not been greeted yet makes room for a new one, the oldest first: connections that send nothing keep no
-    other client out, however many they are. A client sends hello at once, and is greeted long before its turn would come.
+    A client that has not been greeted yet is displaced by a new one, the oldest first, so that any number of connections
+    that send nothing keep no other client out. A real client sends hello at once and is greeted before it is displaced.
     """
 
     def __init__(self, most: int, most_per_address: int) -> None:
@@ -30,7 +30,7 @@ class Admission(Generic[Client]):
         return len(self._addresses)
 
     def enter(self, client: Client, host: str) -> Client | None:
-        """Admits a client. Returns the client that it displaces, which is not counted any more; None if there is room.
+        """Admits a client. Returns the client that it displaces, which is no longer counted; None if there is room.
 
         Raises:
             LimitError: one client too many; the message names the limit.

@@ -31,7 +31,7 @@ from ..core.throughput import Throughput
 log = logging.getLogger("pyraface.executor")
 worker_log = logging.getLogger("pyraface.worker")
 libraries_log = logging.getLogger("pyraface.libraries")
-"""Of the worker's libraries: apart, so that their lines do not use up the limit of the worker's own."""
+"""Logger of the worker's libraries, separate so that their lines do not use up the worker's own limit."""
 
 Answer = Found | Failed
 
@@ -43,7 +43,7 @@ FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.2, 30.0
 """Seconds before a worker is replaced, doubled until one answers an image."""
 
 MOST_FAILED_STARTS = 5
-"""Workers in a row that never became ready: the machine has a problem then that another worker does not cure."""
+"""Workers in a row that never became ready: the machine then has a problem that another worker does not solve."""
 
 MAX_ANSWER_BYTES = 1 << 28
 """Of one answer: half a million faces. A worker that a hostile image has taken over must not be able to fill the daemon's
@@ -130,7 +130,7 @@ class Executor:
 
     Attributes:
         throughput: counts the images that are done.
-        lost: ends, with an EngineError, when no worker can be started any more: the daemon has to stop then.
+        lost: ends with an EngineError when no worker can be started any more; the daemon must then stop.
     """
 
     def __init__(
@@ -215,7 +215,7 @@ class Executor:
             job.fail(ErrorCode.DRAINING, "the server stopped before this image was done")
 
     def _count(self, answer: asyncio.Future[Answer]) -> None:
-        """Counts an image as done, unless it was taken back before."""
+        """Counts an image as done, unless it was cancelled or the server stopped before."""
         result = answer.result()
         if not isinstance(result, Failed) or result.code not in (ErrorCode.CANCELLED, ErrorCode.DRAINING):
             self.throughput.count(answer.get_loop().time())
@@ -255,7 +255,7 @@ class Executor:
         return worker, dataclasses.replace(welcome, instance="")
 
     async def _spawn_again(self) -> _Worker:
-        """Returns a worker that is what the first one was, so that the welcome that clients were sent remains true.
+        """Returns a worker equal to the first one, so that the welcome that clients received remains true.
 
         A GPU may be gone, and the engine on a CPU may find other faces.
         """

@@ -22,10 +22,10 @@ it is full, every client that connects waits a second and tries again: with 128 
 ones among them."""
 
 NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-"""Why a connection cannot be accepted now, though it could be later."""
+"""Errors for which a connection cannot be accepted now, but may be later."""
 
 ACCEPT_PAUSE = 0.2
-"""Seconds before that is tried again."""
+"""Seconds before a connection is accepted again after such an error."""
 
 MOST_REFUSALS = 32
 """Refusals that are explained at the same time; further connections are closed without an explanation."""
@@ -47,14 +47,14 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class Listener:
-    """Accepts clients on a bound socket, and serves each in a task of its own.
+    """Accepts clients on a bound socket, and serves each in a separate task.
 
     Args:
         sock: a bound TCP socket; the caller closes it.
-        state: what the connections share.
+        state: the data shared by the connections.
 
     Attributes:
-        connections: those that are being served, each with its task.
+        connections: the connections being served, each with its task.
     """
 
     def __init__(self, sock: socket.socket, state: ServerState) -> None:
@@ -152,7 +152,7 @@ class Listener:
 
 
 def _detect_lost_peers(listener: socket.socket, seconds: float) -> None:
-    """Has the system end each accepted connection whose peer is switched off or cut off, after `seconds`."""
+    """Makes the system end each accepted connection `seconds` after its peer was switched off or disconnected."""
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     # whole seconds, at most 32767; TCP_USER_TIMEOUT, in milliseconds, then decides
     pause = min(max(1, int(seconds / 4)), 32767)

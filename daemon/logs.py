@@ -1,4 +1,4 @@
-"""Logs: which loggers speak at which level, and how many lines of them."""
+"""Logs: the levels of the loggers, and the limits on their lines."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time
 
 
 class LineLimit(logging.Filter):
-    """Lets through so many lines in so many seconds: a client that can cause one line can cause a million, and fill the
-    disk."""
+    """Filter that passes a limited number of lines in a period: a client that can cause one line can cause a million, and
+    fill the disk."""
 
     def __init__(self, lines: int = 100, seconds: float = 10.0) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ def configure(*, verbose: bool) -> None:
     Args:
         verbose: log at DEBUG: the end of every connection, for example.
     """
-    # libraries speak when something is wrong: libvips, for one, has a line for each step of each photograph at INFO
+    # libraries log warnings and errors only: at INFO, libvips writes a line for each step of each photograph
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     logging.getLogger("pyraface").setLevel(logging.DEBUG if verbose else logging.INFO)
     # loggers whose lines a client, or an image, can cause

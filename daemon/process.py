@@ -1,4 +1,4 @@
-"""Process: the daemon's own memory, core dumps, descriptors, and its word to the service manager."""
+"""Process: the daemon's memory, core dumps and descriptors, and its messages to the service manager."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _M_MMAP_THRESHOLD = -3
 
 
 def return_freed_memory() -> None:
-    """Has the C library return the memory of a large image to the system when it is freed.
+    """Makes the C library return the memory of a large image to the system when it is freed.
 
     By default glibc raises its threshold with each large block that is freed, and keeps the next ones: after 240 images of
     8 MB the daemon held 200 MiB and more for nothing. See mallopt(3); another C library has no such habit, or no such
@@ -30,7 +30,7 @@ def return_freed_memory() -> None:
 
 
 def disable_core_dumps() -> None:
-    """Has the system keep nothing of this process's memory when it crashes: there are keys and photographs in it.
+    """Disables core dumps, because the memory of this process contains keys and photographs.
 
     At a limit of 0 Linux writes no file, but still hands a core to the program that core_pattern names, if it names one
     (core(5)); at 1, which no core fits in, it does neither.

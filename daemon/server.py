@@ -31,13 +31,13 @@ _STDIN = 0
 
 
 class Server:
-    """One daemon. `run()` is its whole life.
+    """One daemon; `run()` starts it, serves, and stops it.
 
     Args:
         parameters: from parameters.xml.
         engine: "auto", "onnx" or "dlib".
         listener: a bound TCP socket; closed at the end.
-        key: what clients must have; None lets every client in, without TLS.
+        key: the key that clients must prove; None admits every client, without TLS.
         beacon: whether the server announces itself on the network.
         stop_at_eof: whether the end of standard input stops it, as SIGTERM does.
     """
@@ -91,7 +91,7 @@ class Server:
             executor.lost.result()
 
     async def _start(self, executor: Executor) -> Welcome | None:
-        """Returns what clients are told once the executor is ready; None if the daemon was told to stop before that."""
+        """Returns the welcome for clients once the executor is ready; None if the daemon was told to stop before that."""
         starting = asyncio.create_task(executor.start())
         stopping = asyncio.create_task(self._should_exit.wait())
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""Server state: what all connections of one server share."""
+"""Server state: the data shared by all connections of one server."""
 
 from __future__ import annotations
 

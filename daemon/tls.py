@@ -1,4 +1,4 @@
-"""TLS: a server's credentials: its key, and a certificate made anew at each start.
+"""TLS: the credentials of a server, which are its key and a certificate made at each start.
 
 The certificate vouches for nothing; no authority signed it, and its private key is never on a disk. It makes the channel
 secret, and the proof of the key (`core.protocol.proofs`) covers it: so the other end of the channel has the key.
@@ -34,7 +34,7 @@ class Credentials:
 
     @classmethod
     def for_key(cls, key: bytes) -> Credentials:
-        """Returns credentials for a key, with a certificate of their own."""
+        """Returns credentials for a key, with a new certificate."""
         private = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "pyraface")])
         certificate = (

@@ -71,7 +71,7 @@ def enter(memory: int, *, gpu: bool) -> str:
     CUDA maps more than the machine has, and opens devices and libraries when it needs them.
 
     Args:
-        memory: bytes that it may allocate, beyond those that it has.
+        memory: bytes that it may allocate in addition to its present memory.
     """
     limits = ["no core dump", "no file written"]
     disable_core_dumps()
@@ -147,7 +147,7 @@ def _rules(seccomp: ModuleType, *, files: bool) -> Any:
     # threads yes, processes no; clone3 has its flags in memory, where no filter sees them, and libc then takes clone
     forbid("clone", seccomp.Arg(0, seccomp.MASKED_EQ, _CLONE_THREAD, 0))
     forbid("clone3", answer=seccomp.ERRNO(errno.ENOSYS))
-    # what a thread may be moved to is its own affair; abort() signals its own process; pthread_getattr_np() reads a limit
+    # a thread may set its own affinity; abort() signals its own process; pthread_getattr_np() reads a limit
     forbid("sched_setaffinity", seccomp.Arg(0, seccomp.NE, 0))
     for name in ("kill", "tgkill"):
         forbid(name, seccomp.Arg(0, seccomp.NE, os.getpid()))

@@ -1,10 +1,10 @@
 """Worker: bytes of images in, faces out, over an inherited socket.
 
-It is a process of its own because dlib holds the interpreter's lock for the whole of a detection, because a damaged image
+It is a separate process because dlib holds the interpreter's lock for the whole of a detection, because a damaged image
 or a lost GPU can end a process, and because CUDA needs a process that was never forked.
 
 Images are processed in the order in which they arrive: threads decode ahead, and the main thread has the engine for
-itself. Before the first image the process gives up the rights that it does not need any more (`sandbox`).
+itself. Before the first image the process gives up the rights that it no longer needs (`sandbox`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ log = logging.getLogger("pyraface.worker")
 class _Decoded(NamedTuple):
     picture: Picture
     pixels: int
-    """Those that the decode window counts."""
+    """The pixels that the decode window counts."""
     seconds: float
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from . import json_record
 from .errors import DetectionError, ErrorCode
 from .faces import Faces
 from .protocol.messages import Failed, Found
@@ -81,44 +82,12 @@ class Result:
         if self.error is not None:
             code, message = self.error
             return {**about, "server": self.server or None, "error": {"code": code.value, "message": message}}
-        faces = self._faces
         return {
             **about,
             "width": self.width,
             "height": self.height,
             "orientation": self.orientation,
-            "faces": [
-                {
-                    "box": dict(zip(("left", "top", "right", "bottom"), box, strict=True)),
-                    "confidence": _short(confidence),
-                    "level": level,
-                    "quality": quality,
-                    "encoding": [_short(number) for number in encoding],
-                }
-                for box, confidence, level, quality, encoding in zip(
-                    [[round(edge, 2) for edge in box] for box in faces.boxes.tolist()],
-                    faces.confidences.tolist(),
-                    faces.levels.tolist(),
-                    _qualities(faces),
-                    faces.encodings.tolist(),
-                    strict=True,
-                )
-            ],
+            "faces": json_record.of_faces(self._faces),
             "server": self.server,
-            "seconds": round(self.seconds, 4),
+            "seconds": round(self.seconds, json_record.SECONDS_DECIMALS),
         }
-
-
-def _qualities(faces: Faces) -> list[dict[str, object]]:
-    """Returns the quality of each face for JSON."""
-    return [
-        {"size": round(size, 2), "sharpness": _short(sharpness), "comparable": comparable}
-        for size, sharpness, comparable in zip(
-            faces.sizes.tolist(), faces.sharpness.tolist(), faces.comparable.tolist(), strict=True
-        )
-    ]
-
-
-def _short(number: float) -> float:
-    """Returns a float32's value with no more digits than it needs to be read back exactly: nine."""
-    return float(f"{number:.9g}")

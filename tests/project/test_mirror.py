@@ -33,6 +33,7 @@ ELSEWHERE = {
     "core/engines/onnx/runtime.py": "core/engines/onnx/test_providers.py",
     "core/folders.py": "core/parameters/test_parameters.py",
     "core/images/arrays.py": "core/images/test_inputs.py",
+    "core/json_record.py": "core/test_results.py",
     "core/parameters/reader.py": "core/parameters/test_parameters.py",
     "core/parameters/schema.py": "core/parameters/test_parameters.py",
     "core/parameters/values.py": "core/parameters/test_parameters.py",

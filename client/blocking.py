@@ -21,7 +21,7 @@ from ..core.results import Result
 from .api import Client
 
 READY = 16
-"""Results that wait for the caller. Once there are this many, no further image is taken (backpressure)."""
+"""Results that wait for a busy caller; beyond this number no result is taken from the servers (backpressure)."""
 
 
 def detect_faces(

@@ -29,7 +29,7 @@ class Beacon:
     Args:
         words: the announcement.
         key: seals every datagram; None leaves them unsealed.
-        port: of UDP, for announcements and probes.
+        port: the UDP port for announcements and probes.
         interfaces: names of network interfaces. One socket each, bound to that device: nothing is received from or sent
             to any other. Without names, one socket serves every interface.
         interval: seconds between announcements.

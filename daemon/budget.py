@@ -1,6 +1,6 @@
 """Budget: bytes that all connections together may hold; and the deadline of a frame that is being received.
 
-Everything here keeps accounts and decides; it touches no socket. A limit applies before there is work: a frame is counted
+This module only counts and decides; it uses no socket. A limit applies before there is work: a frame is counted
 before its bytes are stored.
 """
 
@@ -19,10 +19,10 @@ and every credit in use these take a few MB."""
 class Budget:
     """Bytes that all connections together may hold: frames that are being received, and images without an answer.
 
-    Three quarters are divided evenly: each connection can have its part at any time, whatever the others do. Bytes beyond
-    its part it borrows from the last quarter. When too little is left of that, the connection waits, and is not read from
-    meanwhile; of the waiting claims, the first one that fits is granted first. A frame larger than that quarter is admitted
-    when nothing else is borrowed.
+    Three quarters are divided evenly: each connection can use its part at any time, regardless of the others. A
+    connection borrows bytes beyond its part from the last quarter. If too little of that is left, the connection waits,
+    and nothing is read from it meanwhile; of the waiting claims, the first one that fits is granted first. A frame
+    larger than that quarter is admitted when nothing else is borrowed.
 
     No deadlock is possible: every byte is held by a frame that has a deadline, or by an image that the executor answers
     within its time limit, and neither needs more of the budget to end.
@@ -87,7 +87,7 @@ class Share:
         return True
 
     def free(self, size: int) -> None:
-        """Gives bytes back that were claimed."""
+        """Returns claimed bytes to the budget."""
         self._hold(-size)
         self._budget.serve()
 

@@ -46,8 +46,8 @@ MOST_FAILED_STARTS = 5
 """Workers in a row that never became ready: the machine then has a problem that another worker does not solve."""
 
 MAX_ANSWER_BYTES = 1 << 28
-"""Of one answer: half a million faces. A worker that a hostile image has taken over must not be able to fill the daemon's
-memory."""
+"""Limit for one answer: half a million faces. A worker that a hostile image has taken over must not be able to fill the
+daemon's memory."""
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -66,7 +66,7 @@ class Job:
     suspect: bool = False
     """The worker died while it held this image; the next try is alone."""
     cancelled: bool = False
-    """The client no longer waits for the answer: no other try."""
+    """The client no longer waits for the answer, so the image is not tried again."""
 
     def settle(self, answer: Answer) -> None:
         """Sets the answer, unless there is one."""

@@ -53,7 +53,7 @@ class JobQueue:
         self._queue.extendleft(reversed(plain))
 
     def remove(self, job: Job) -> None:
-        """Removes a waiting job, which is then in flight."""
+        """Removes a job, if it is waiting; it is then in flight."""
         if job.state is JobState.WAITING:
             job.state = JobState.IN_FLIGHT
             self.count -= 1

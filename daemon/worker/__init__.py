@@ -1,1 +1,1 @@
-"""The worker: the daemon's child process that finds faces. The daemon starts it, and nothing imports it."""
+"""Worker: the daemon's child process that finds faces. The daemon starts it, and nothing imports it."""

@@ -1,4 +1,4 @@
-"""The decode window: how far decoding may run ahead of the engine, in pixels."""
+"""Decode window: the number of pixels by which decoding may run ahead of the engine."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class DecodeWindow:
                 self._next(turn)
 
     def free(self, pixels: int) -> None:
-        """Gives the pixels of a picture back that the engine has taken, or that was cancelled."""
+        """Frees the pixels of a picture that the engine has taken, or that was cancelled."""
         with self._changed:
             self._taken -= pixels
             self._changed.notify_all()

@@ -29,10 +29,10 @@ from ...core.parameters import DaemonParameters
 from ..process import disable_core_dumps
 
 BYTES_A_PIXEL_DECODED, BYTES_A_PIXEL_DECODING = 3, 16
-"""Of a picture, and the most that decoding one takes beside it: see `core.images.decode`."""
+"""Bytes per pixel of a decoded picture, and the most that decoding takes in addition: see `core.images.decode`."""
 
 BYTES_A_TILE_PIXEL = 2048
-"""Of a tile's pixels after zooming. A tile of 3.84 Mpx took 350 in ONNX Runtime and 1000 in dlib without a BLAS."""
+"""Bytes per pixel of a tile after zooming. A tile of 3.84 Mpx took 350 in ONNX Runtime and 1000 in dlib without a BLAS."""
 
 SLACK = 2 << 30
 """Address space that is no memory: each thread's stack of 8 MiB, and the 64 MiB that the C library reserves for it."""
@@ -65,7 +65,7 @@ def memory(limits: DaemonParameters, *, max_pixels: int, tile_pixels: int) -> in
 
 
 def enter(memory: int, *, gpu: bool) -> str:
-    """Confines this process and all its threads, for ever. Returns the restrictions that are active, for the log.
+    """Confines this process and all its threads permanently. Returns the restrictions that are active, for the log.
 
     Models must have been loaded before, and modules imported. On a GPU, address space, descriptors and files stay free:
     CUDA maps more than the machine has, and opens devices and libraries when it needs them.

@@ -56,7 +56,7 @@ class Worker:
         self._decoders = ThreadPoolExecutor(parameters.daemon.decoding_threads, "decode")
         self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        # both guarded by it; a cancel that comes after the answer is not kept
+        # both guarded by _lock; a cancel that arrives after the answer is not kept
         self._held: set[int] = set()
         self._cancelled: set[int] = set()
         self._room = DecodeWindow(PIXELS_AHEAD)

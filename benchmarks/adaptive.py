@@ -58,8 +58,8 @@ class Counted:
     def batch_size(self, height: int, width: int) -> int:
         return self._engine.batch_size(height, width)
 
-    def prepare(self, tile: Pixels) -> Tile:
-        return self._engine.prepare(tile)
+    def prepare(self, tile: Pixels, scales: int = 0) -> Tile:
+        return self._engine.prepare(tile, scales)
 
     def detect(self, tiles: Sequence[Tile]) -> list[Detections]:
         self.pixels += sum(tile.shape[0] * tile.shape[1] for tile in tiles)

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import boxes, engines, fusion, quality
-from .engines import Engine, EngineName, EngineOptions
+from .engines import Engine, EngineName, EngineOptions, Proposer
 from .errors import ImageError
 from .faces import Faces
 from .images import arrays, inputs
 from .images.decode import Picture, at_once, decode
 from .images.inputs import ImageInput
 from .parameters import Parameters
-from .search import Everywhere, Search, adaptive
+from .search import Everywhere, Guided, Search, adaptive
 
 REDUCTIONS = (2, 4, 8)
 """The factors that a JPEG decoder offers: it leaves out the finer frequencies of each block of 8 x 8 pixels."""
@@ -53,13 +53,19 @@ class Pipeline:
                 ),
             )
         self.engine: Engine = engine
+        self._proposer: Proposer | None = None
         self.search: Search = Everywhere(engine, parameters.detection)
+        if parameters.detection.search == "guided":
+            self._proposer = engines.proposer(engine)
+            self.search = Guided(engine, self._proposer, parameters.detection)
 
     @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits of engine and parameters: pipelines with the same fingerprint give the same faces."""
         parameters = self.parameters
         engine = f"{self.engine.name!r}, {self.engine.fingerprint!r}"
+        if self._proposer is not None:
+            engine += f", {self._proposer.fingerprint!r}"
         sections = (parameters.detection, parameters.fusion, parameters.encoding)
         text = f"({engine}, {', '.join(section.as_text() for section in sections)})"
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -91,8 +91,8 @@ def levels(width: int, height: int, detection: DetectionParameters, *, faces_fro
     coarser = 0.0
     for index in range(count):
         whole = math.ceil(OVERLAP_WINDOWS * DETECTOR_WINDOW / coarser) if found else max(width, height)
-        lefts, tile_width = _spread(width, 2**index, whole)
-        tops, tile_height = _spread(height, 2**index, whole)
+        lefts, tile_width = spread(width, 2**index, whole)
+        tops, tile_height = spread(height, 2**index, whole)
         factor = zoom(tile_width, tile_height, budget=detection.tile_pixels, most=most)
         if found and factor < LEAST_GAIN * coarser:
             continue
@@ -123,7 +123,7 @@ def work(levels: list[Level]) -> Work:
     )
 
 
-def _spread(length: int, count: int, overlap: int) -> tuple[list[int], int]:
+def spread(length: int, count: int, overlap: int) -> tuple[list[int], int]:
     """Returns where `count` tiles of one side start so that neighbours share at least `overlap` pixels, and that side.
 
     n tiles that overlap by o cover n * side - (n - 1) * o; the side that just covers the length follows. Where the

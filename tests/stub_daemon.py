@@ -53,7 +53,8 @@ class StubEngine:
         del height, width
         return 1
 
-    def prepare(self, tile: Pixels) -> Pixels:
+    def prepare(self, tile: Pixels, scales: int = 0) -> Pixels:
+        del scales
         return tile
 
     def detect(self, tiles: Sequence[Tile]) -> list[Detections]:

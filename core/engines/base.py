@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, Union
+from typing import Literal, NamedTuple, Protocol, Union, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,13 +73,41 @@ class EngineOptions:
         """Returns the options that parameters.xml sets."""
         return cls(
             threads=threads,
-            threshold=detection.threshold,
+            threshold=detection.engine_threshold,
             hints=hints,
             screened=detection.screening,
             tile_pixels=detection.tile_pixels,
             jitters=encoding.jitters,
             landmarks=encoding.landmarks,
         )
+
+
+class Proposals(NamedTuple):
+    """Places in one tile where a face may be, the best first.
+
+    boxes: (n, 4) float32, in pixels of the tile: the square that dlib's detector would give for such a face. It may leave
+        the tile.
+    scores: (n,) float32, 0 to 1.
+    """
+
+    boxes: Boxes
+    scores: NDArray[np.float32]
+
+
+class Proposer(Protocol):
+    """A small detector that proposes where the engine's is to look. Not thread-safe."""
+
+    fingerprint: str
+    """Tells proposers apart whose proposals may differ."""
+
+    def propose(self, tiles: Sequence[Pixels], threshold: float) -> list[Proposals]:
+        """Returns the proposals in each tile whose score is at least `threshold`; the tiles all have one shape.
+
+        Raises:
+            ValueError: the tiles differ in shape, or are not (h, w, 3) uint8.
+            EngineError: the device failed.
+        """
+        ...
 
 
 class Engine(Protocol):
@@ -98,10 +126,15 @@ class Engine(Protocol):
         """Returns the best number of tiles of this size, in pixels, for one call of `detect`: 1 on a CPU."""
         ...
 
-    def prepare(self, tile: Pixels) -> Tile:
+    def prepare(self, tile: Pixels, scales: int = 0) -> Tile:
         """Does the part of detection that any thread can do, while another one is in `detect`.
 
         The result may take thirteen times the tile's own memory.
+
+        Args:
+            scales: the number of scales at which the tile is searched, from its own down in steps of 5/6; 0: all. With 6
+                or fewer, an engine that screens in 8-bit integers gives confidences that are up to 0.15 off, rarely more.
+                An engine may ignore this and search all scales.
 
         Raises:
             ValueError: the tile is not (h, w, 3) uint8.
@@ -129,5 +162,18 @@ class Engine(Protocol):
 
         Raises:
             EngineError: the device failed, or an encoding is not a number.
+        """
+        ...
+
+
+@runtime_checkable
+class Proposing(Protocol):
+    """An engine that has a proposer, too."""
+
+    def proposer(self) -> Proposer:
+        """Returns a proposer on the engine's device.
+
+        Raises:
+            EngineError: its weights are missing or damaged, or cannot be run.
         """
         ...

@@ -67,7 +67,8 @@ class DlibEngine(Engine):
     def batch_size(self, height: int, width: int) -> int:
         return devices.batch_size(height, width) if self.gpu else 1
 
-    def prepare(self, tile: Pixels) -> Pixels:
+    def prepare(self, tile: Pixels, scales: int = 0) -> Pixels:
+        del scales  # dlib packs its own pyramid
         return checks.checked_pixels(tile)
 
     def detect(self, tiles: Sequence[Tile]) -> list[Detections]:

@@ -85,6 +85,20 @@ class DetectionParameters(Section):
     screening: bool = _flag(
         "screening", True, "1: float32 only where 8-bit integers leave room for a face; 0: everywhere"
     )
+    search: str = _choice("search", "everywhere", ("everywhere", "guided"), "the places that are searched")
+    guided_threshold: float = _number(
+        "guided_threshold", -0.5, -1, 2, "the confidence that a face must exceed in a guided search"
+    )
+
+    @property
+    def engine_threshold(self) -> float:
+        """The confidence that a face must exceed, in the search that is set."""
+        return self.guided_threshold if self.search == "guided" else self.threshold
+
+    def as_text(self) -> str:
+        text = super().as_text()
+        # results of the search everywhere are the same as before there was another, so is its fingerprint
+        return text.partition(", search=")[0] + ")" if self.search == "everywhere" else text
 
     @property
     def tile_pixels(self) -> int:

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from .base import Search
 from .everywhere import Everywhere
+from .guided import Guided
 
-__all__ = ["Everywhere", "Search"]
+__all__ = ["Everywhere", "Guided", "Search"]

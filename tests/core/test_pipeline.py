@@ -127,7 +127,7 @@ class Named:
     def batch(self, height: int, width: int) -> int:
         raise NotImplementedError
 
-    def prepare(self, tile: Pixels) -> Tile:
+    def prepare(self, tile: Pixels, scales: int = 0) -> Tile:
         raise NotImplementedError
 
     def detect(self, tiles: Sequence[Tile]) -> list[Detections]:

@@ -42,8 +42,8 @@ class Batches:
         del height, width
         return self._size
 
-    def prepare(self, tile: Pixels) -> Tile:
-        return self._engine.prepare(tile)
+    def prepare(self, tile: Pixels, scales: int = 0) -> Tile:
+        return self._engine.prepare(tile, scales)
 
     def detect(self, tiles: Sequence[Tile]) -> list[Detections]:
         self.got.append(len(tiles))

@@ -105,15 +105,18 @@ class ImagePyramid:
 
 
 @lru_cache(maxsize=64)
-def layout(height: int, width: int) -> Layout:
+def layout(height: int, width: int, scales: int = 0) -> Layout:
     """Returns where dlib puts the sizes of a tile of `height` x `width` pixels.
+
+    Args:
+        scales: how many sizes, the tile itself first; 0: all that dlib makes.
 
     Raises:
         ValueError: the tile is smaller than SMALLEST_TILE.
     """
     if height < SMALLEST_TILE[0] or width < SMALLEST_TILE[1]:
         raise ValueError(f"a tile must be at least {SMALLEST_TILE} high and wide, not {(height, width)}")
-    sizes = _sizes(height, width)
+    sizes = _sizes(height, width)[: scales or None]
     first_column, bottom = _first_column(sizes)
     places: list[tuple[int, int, int, int]] = []
     y = OUTER_PADDING

@@ -39,6 +39,13 @@ LONGEST_SHAPE = 3.0
 """The greatest ratio of a tile's sides that TensorRT plans for; CUDA runs longer tiles. A plan for every shape would take
 the memory of a tile that is long both ways."""
 
+FEW_SCALES = 6
+"""A layout with so many scales or fewer is that of a crop round a proposal: every other tile has at least 8."""
+
+DOUBT = 0.15
+"""8-bit integers decide on a crop; float32 decides where their best score is this close to the threshold, as 3 in 100 are.
+The best scores of 680 faces were up to 0.11 lower in integers and, except for 7 faces, up to 0.13 higher."""
+
 Corners = list[tuple[int, int]]
 """The first row and column of each part of a score map, in cells."""
 
@@ -129,12 +136,12 @@ class Detector:
         if not np.isfinite(scores.max()):
             raise EngineError("it computes NaN")
 
-    def prepare(self, tile: Pixels) -> Tile:
+    def prepare(self, tile: Pixels, scales: int = 0) -> Tile:
         """Returns the tile's pyramid; the tile itself where it is too small for one."""
         height, width, _ = tile.shape
         if height < packed_pyramid.SMALLEST_TILE[0] or width < packed_pyramid.SMALLEST_TILE[1]:
             return tile
-        layout = packed_pyramid.layout(height, width)
+        layout = packed_pyramid.layout(height, width, scales)
         return ImagePyramid(layout, list(self._images(tile, layout)))
 
     def detect(self, tiles: list[Tile]) -> Iterator[Detections]:
@@ -174,12 +181,19 @@ class Detector:
         """The score maps of tiles, (n, h, w)."""
         layout = tiles[0].layout
         size = cells_of(layout.height), cells_of(layout.width)
-        screened = self.int8 is not None and size[0] * size[1] >= screening.WORTHWHILE
+        few_scales = len(layout.places) <= FEW_SCALES
+        screened = self.int8 is not None and (few_scales or size[0] * size[1] >= screening.WORTHWHILE)
         halves = self.int8 if self.int8 is not None and screened else self.float32
         scores = halves.scores(tiles, [(0, 0)] * len(tiles), size)
         if not np.isfinite(scores.max()):
             raise EngineError(f"the detector computed scores that are not numbers: {self._device} is broken")
         if not screened:
+            return scores
+        if few_scales:
+            # the int8 scores decide where they leave no doubt
+            for index, tile in enumerate(tiles):
+                if abs(scores[index].max() - self._threshold) < DOUBT:
+                    scores[index] = self._exact(tile, [(0, 0)], size)[0]
             return scores
         return np.stack(
             [

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...boxes import Boxes
 from ...errors import EngineError
 from .. import checks, devices
-from ..base import Engine, EngineOptions, Pixels, Tile
+from ..base import Engine, EngineOptions, Pixels, Proposer, Tile
 from ..detections import Detections
 from ..network import weights
 
@@ -21,6 +21,7 @@ try:
     from . import graphs, providers
     from .detector import Detector
     from .encoder import LIBRARY, Encoder, load_landmarks
+    from .proposer import YuNet
     from .runtime import onnxruntime
     from .session import FAILURES, Placement, place
 except ImportError as error:
@@ -71,8 +72,14 @@ class OnnxEngine(Engine):
         # On a CPU one tile keeps every core busy, and TensorRT plans for one.
         return devices.batch_size(height, width) if self._placement.provider == providers.CUDA else 1
 
-    def prepare(self, tile: Pixels) -> Tile:
-        return self.detector.prepare(checks.checked_pixels(tile))
+    def proposer(self) -> Proposer:
+        try:
+            return YuNet(self._placement)
+        except FAILURES as error:
+            raise EngineError(f"YuNet cannot be started on {self.device}: {error}") from error
+
+    def prepare(self, tile: Pixels, scales: int = 0) -> Tile:
+        return self.detector.prepare(checks.checked_pixels(tile), scales)
 
     def detect(self, tiles: Sequence[Tile]) -> list[Detections]:
         if not tiles:

@@ -126,8 +126,8 @@ class Watched:
     def batch_size(self, height: int, width: int) -> int:
         return self.engine.batch_size(height, width)
 
-    def prepare(self, tile: Any) -> Any:
-        return self.engine.prepare(tile)
+    def prepare(self, tile: Any, scales: int = 0) -> Any:
+        return self.engine.prepare(tile, scales)
 
     def detect(self, tiles: Any) -> list[Detections]:
         self.pixels += sum(tile.shape[0] * tile.shape[1] for tile in tiles)

@@ -1,0 +1,62 @@
+"""YuNet run by ONNX Runtime: proposals of faces, in tiles of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx
+
+from .. import checks
+from ..base import Pixels, Proposals
+from ..network import yunet
+from .session import Placement
+
+
+class YuNet:
+    """The Proposer on YuNet; see `base.Proposer` for what the methods promise.
+
+    Args:
+        placement: where the engine's networks run.
+
+    Raises:
+        EngineError, FAILURES: the weights are missing or damaged, or cannot be run.
+    """
+
+    fingerprint = f"yunet {yunet.WEIGHTS_SHA256[:16]}"
+
+    def __init__(self, placement: Placement) -> None:
+        self._session = placement.start(any_size(yunet.load_weights()))
+
+    def propose(self, tiles: Sequence[Pixels], threshold: float) -> list[Proposals]:
+        if not tiles:
+            return []
+        planes = yunet.network_input([checks.checked_pixels(tile) for tile in tiles])
+        # the network joins the maps of all tiles, one after the other
+        outputs = [
+            each.reshape(len(tiles), -1, each.shape[-1]) for each in self._session.run({"input": planes})
+        ]
+        height, width = planes.shape[2:]
+        proposals = []
+        for index in range(len(tiles)):
+            boxes, scores = yunet.decoded([each[index] for each in outputs], (height, width), threshold)
+            proposals.append(Proposals(yunet.as_dlib(boxes), scores))
+        return proposals
+
+
+def any_size(model: bytes) -> bytes:
+    """Returns the network for inputs of any number and size, with the outputs in use alone; the file's is for 640 x 640."""
+    network = onnx.load_from_string(model)
+    for dimension, name in zip(
+        network.graph.input[0].type.tensor_type.shape.dim, ("n", "", "h", "w"), strict=True
+    ):
+        if name:
+            dimension.dim_param = name
+    del network.graph.value_info[:]
+    outputs = {output.name: output for output in network.graph.output}
+    del network.graph.output[:]
+    for name in yunet.OUTPUTS:
+        shape = outputs[name].type.tensor_type.shape
+        shape.dim[1].dim_param = f"cells of {name}"
+        network.graph.output.append(outputs[name])
+    serialized: bytes = network.SerializeToString()
+    return serialized

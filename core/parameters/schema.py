@@ -87,7 +87,7 @@ class DetectionParameters(Section):
     )
     search: str = _choice("search", "everywhere", ("everywhere", "guided"), "the places that are searched")
     guided_threshold: float = _number(
-        "guided_threshold", -0.5, -1, 2, "the confidence that a face must exceed in a guided search"
+        "guided_threshold", -0.6, -1, 2, "the confidence that a face must exceed in a guided search"
     )
 
     @property

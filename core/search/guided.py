@@ -26,7 +26,7 @@ from .everywhere import Everywhere
 PROPOSED = 0.3
 """The least score of a proposal. Of the faces that YuNet sees at all, 97 of 100 have it, and 6 of 10 proposals are faces."""
 
-CROP, FACE, SCALES = 144, 96.0, 3
+CROP, FACE, SCALES = 160, 96.0, 3
 """Pixels of a crop's side, pixels that the proposal has in it, and the scales at which it is searched: a face of 96 px is
 one of 80 and of 67 px at the next two: the detector's window, 80 px, fits one proposed up to a fifth too large or too
 small. Smaller crops lack the surroundings of the face that the detector needs; larger ones show it nothing more."""

@@ -110,3 +110,10 @@ def test_a_window_in_the_padding_belongs_to_the_nearest_size() -> None:
 
 def test_no_windows_give_no_boxes() -> None:
     assert layout(300, 400).to_tile(np.zeros((0, 2), np.int64), 80).shape == (0, 4)
+
+
+def test_a_layout_of_few_scales_has_the_first_sizes_of_the_whole() -> None:
+    few, whole = layout(144, 144, 3), layout(144, 144)
+    assert few.sizes == whole.sizes[:3] == [(144, 144), (120, 120), (100, 100)]
+    assert few.height * few.width < 0.8 * whole.height * whole.width
+    assert layout(144, 144, 99).sizes == whole.sizes

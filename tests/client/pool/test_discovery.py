@@ -8,11 +8,20 @@ import socket
 
 import pytest
 
+from pyraface.client.pool import discovery as discovery_module
 from pyraface.client.pool.discovery import Discovery, Location
 from pyraface.core import parameters
 from pyraface.core.protocol import announcement
 from pyraface.core.protocol.announcement import UNASKED, Announcement, Probe
 from tests.support import free_udp_port, parameters_xml, run
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answers come from the same event loop: there is no network to wait for."""
+    monkeypatch.setattr(discovery_module, "FIRST_PROBES", (0.0, 0.05, 0.1))
+    monkeypatch.setattr(discovery_module, "ANSWER_TIME", 0.3)
+
 
 KEY, OTHER = bytes(range(32)), bytes(32)
 HERE = Announcement(1, "instance", "attic", 5000, "f")

@@ -28,7 +28,9 @@ def test_tasks_that_failed_or_are_done_are_fine() -> None:
     run(talk())
 
 
-def test_a_task_that_misses_its_cancellation_is_told_again() -> None:
+def test_a_task_that_misses_its_cancellation_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "AGAIN", 0.1)
+
     async def talk() -> None:
         missed = 0
 

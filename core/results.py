@@ -55,11 +55,13 @@ class Result:
 
     def answered(self, server: str, fingerprint: str, answer: Found | Failed) -> Result:
         """Returns this result of a file that was read, completed by the answer of a server."""
-        about = dataclasses.replace(self, server=server, fingerprint=fingerprint)
         if isinstance(answer, Failed):
-            return dataclasses.replace(about, error=(answer.code, answer.message))
+            error = answer.code, answer.message
+            return dataclasses.replace(self, server=server, fingerprint=fingerprint, error=error)
         return dataclasses.replace(
-            about,
+            self,
+            server=server,
+            fingerprint=fingerprint,
             width=answer.width,
             height=answer.height,
             orientation=answer.orientation,

@@ -1,6 +1,6 @@
 """Guided: the search of the places that a small network proposes, each in a crop of its own.
 
-Most of a photograph holds no face. YuNet goes over all of it for a hundredth of the work, and says where a face may be and
+Most of a photograph holds no face. YuNet goes over all of it for a small part of the work, and says where a face may be and
 how large it is. Each such place is cut out so that a face in it has the size that dlib's detector was trained for, and
 dlib's detector decides. docs/accuracy.md has the figures.
 """
@@ -24,7 +24,7 @@ from . import proposals
 from .everywhere import Everywhere
 
 PROPOSED = 0.3
-"""The least score of a proposal. Of the faces that YuNet sees at all, 97 of 100 have it, and 6 of 10 proposals are faces."""
+"""The least score of a proposal: low, because dlib's detector decides."""
 
 CROP, FACE, SCALES = 160, 96.0, 3
 """Pixels of a crop's side, pixels that the proposal has in it, and the scales at which it is searched: a face of 96 px is

@@ -16,8 +16,8 @@ from ..parameters import DetectionParameters
 from ..pyramid import DETECTOR_WINDOW, Level
 
 FINEST_FACE = 20.0
-"""Pixels that the smallest face wanted has in the finest level. The proposer finds 93 of 100 faces of 20 to 40 px, and 84 of
-those of 10 to 20."""
+"""Pixels that the smallest face wanted has in the finest level. The proposer finds nearly all faces of 20 to 40 px, and
+fewer of 10 to 20."""
 
 LEAST_FINEST, MOST_FINEST, MOST_WANTED = 0.4, 1.0, 2.0
 """Zooms of the finest level: between the first two by default, so that a face of 25 px, which is comparable, has 10 px

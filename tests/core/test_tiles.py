@@ -92,7 +92,7 @@ def test_tiles_are_whole_when_the_engine_gets_them(
     def late(*arguments: Any) -> None:
         _, _, zoomed, rows = arguments
         if rows[1] == len(zoomed):
-            time.sleep(0.1)  # the last strip is done last, whoever else has time
+            time.sleep(0.1)  # the last strip is done last, however busy the other threads are
         resample_rows(*arguments)
 
     monkeypatch.setattr(resampling, "resample_rows", late)

@@ -89,7 +89,7 @@ def test_a_claim_is_given_up_after_its_time() -> None:
         assert not await share.claim(10, 0.1)
         assert time.monotonic() - began >= 0.09
         assert share.held == 100
-        share.free(100)  # nobody is left to have it
+        share.free(100)  # no claim is left
         assert share.held == 0
 
     run(talk())

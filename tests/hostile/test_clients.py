@@ -51,7 +51,7 @@ from tests.support import Peer, greeted, parameters_xml, tls
 async def half_a_frame_and_the_end(victim: Victim) -> None:
     peer = await victim.welcomed()
     peer.writer.write(detect(image=bytes(100_000))[:5000])
-    await peer.close()  # within TLS there is no half-closing: nobody is left to hear of malformed-frame
+    await peer.close()  # within TLS there is no half-closing: the peer cannot read malformed-frame any more
 
 
 async def a_hello_byte_by_byte(victim: Victim) -> None:
@@ -376,7 +376,7 @@ async def versions_that_are_taken_away_on_the_way(victim: Victim) -> None:
 
 
 async def tls_of_before(victim: Victim) -> None:
-    """Its handshake shows to whoever listens what TLS 1.3 hides, and may have been weakened on the way."""
+    """Its handshake shows to a listener what TLS 1.3 hides, and may have been weakened on the way."""
     older = tls()
     older.minimum_version = older.maximum_version = ssl.TLSVersion.TLSv1_2
     with pytest.raises((ssl.SSLError, ConnectionError)):
@@ -394,7 +394,7 @@ async def tickets_to_come_back_with(victim: Victim) -> None:
 
 
 async def announcements_and_goodbyes_that_are_forged(victim: Victim) -> None:
-    """Whatever is said in its name, the daemon is found, and nobody else is."""
+    """Forged announcements in its name hide the daemon from no client, and add no other server."""
     parameters = parse(parameters_xml(server_port_ip_disc=victim.discovery).encode())
     impostor = Announcement(1, "impostor", "impostor", 6666, "f")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:

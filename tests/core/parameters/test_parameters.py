@@ -1,4 +1,4 @@
-"""core/parameters and parameters.xml: the files that load, those that are refused, and the error messages."""
+"""core/parameters and parameters.xml: files that load, files that are refused, and the error messages."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from ..core.results import Result
 from .api import Client
 from .console.progress import Progress
 from .inputs.file_reader import File
-from .inputs.prefetch import Prefetcher
+from .inputs.path_prefetch import PathPrefetcher
 from .inputs.scan import Scan
 from .outputs.journal import Journal
 
@@ -95,7 +95,7 @@ async def _work(options: argparse.Namespace, new_client: Client, interrupt: _Int
                 loop.call_soon_threadsafe(progress.leave_out)
             return known
 
-        upcoming = Prefetcher((path for path in walk if not journal.has(path)), ended=progress.expect)
+        upcoming = PathPrefetcher((path for path in walk if not journal.has(path)), ended=progress.expect)
 
         def stop() -> None:
             walk.stop()

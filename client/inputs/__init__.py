@@ -1,1 +1,1 @@
-"""The images to be done: files found, and read ahead of the servers."""
+"""Inputs: the images to be processed; their files are found, and read, ahead of the servers."""

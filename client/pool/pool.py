@@ -14,7 +14,7 @@ from ...core.host import tasks
 from ...core.host.keyfile import Keys
 from ...core.parameters import Parameters
 from ...core.protocol.messages import Failed, Found
-from ..scheduling.instructions import Cancel, Disconnect, GiveUp, Reason, Send
+from ..scheduling.instructions import Disconnect, GiveUp, Reason, Send, Withdraw
 from ..scheduling.scheduler import Scheduler
 from .connection import Answer, ServerConnection
 from .status import Availability, ServerStatus
@@ -183,13 +183,13 @@ class Pool:
 
     def _status(self, server: _Server) -> ServerStatus:
         connection = server.connection
-        worker = self._scheduler.worker(server.address)
+        scheduled = self._scheduler.server(server.address)
         state = Availability.CONNECTED
         if connection.lost.done():
             state = Availability.LOST
         elif connection.draining.is_set():
             state = Availability.DRAINING
-        elif self._now < worker.backoff_until or worker.stuck:
+        elif self._now < scheduled.backoff_until or scheduled.stuck:
             state = Availability.RESTING
         return ServerStatus(
             name=server.name,
@@ -197,10 +197,10 @@ class Pool:
             engine=connection.welcome.engine,
             device=connection.welcome.device,
             state=state,
-            credits=worker.credits,
-            in_flight=len(worker.in_flight),
-            done=worker.done,
-            rate=worker.rate,
+            credits=scheduled.credits,
+            in_flight=len(scheduled.in_flight),
+            done=scheduled.done,
+            rate=scheduled.rate,
         )
 
     @property
@@ -266,7 +266,7 @@ class Pool:
         for instruction in self._scheduler.decide(self._now):
             if isinstance(instruction, Send):
                 self._send(self._servers[instruction.server], self._jobs[instruction.job])
-            elif isinstance(instruction, Cancel):
+            elif isinstance(instruction, Withdraw):
                 cancelled = self._jobs[instruction.job].cancels[instruction.server]
                 if not cancelled.done():
                     cancelled.set_result(None)

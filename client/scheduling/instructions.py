@@ -19,7 +19,7 @@ class Send:
 
 
 @dataclass(frozen=True)
-class Cancel:
+class Withdraw:
     """Tell this server that the result of the job is no longer needed. The job uses a credit until the server answers."""
 
     server: Key
@@ -50,4 +50,4 @@ class Disconnect:
     server: Key
 
 
-Instruction = Send | Cancel | GiveUp | Disconnect
+Instruction = Send | Withdraw | GiveUp | Disconnect

@@ -12,19 +12,19 @@ class JobState(Enum):
     """State of a job."""
 
     WAITING = "waiting"
-    """The job is to be sent to a server. Workers that are overdue with it may still hold it."""
+    """The job is to be sent to a server. Servers that are overdue with it may still hold it."""
     IN_FLIGHT = "in flight"
-    """One worker or several hold the job."""
+    """One server or several hold the job."""
     DONE = "done"
-    """The job has ended; workers may still hold cancelled copies."""
+    """The job has ended; servers may still hold cancelled copies."""
 
 
 class Holder(Protocol):
-    """A worker, as far as its jobs know it."""
+    """A server, as far as its jobs know it."""
 
     @property
     def key(self) -> Key:
-        """Its server."""
+        """Identifies it."""
 
     @property
     def overdue(self) -> bool:
@@ -36,7 +36,7 @@ class Job:
 
     Attributes:
         cost: the work expected, in any unit.
-        holders: the workers that hold it.
+        holders: the servers that hold it.
         refusals: the servers that refused it.
         failures: number of servers that failed at it.
         crashes: number of servers that closed the connection while they held it.
@@ -58,8 +58,8 @@ class Job:
 
     @property
     def answer_expected(self) -> bool:
-        """Whether a worker that is not overdue holds it."""
-        return any(not worker.overdue for worker in self.holders)
+        """Whether a server that is not overdue holds it."""
+        return any(not server.overdue for server in self.holders)
 
     @property
     def may_be_copied(self) -> bool:

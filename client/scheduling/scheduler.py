@@ -8,7 +8,7 @@ A job waits, or some server has it, until it ends in exactly one way: `answered`
 it was withdrawn. The rules:
 
 - A job goes to the server that would finish it first, given the jobs it has and the rate it has shown.
-- A server holds as many jobs as keep it busy (`workers.HOLD_SECONDS`), within its credits; before its first answer, two.
+- A server holds as many jobs as keep it busy (`servers.HOLD_SECONDS`), within its credits; before its first answer, two.
 - When no job waits and none is to come, idle servers get speculative copies of jobs that others would finish later. The
   first answer counts.
 - A server that is silent for far longer than expected is stuck: others get its jobs too, and it gets none until it answers.
@@ -21,10 +21,10 @@ it was withdrawn. The rules:
 from __future__ import annotations
 
 from . import backoff
-from .instructions import Cancel, Disconnect, GiveUp, Instruction, Key, Reason, Send
+from .instructions import Disconnect, GiveUp, Instruction, Key, Reason, Send, Withdraw
 from .jobs import Job, JobState
 from .queue import JobQueue
-from .workers import Isolation, Link, Progress, Worker, Workers
+from .servers import Isolation, Link, Progress, ScheduledServer, ScheduledServers
 
 MOST_FAILURES = 2
 """A job is given up when this many servers failed at it. If a server fails at every job, only its first failures count."""
@@ -55,7 +55,7 @@ class Scheduler:
 
     def __init__(self) -> None:
         self.more_to_come = False
-        self._workers = Workers()
+        self._servers = ScheduledServers()
         self._jobs: dict[Key, Job] = {}
         self._queue = JobQueue()
         self._instructions: list[Instruction] = []
@@ -65,21 +65,21 @@ class Scheduler:
     @property
     def servers(self) -> int:
         """Number of servers that are connected."""
-        return len(self._workers.connected)
+        return len(self._servers.connected)
 
     @property
     def capacity(self) -> int:
         """Number of jobs that all servers together should hold."""
-        return self._workers.capacity
+        return self._servers.capacity
 
     @property
     def wake(self) -> float | None:
         """When to `decide` again if there is no event before; None if time alone changes nothing."""
-        return self._workers.wake
+        return self._servers.wake
 
-    def worker(self, server: Key) -> Worker:
+    def server(self, server_key: Key) -> ScheduledServer:
         """Returns the state of a server that was connected at least once, to be read only."""
-        return self._workers[server]
+        return self._servers[server_key]
 
     # ------------------------------------------------------------------------------------------ events
 
@@ -87,8 +87,8 @@ class Scheduler:
         """Adds a job; `cost` is the work expected, in any unit."""
         self._jobs[job] = new = Job(job, cost)
         self._queue.append(new)
-        self._workers.expect_cost(cost)
-        self._workers.ending = False
+        self._servers.expect_cost(cost)
+        self._servers.ending = False
 
     def withdraw(self, key: Key) -> None:
         """Ends a job whose result is no longer needed. Servers that have it are told."""
@@ -103,41 +103,41 @@ class Scheduler:
             self._end(job)
         return [job.key for job in waiting]
 
-    def server_up(self, server: Key, credits: int, now: float) -> None:
+    def server_up(self, server_key: Key, credits: int, now: float) -> None:
         """A server is connected, for the first time or again; it takes `credits` jobs at a time."""
-        worker = self._workers.get_or_add(server)
-        worker.link, worker.granted, worker.answers = Link.CONNECTED, credits, 0
-        self._workers.file(worker, now)
+        server = self._servers.get_or_add(server_key)
+        server.link, server.granted, server.answers = Link.CONNECTED, credits, 0
+        self._servers.file(server, now)
 
-    def server_draining(self, server: Key, now: float) -> None:
+    def server_draining(self, server_key: Key, now: float) -> None:
         """A server takes no more jobs, but finishes those it has."""
-        worker = self._workers.get(server)
-        if worker is not None and worker.link is not Link.LOST:
-            worker.link = Link.DRAINING
-            self._workers.file(worker, now)
+        server = self._servers.get(server_key)
+        if server is not None and server.link is not Link.LOST:
+            server.link = Link.DRAINING
+            self._servers.file(server, now)
 
-    def server_down(self, server: Key, now: float, *, silent: bool = False) -> None:
+    def server_down(self, server_key: Key, now: float, *, silent: bool = False) -> None:
         """A server is lost: its jobs are put back.
 
         Args:
             silent: whether the server stopped sending, which may be the network's fault; otherwise it broke off, as a
                 crashed server does.
         """
-        worker = self._workers.get(server)
-        if worker is None or worker.link is Link.LOST:
+        server = self._servers.get(server_key)
+        if server is None or server.link is Link.LOST:
             return
-        enough = MOST_CRASHES if len(worker.in_flight) == 1 else 2 * MOST_CRASHES
-        held = [job for job in worker.in_flight.values() if job.state is not JobState.DONE]
-        worker.in_flight.clear()
-        self._emptied(worker)
-        worker.link = Link.LOST
-        worker.progress = Progress.ON_TIME
-        worker.failures = 1 if worker.answers else worker.failures + 1
-        if pause := backoff.after_failures(worker.failures):
-            worker.backoff_until = now + pause
+        enough = MOST_CRASHES if len(server.in_flight) == 1 else 2 * MOST_CRASHES
+        held = [job for job in server.in_flight.values() if job.state is not JobState.DONE]
+        server.in_flight.clear()
+        self._emptied(server)
+        server.link = Link.LOST
+        server.progress = Progress.ON_TIME
+        server.failures = 1 if server.answers else server.failures + 1
+        if pause := backoff.after_failures(server.failures):
+            server.backoff_until = now + pause
         back = []
         for job in held:
-            job.holders.remove(worker)
+            job.holders.remove(server)
             if silent:
                 job.silences += 1
             else:
@@ -152,48 +152,48 @@ class Scheduler:
         for job in [*self._queue.refused, *self._queue.suspects]:
             if self._hopeless(job):
                 self._give_up(job, Reason.REFUSED)
-        self._workers.file(worker, now)
+        self._servers.file(server, now)
 
-    def answered(self, server: Key, job: Key, now: float, *, learn: bool = True) -> bool:
+    def answered(self, server_key: Key, job: Key, now: float, *, learn: bool = True) -> bool:
         """A server has answered. Returns whether this is the one answer of the job; if not, it came too late.
 
         Args:
             learn: whether the time taken is typical of the server; a file that is not an image takes almost none.
         """
-        worker, held = self._freed(server, job)
-        if worker is None or held is None:
+        server, held = self._freed(server_key, job)
+        if server is None or held is None:
             return False
         if learn:
-            self._workers.learn(worker, held.cost, now)
-        worker.since = now
-        worker.failures = 0
-        worker.answers += 1
+            self._servers.learn(server, held.cost, now)
+        server.since = now
+        server.failures = 0
+        server.answers += 1
         first = held.state is not JobState.DONE
         if first:
-            worker.done += 1
-            held.holders.remove(worker)
+            server.done += 1
+            held.holders.remove(server)
             self._end(held)
-        self._workers.file(worker, now)
+        self._servers.file(server, now)
         return first
 
-    def refused(self, server: Key, job: Key, now: float, *, tried: bool = True) -> None:
+    def refused(self, server_key: Key, job: Key, now: float, *, tried: bool = True) -> None:
         """A server did not do a job that another may do.
 
         Args:
             tried: whether the server failed; otherwise the image exceeds its limits, which is no failure of server or job.
         """
-        worker, held = self._freed(server, job)
-        if worker is None or held is None:
+        server, held = self._freed(server_key, job)
+        if server is None or held is None:
             return
-        worker.since = now
+        server.since = now
         if tried:
-            worker.failures += 1
-            if pause := backoff.after_failures(worker.failures):
-                worker.backoff_until = now + pause
+            server.failures += 1
+            if pause := backoff.after_failures(server.failures):
+                server.backoff_until = now + pause
         if held.state is not JobState.DONE:
-            held.holders.remove(worker)
-            held.refusals.add(server)
-            if tried and worker.failures <= MOST_FAILURES:
+            held.holders.remove(server)
+            held.refusals.add(server_key)
+            if tried and server.failures <= MOST_FAILURES:
                 held.failures += 1
             if not held.answer_expected:  # otherwise a better answer may come
                 many = held.failures >= MOST_FAILURES or (tried and len(held.refusals) >= MOST_REFUSALS)
@@ -202,132 +202,132 @@ class Scheduler:
                 else:
                     self._queue.remove(held)  # it fits fewer servers than before
                     self._put_back(held)
-        self._workers.file(worker, now)
+        self._servers.file(server, now)
 
-    def postponed(self, server: Key, job: Key, now: float) -> None:
+    def postponed(self, server_key: Key, job: Key, now: float) -> None:
         """A server was too busy for a job, or was told to cancel it: others may do it."""
-        worker, held = self._freed(server, job)
-        if worker is None or held is None:
+        server, held = self._freed(server_key, job)
+        if server is None or held is None:
             return
-        worker.since = now
+        server.since = now
         if held.state is not JobState.DONE:
-            worker.backoff_until = max(worker.backoff_until, now + backoff.BUSY)
-            held.holders.remove(worker)
+            server.backoff_until = max(server.backoff_until, now + backoff.BUSY)
+            held.holders.remove(server)
             self._put_back(held)
-        self._workers.file(worker, now)
+        self._servers.file(server, now)
 
     # ------------------------------------------------------------------------------------------ decisions
 
     def decide(self, now: float) -> list[Instruction]:
         """Returns instructions, to be carried out in this order."""
-        while due := self._workers.due(now):
-            for worker, overdue in due:
+        while due := self._servers.due(now):
+            for server, overdue in due:
                 if overdue:
-                    self._overdue(worker)
-                self._workers.file(worker, now)
+                    self._overdue(server)
+                self._servers.file(server, now)
         while (send := self._next(now)) is not None:
             self._instructions.append(send)
         instructions, self._instructions = self._instructions, []
         return instructions
 
     def _next(self, now: float) -> Send | None:
-        unfit: list[Worker] = []
+        unfit: list[ScheduledServer] = []
         found: Send | None = None
         while self._queue.count and found is None:
             cost = self._queue.next_cost
-            worker = self._workers.take_best(self._workers.mean_cost if cost is None else cost, now)
-            if worker is None:
+            server = self._servers.take_best(self._servers.mean_cost if cost is None else cost, now)
+            if server is None:
                 break
-            job = self._first_for(worker)
+            job = self._first_for(server)
             if job is None:
-                unfit.append(worker)
+                unfit.append(server)
             else:
-                found = self._send(worker, job, now)
+                found = self._send(server, job, now)
         for other in unfit:
-            self._workers.file(other, now)
+            self._servers.file(other, now)
         return found if found is not None or self.more_to_come else self._copy(now)
 
-    def _first_for(self, worker: Worker) -> Job | None:
-        """Returns the first waiting job for this worker."""
+    def _first_for(self, server: ScheduledServer) -> Job | None:
+        """Returns the first waiting job for this server."""
         if self._queue.suspects:
-            if not worker.in_flight:
-                suspect = self._queue.suspect_for(worker.key)
+            if not server.in_flight:
+                suspect = self._queue.suspect_for(server.key)
                 if suspect is not None:
                     return suspect
-            elif self._workers.emptying < len(self._queue.suspects):
-                worker.isolation = Isolation.EMPTYING
-                self._workers.emptying += 1
+            elif self._servers.emptying < len(self._queue.suspects):
+                server.isolation = Isolation.EMPTYING
+                self._servers.emptying += 1
                 return None
-        return self._queue.first_for(worker.key)
+        return self._queue.first_for(server.key)
 
-    def _send(self, worker: Worker, job: Job, now: float) -> Send:
+    def _send(self, server: ScheduledServer, job: Job, now: float) -> Send:
         self._queue.remove(job)
-        job.holders.append(worker)
-        if not worker.in_flight:
-            worker.since = now
-        worker.in_flight[job.key] = job
-        worker.backlog += job.cost
-        worker.isolation = Isolation.ALONE if job.suspect else Isolation.SHARED
-        self._workers.file(worker, now)
-        return Send(worker.key, job.key)
+        job.holders.append(server)
+        if not server.in_flight:
+            server.since = now
+        server.in_flight[job.key] = job
+        server.backlog += job.cost
+        server.isolation = Isolation.ALONE if job.suspect else Isolation.SHARED
+        self._servers.file(server, now)
+        return Send(server.key, job.key)
 
     def _copy(self, now: float) -> Send | None:
         """Makes a speculative copy, for the fastest idle server, of the job that would be done last, if that helps."""
-        idle = self._workers.fastest_idle()
-        if idle is None or not self._workers.rate_known:
+        idle = self._servers.fastest_idle()
+        if idle is None or not self._servers.rate_known:
             return None
-        if not self._workers.ending:
-            self._workers.begin_end(now)
-        last = self._workers.last_to_copy(now)
+        if not self._servers.ending:
+            self._servers.begin_end(now)
+        last = self._servers.last_to_copy(now)
         if last is None:
             return None
         job, finish = last
-        if now + COPY_MARGIN * job.cost / self._workers.speed(idle) >= finish:
+        if now + COPY_MARGIN * job.cost / self._servers.speed(idle) >= finish:
             return None
         return self._send(idle, job, now)
 
-    # ------------------------------------------------------------------------------------------ workers and jobs
+    # ------------------------------------------------------------------------------------------ servers and jobs
 
-    def _freed(self, server: Key, key: Key) -> tuple[Worker | None, Job | None]:
+    def _freed(self, server_key: Key, key: Key) -> tuple[ScheduledServer | None, Job | None]:
         """Takes a job from a server, which has answered and so is not overdue; None if it had no such job."""
-        worker = self._workers.get(server)
-        job = worker.in_flight.pop(key, None) if worker is not None else None
-        if worker is None or job is None:
+        server = self._servers.get(server_key)
+        job = server.in_flight.pop(key, None) if server is not None else None
+        if server is None or job is None:
             return None, None
-        worker.backlog -= job.cost
-        if not worker.in_flight:
-            self._emptied(worker)
-        if worker.overdue:
-            worker.progress = Progress.ON_TIME
-            for other in worker.in_flight.values():
+        server.backlog -= job.cost
+        if not server.in_flight:
+            self._emptied(server)
+        if server.overdue:
+            server.progress = Progress.ON_TIME
+            for other in server.in_flight.values():
                 self._queue.remove(other)
-        return worker, job
+        return server, job
 
-    def _emptied(self, worker: Worker) -> None:
-        worker.backlog = 0.0
-        self._stop_emptying(worker)
-        worker.isolation = Isolation.SHARED
+    def _emptied(self, server: ScheduledServer) -> None:
+        server.backlog = 0.0
+        self._stop_emptying(server)
+        server.isolation = Isolation.SHARED
 
-    def _stop_emptying(self, worker: Worker) -> None:
-        if worker.isolation is Isolation.EMPTYING:
-            worker.isolation = Isolation.SHARED
-            self._workers.emptying -= 1
+    def _stop_emptying(self, server: ScheduledServer) -> None:
+        if server.isolation is Isolation.EMPTYING:
+            server.isolation = Isolation.SHARED
+            self._servers.emptying -= 1
 
-    def _overdue(self, worker: Worker) -> None:
-        """A worker has not answered by its deadline."""
-        if worker.progress is Progress.STUCK:
-            worker.progress = Progress.ABANDONED
-            self._instructions.append(Disconnect(worker.key))
+    def _overdue(self, server: ScheduledServer) -> None:
+        """A server has not answered by its deadline."""
+        if server.progress is Progress.STUCK:
+            server.progress = Progress.ABANDONED
+            self._instructions.append(Disconnect(server.key))
             return
-        if self._workers.ending and worker.progress is Progress.ON_TIME:
-            worker.progress = Progress.STRAGGLING
+        if self._servers.ending and server.progress is Progress.ON_TIME:
+            server.progress = Progress.STRAGGLING
         else:
-            worker.progress = Progress.STUCK
-        self._stop_emptying(worker)
+            server.progress = Progress.STUCK
+        self._stop_emptying(server)
         self._queue.put_back(
             [
                 job
-                for job in worker.in_flight.values()
+                for job in server.in_flight.values()
                 if job.state is not JobState.DONE and _needs_another(job)
             ]
         )
@@ -341,7 +341,7 @@ class Scheduler:
         job.state = JobState.DONE
         del self._jobs[job.key]
         if job.holders:
-            self._instructions += [Cancel(worker.key, job.key) for worker in job.holders]
+            self._instructions += [Withdraw(server.key, job.key) for server in job.holders]
             job.holders = []
 
     def _give_up(self, job: Job, reason: Reason) -> None:
@@ -350,7 +350,7 @@ class Scheduler:
 
     def _hopeless(self, job: Job) -> bool:
         """Whether every connected server has refused a job. While there is none, a new one may do it."""
-        connected = self._workers.connected
+        connected = self._servers.connected
         return bool(connected) and job.refusals.issuperset(connected)
 
 

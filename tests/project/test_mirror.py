@@ -25,7 +25,7 @@ ELSEWHERE = {
     "client/scheduling/instructions.py": "client/scheduling/test_scheduler.py",
     "client/scheduling/jobs.py": "client/scheduling/test_scheduler.py",
     "client/scheduling/queue.py": "client/scheduling/test_scheduler.py",
-    "client/scheduling/workers.py": "client/scheduling/test_scheduler.py",
+    "client/scheduling/servers.py": "client/scheduling/test_scheduler.py",
     "core/engines/detections.py": "core/engines/test_checks.py",
     "core/engines/devices.py": "core/engines/onnx/test_providers.py",
     "core/engines/network/dlib_format.py": "core/engines/network/test_weights.py",

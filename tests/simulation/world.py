@@ -22,7 +22,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from pyraface.client.api import READ_AHEAD
-from pyraface.client.scheduling.instructions import Cancel, Disconnect, GiveUp, Send
+from pyraface.client.scheduling.instructions import Disconnect, GiveUp, Send, Withdraw
 from pyraface.client.scheduling.scheduler import Scheduler
 
 SILENCE = 20.0
@@ -210,7 +210,7 @@ class _World:
             for decision in decisions:
                 if isinstance(decision, Send):
                     self.send(self.servers[decision.server], decision.job)
-                elif isinstance(decision, Cancel):
+                elif isinstance(decision, Withdraw):
                     server = self.servers[decision.server]
                     self.at(self.arrives(server), self.cancelled, server, server.epoch, decision.job)
                 elif isinstance(decision, GiveUp):
@@ -373,7 +373,7 @@ class _World:
         server.work += 1
 
     def count(self, server: _Server, how: str) -> None:
-        for image in self.scheduler.worker(server.number).in_flight:
+        for image in self.scheduler.server(server.number).in_flight:
             self.report.held.setdefault(image, Counter())[how] += 1
 
     def crash(self, server: _Server, back_after: float) -> None:

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from pyraface.client.scheduling import backoff
-from pyraface.client.scheduling.instructions import Cancel, Disconnect, GiveUp, Reason, Send
+from pyraface.client.scheduling.instructions import Disconnect, GiveUp, Reason, Send, Withdraw
 from pyraface.client.scheduling.scheduler import (
     MOST_HOLDERS,
     MOST_REFUSALS,
     MOST_SILENCES,
     Scheduler,
 )
-from pyraface.client.scheduling.workers import (
+from pyraface.client.scheduling.servers import (
     ABANDON_AFTER,
     LEAST_HELD,
     STUCK_LEAST,
@@ -132,9 +132,9 @@ def test_a_server_holds_no_more_than_keeps_it_busy() -> None:
 
 def test_a_rate_is_learned_and_learned_anew() -> None:
     tried = driven(a=0.5)
-    assert tried.scheduler.worker("a").rate == pytest.approx(2.0)
+    assert tried.scheduler.server("a").rate == pytest.approx(2.0)
     tried.known(a=1.0).known(a=1.0).known(a=1.0)
-    assert tried.scheduler.worker("a").rate == pytest.approx(1.0, rel=0.05)
+    assert tried.scheduler.server("a").rate == pytest.approx(1.0, rel=0.05)
 
 
 def test_one_image_that_takes_for_ever_hardly_changes_a_rate() -> None:
@@ -142,7 +142,7 @@ def test_one_image_that_takes_for_ever_hardly_changes_a_rate() -> None:
     tried.put("slow one")
     tried.sent()
     tried.after(5.0).answer("a", "slow one")
-    assert 1.5 < tried.scheduler.worker("a").rate < 2.0
+    assert 1.5 < tried.scheduler.server("a").rate < 2.0
 
 
 def test_answers_that_come_together_do_not_make_a_server_look_quick() -> None:
@@ -153,7 +153,7 @@ def test_answers_that_come_together_do_not_make_a_server_look_quick() -> None:
         tried.after(1.0)
         tried.answer("a", f"{pair} a")
         tried.answer("a", f"{pair} b")
-    assert tried.scheduler.worker("a").rate == pytest.approx(2.0, rel=0.05)
+    assert tried.scheduler.server("a").rate == pytest.approx(2.0, rel=0.05)
 
 
 def test_time_without_work_does_not_make_a_server_look_slow() -> None:
@@ -161,7 +161,7 @@ def test_time_without_work_does_not_make_a_server_look_slow() -> None:
     tried.after(1000).put("late")
     tried.sent()
     tried.after(0.5).answer("a", "late")
-    assert tried.scheduler.worker("a").rate == pytest.approx(2.0)
+    assert tried.scheduler.server("a").rate == pytest.approx(2.0)
 
 
 def test_an_answer_frees_a_credit() -> None:
@@ -359,7 +359,7 @@ def test_a_server_that_fails_again_and_again_rests_longer_each_time_and_then_get
         tried.refuse("a", held.pop() if held else "")
         decisions = tried.decided()
         assert not any(isinstance(decision, Send) for decision in decisions)
-        assert tried.scheduler.worker("a").backoff_until > tried.now
+        assert tried.scheduler.server("a").backoff_until > tried.now
         wake = tried.scheduler.wake
         assert wake is not None
         assert wake <= tried.now + rest
@@ -449,7 +449,7 @@ def test_a_server_that_comes_back_is_known_by_its_rate() -> None:
     tried = driven(a=0.5)
     tried.down("a")
     tried.up(a=4)
-    assert tried.scheduler.worker("a").rate == pytest.approx(2.0)
+    assert tried.scheduler.server("a").rate == pytest.approx(2.0)
     tried.put(*"1234")
     assert len(tried.sent()) == 4
 
@@ -460,7 +460,7 @@ def test_a_withdrawn_image_is_never_sent_and_one_that_is_out_is_cancelled() -> N
     tried.scheduler.withdraw("2")
     tried.scheduler.withdraw("1")
     tried.scheduler.withdraw("unknown")
-    assert tried.decided() == [Cancel("a", "1")], "its credit is in use until it answers"
+    assert tried.decided() == [Withdraw("a", "1")], "its credit is in use until it answers"
     assert not tried.answer("a", "1")
     assert tried.sent() == ["a:3"]
 
@@ -495,7 +495,7 @@ def test_at_the_end_an_idle_faster_server_does_what_a_slow_one_has_and_the_first
     tried.scheduler.more_to_come = False
     assert tried.sent() == ["quick:5"]
     assert tried.after(1.0).answer("quick", "5")
-    assert tried.decided() == [Cancel("slow", "5")]
+    assert tried.decided() == [Withdraw("slow", "5")]
     assert not tried.after(5.0).answer("slow", "5"), "it came late"
     assert not tried.scheduler._jobs
 
@@ -509,10 +509,10 @@ def test_a_copy_that_comes_second_is_cancelled_just_the_same() -> None:
     tried.scheduler.more_to_come = False
     tried.sent()
     assert tried.answer("slow", "5")
-    assert tried.decided() == [Cancel("quick", "5")]
+    assert tried.decided() == [Withdraw("quick", "5")]
     tried.put("6")
     assert not tried.answer("quick", "5")
-    assert tried.scheduler.worker("quick").done == 24
+    assert tried.scheduler.server("quick").done == 24
     assert tried.sent() == ["quick:6"]
 
 
@@ -545,7 +545,7 @@ def test_at_the_end_an_image_that_is_late_is_given_to_an_idle_server() -> None:
     other = "b" if sent[0] == "a" else "a"
     assert tried.after(wake - tried.now).sent() == [f"{other}:1"]
     assert tried.answer(sent[0], "1"), "it was late, but first"
-    assert tried.decided() == [Cancel(other, "1")]
+    assert tried.decided() == [Withdraw(other, "1")]
 
 
 def test_a_server_that_is_stuck_holds_no_image_hostage_and_gets_no_more_until_it_answers() -> None:
@@ -555,20 +555,20 @@ def test_a_server_that_is_stuck_holds_no_image_hostage_and_gets_no_more_until_it
     given = set[str]()
     stuck_after = 0.0
     for number in range(30):  # b goes on
-        tried.after(2.0).answer("b", next(iter(tried.scheduler.worker("b").in_flight)))
+        tried.after(2.0).answer("b", next(iter(tried.scheduler.server("b").in_flight)))
         tried.put(f"later {number}")
         sent = {
             decision.server + ":" + decision.job for decision in tried.decided() if isinstance(decision, Send)
         }
         given |= sent
-        if tried.scheduler.worker("a").stuck:
+        if tried.scheduler.server("a").stuck:
             stuck_after = stuck_after or 2.0 * (number + 1)
             assert not any(name.startswith("a:") for name in sent)
     assert 0 < stuck_after <= max(STUCK_LEAST, STUCK_TIMES * 2.0) + 2.0
     assert {f"b:{job}" for job in kept} <= given, "b has done what a keeps"
     for job in kept:
         assert not tried.answer("a", job)
-    assert not tried.scheduler.worker("a").stuck
+    assert not tried.scheduler.server("a").stuck
     tried.put(*(f"new {number}" for number in range(9)))
     assert any(name.startswith("a:") for name in tried.sent())
 
@@ -577,7 +577,7 @@ def test_a_server_that_answers_after_all_keeps_what_nobody_has_taken_yet() -> No
     tried = Driven("1", "2", a=2)
     tried.sent()
     assert tried.after(STUCK_UNKNOWN).sent() == []
-    assert tried.scheduler.worker("a").stuck
+    assert tried.scheduler.server("a").stuck
     assert tried.answer("a", "1")
     tried.up(b=2)
     assert tried.sent() == [], "a still has 2"
@@ -685,7 +685,7 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
                 assert decision.job not in self.held[decision.server], "it has it"
                 self.held[decision.server].append(decision.job)
                 assert len(self.held[decision.server]) <= self.credits[decision.server]
-            elif isinstance(decision, Cancel):
+            elif isinstance(decision, Withdraw):
                 assert decision.job in self.held[decision.server]
                 assert decision.job not in self.alive
             elif isinstance(decision, Disconnect):

@@ -1,4 +1,4 @@
-"""Prefetcher: paths found by a thread, ahead of the servers."""
+"""PathPrefetcher: paths found by a thread, ahead of the servers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_PATHS = 500_000
 soon as its scan ends; in a larger one the scan pauses, and the total is known when this many images are left."""
 
 
-class Prefetcher:
+class PathPrefetcher:
     """Iterates over paths in their order, with `async for`; each is yielded once.
 
     One scan of a directory both finds and counts the images. It runs far ahead of the servers, so that the total is known

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from pyraface.client.inputs import prefetch
-from pyraface.client.inputs.prefetch import Prefetcher
+from pyraface.client.inputs import path_prefetch
+from pyraface.client.inputs.path_prefetch import PathPrefetcher
 from tests.support import run
 
 
@@ -29,7 +29,7 @@ def test_every_path_comes_once_and_in_order(count: int, slow: bool) -> None:
 
     async def talk() -> list[str]:
         found = []
-        async for path in Prefetcher(scan(), ended=totals.append):
+        async for path in PathPrefetcher(scan(), ended=totals.append):
             found.append(path)
             if slow and len(found) % 100 == 0:
                 await asyncio.sleep(0)
@@ -49,7 +49,7 @@ def test_the_first_path_comes_while_the_scan_goes_on() -> None:
 
     async def talk() -> list[str]:
         found = []
-        async for path in Prefetcher(scan()):
+        async for path in PathPrefetcher(scan()):
             found.append(path)
             go_on.set()
         return found
@@ -60,10 +60,10 @@ def test_the_first_path_comes_while_the_scan_goes_on() -> None:
 def test_as_many_paths_as_are_found_ahead_take_little_memory_and_are_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(prefetch, "MAX_PATHS", 100_000)  # a fifth, and a fifth of the memory
+    monkeypatch.setattr(path_prefetch, "MAX_PATHS", 100_000)  # a fifth, and a fifth of the memory
     totals: list[int] = []
     counted = asyncio.Event()
-    number = prefetch.MAX_PATHS - 1
+    number = path_prefetch.MAX_PATHS - 1
 
     async def talk() -> int:
         def note(total: int) -> None:
@@ -71,7 +71,7 @@ def test_as_many_paths_as_are_found_ahead_take_little_memory_and_are_counted(
             counted.set()
 
         paths = (f"/archive/2019/summer at the sea/IMG_{number:07}.jpg" for number in range(number))
-        upcoming = Prefetcher(paths, ended=note)
+        upcoming = PathPrefetcher(paths, ended=note)
         await counted.wait()
         held = tracemalloc.get_traced_memory()[0]
         assert sum([1 async for _ in upcoming]) == number
@@ -88,7 +88,7 @@ def test_as_many_paths_as_are_found_ahead_take_little_memory_and_are_counted(
 def test_the_scan_pauses_when_too_many_paths_wait_and_goes_on_when_half_are_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(prefetch, "MAX_PATHS", 1000)
+    monkeypatch.setattr(path_prefetch, "MAX_PATHS", 1000)
     scanned = 0
 
     def scan() -> Iterator[str]:
@@ -106,7 +106,7 @@ def test_the_scan_pauses_when_too_many_paths_wait_and_goes_on_when_half_are_take
         assert scanned == expected
 
     async def talk() -> list[str]:
-        upcoming = aiter(Prefetcher(scan()))
+        upcoming = aiter(PathPrefetcher(scan()))
         found = []
         await asyncio.sleep(0.1)
         await settled(1000)
@@ -123,7 +123,7 @@ def test_the_scan_pauses_when_too_many_paths_wait_and_goes_on_when_half_are_take
 def test_nothing_is_yielded_after_stop_however_much_was_found() -> None:
     async def talk() -> list[str]:
         counted = asyncio.Event()
-        upcoming = Prefetcher((str(number) for number in range(100)), ended=lambda _: counted.set())
+        upcoming = PathPrefetcher((str(number) for number in range(100)), ended=lambda _: counted.set())
         await counted.wait()
         found = []
         async for path in upcoming:
@@ -140,7 +140,7 @@ def test_an_error_of_the_scan_is_raised_after_what_it_found() -> None:
         raise OSError("the disk is gone")
 
     async def talk() -> None:
-        async for path in Prefetcher(scan()):
+        async for path in PathPrefetcher(scan()):
             found.append(path)
 
     found: list[str] = []
@@ -158,7 +158,7 @@ def test_a_scan_that_hangs_keeps_nobody() -> None:
         yield "second"
 
     async def talk() -> list[str]:
-        upcoming = Prefetcher(scan())
+        upcoming = PathPrefetcher(scan())
         found = []
         async for path in upcoming:
             found.append(path)

@@ -264,7 +264,7 @@ def main() -> None:
             if options.threads:
                 daemon = replace(set_as.daemon, engine_threads=options.threads)
                 set_as = replace(set_as, daemon=daemon)
-            # a separate engine: threshold, hints and the way faces are encoded belong to the engine
+            # a separate engine: threshold and the way faces are encoded belong to the engine
             chosen.append(Offer(f"ours-{file.stem}", note, partial(Ours, name, set_as, options.engine)))
     except (TruthError, ParametersError) as error:
         parser.error(str(error))

@@ -58,7 +58,7 @@ class Ours:
     """pyraface, as it is set. Its time is that of encoding every face, too.
 
     Args:
-        engine: a running engine keeps its threshold and hints; for a name, the parameters set them.
+        engine: a running engine keeps its threshold; for a name, the parameters set them.
     """
 
     threshold = -np.inf

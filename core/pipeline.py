@@ -20,7 +20,7 @@ from .images import arrays, inputs
 from .images.decode import Picture, at_once, decode
 from .images.inputs import ImageInput
 from .parameters import Parameters
-from .search import Everywhere, Guided, Search, adaptive
+from .search import Everywhere, Guided, Search
 
 REDUCTIONS = (2, 4, 8)
 """The factors that a JPEG decoder offers: it leaves out the finer frequencies of each block of 8 x 8 pixels."""
@@ -46,10 +46,7 @@ class Pipeline:
             engine = engines.start(
                 engine,
                 EngineOptions.from_parameters(
-                    parameters.detection,
-                    parameters.encoding,
-                    threads=parameters.daemon.engine_threads,
-                    hints=adaptive.HINT if parameters.detection.adaptive else None,
+                    parameters.detection, parameters.encoding, threads=parameters.daemon.engine_threads
                 ),
             )
         self.engine: Engine = engine

@@ -33,7 +33,6 @@ class EngineOptions:
 
     threads: of the onnx engine on a CPU; 0: one for each core available to this process.
     threshold: the confidence above which a detector's response is a face; 0 is face_recognition's threshold.
-    hints: the score above which a response is a hint; None: no hints are returned.
     screened: whether the onnx engine on a CPU searches a tile in 8-bit integers first, and in float32 only where those
         leave room for a face.
     tile_pixels: the size of the largest tile, in pixels; the onnx engine on TensorRT plans for it.
@@ -47,7 +46,6 @@ class EngineOptions:
 
     threads: int = 0
     threshold: float = 0.0
-    hints: float | None = None
     screened: bool = True
     tile_pixels: int = DetectionParameters().tile_pixels
     jitters: int = 1
@@ -63,18 +61,12 @@ class EngineOptions:
 
     @classmethod
     def from_parameters(
-        cls,
-        detection: DetectionParameters,
-        encoding: EncodingParameters,
-        *,
-        threads: int,
-        hints: float | None,
+        cls, detection: DetectionParameters, encoding: EncodingParameters, *, threads: int
     ) -> EngineOptions:
         """Returns the options that parameters.xml sets."""
         return cls(
             threads=threads,
             threshold=detection.engine_threshold,
-            hints=hints,
             screened=detection.screening,
             tile_pixels=detection.tile_pixels,
             jitters=encoding.jitters,

@@ -18,14 +18,11 @@ class Detections(NamedTuple):
     confidences: (n,) float32, of that response.
     voted: (n, 4) float32, in pixels of the tile: the mean of all responses to each face. It is as good a box, does not move
         when a single pixel changes, and may leave the tile: by the detector's estimate, where the edge cuts a face off.
-    hints: (m, 4) float32, in pixels of the tile: all responses above `EngineOptions.hints`, faces included, each place once.
-        The scores behind hints may be less exact than the scores of faces.
     """
 
     boxes: Boxes
     confidences: NDArray[np.float32]
     voted: Boxes
-    hints: Boxes = np.zeros((0, 4), np.float32)
 
 
 def no_detections() -> Detections:

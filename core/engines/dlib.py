@@ -40,15 +40,13 @@ class DlibEngine(Engine):
 
     def __init__(self, options: EngineOptions) -> None:
         self._threshold = options.threshold
-        self._hints = options.hints
         self._jitters, self._model = options.jitters, "small" if options.landmarks == 5 else "large"
-        self._floor = options.threshold if options.hints is None else min(options.threshold, options.hints)
         digest = weights.digest()  # first, because its error names the missing file
         self._network = weights.load_detector()
         dlib, self._api = _imported()
         try:
             with tempfile.NamedTemporaryFile(suffix=".dat") as file:
-                file.write(weights.detector_answering_everything(self._floor))
+                file.write(weights.detector_answering_everything(self._threshold))
                 file.flush()
                 self._detector = dlib.cnn_face_detection_model_v1(file.name)
         except OSError as error:
@@ -98,22 +96,15 @@ class DlibEngine(Engine):
     def _detections(self, responses: Any, height: int, width: int) -> Detections:
         boxes = [(one.rect.left(), one.rect.top(), one.rect.right(), one.rect.bottom()) for one in responses]
         responded = np.array(boxes, np.int64).reshape(-1, 4)
-        scores = np.array([one.confidence for one in responses], np.float32) + np.float32(self._floor)
-        overlap, covered = self._network.overlap, self._network.covered
-        faces = scores > self._threshold
-        found = suppression.detections(
+        scores = np.array([one.confidence for one in responses], np.float32) + np.float32(self._threshold)
+        faces = scores > self._threshold  # a sum may be rounded to the threshold itself, which has no vote
+        return suppression.detections(
             responded[faces],
             scores[faces],
             (height, width),
             threshold=self._threshold,
-            overlap=overlap,
-            covered=covered,
-        )
-        if self._hints is None:
-            return found
-        weak = scores > self._hints
-        return found._replace(
-            hints=suppression.hints(responded[weak], scores[weak], overlap=overlap, covered=covered)
+            overlap=self._network.overlap,
+            covered=self._network.covered,
         )
 
 

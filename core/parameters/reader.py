@@ -18,7 +18,7 @@ from defusedxml.ElementTree import fromstring
 from ..errors import ParametersError
 from ..folders import user_folder
 from ..text import one_line
-from .schema import Parameters, SectionOf, described
+from .schema import REMOVED, Parameters, SectionOf, described
 from .values import Value
 
 if TYPE_CHECKING:
@@ -133,10 +133,7 @@ class _Reader:
         found: dict[str, Element] = {}
         for child in parent:
             if child.tag not in names:
-                raise self.error(
-                    path,
-                    f"holds <{_quoted(child.tag)}>, which is unknown{_hint(child.tag, names)}",
-                )
+                raise self.error(path, f"holds <{_quoted(child.tag)}>, {_hint(child.tag, names)}")
             if child.tag in found:
                 raise self.error(f"{path}/{child.tag}", "is there twice; once is allowed")
             found[child.tag] = child
@@ -177,9 +174,13 @@ class _Reader:
 
 
 def _hint(unknown: str, names: set[str]) -> str:
-    """Returns where an unknown element belongs, or else the known name nearest to its own."""
+    """Returns why an element is not allowed: it was removed, it belongs elsewhere, or its name is perhaps misspelt."""
+    if unknown in REMOVED:
+        return f"which was removed: delete it; {REMOVED[unknown]}"
     for _, section in described(Parameters):
         if unknown in {value.name for _, value in described(section.kind)}:
-            return f" here: it belongs in {_ROOT}/{section.name}"
+            return f"which is unknown here: it belongs in {_ROOT}/{section.name}"
     near = difflib.get_close_matches(unknown[:100].lower(), sorted(names), 1)
-    return f": did you mean <{near[0]}>?" if near else f"; allowed are {', '.join(sorted(names))}"
+    return "which is unknown" + (
+        f": did you mean <{near[0]}>?" if near else f"; allowed are {', '.join(sorted(names))}"
+    )

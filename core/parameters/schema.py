@@ -16,6 +16,9 @@ going in and 16 / 4 coming out. So 9 GB here, and several times that with what t
 MAX_UPSAMPLE, MAX_LEVELS = 4, 5
 """A picture zoomed beyond 16 times shows nothing new; the fifth level has 256 tiles."""
 
+REMOVED = {"adaptive": "<search>guided</search> takes its place"}
+"""Elements of earlier versions, and what to set instead."""
+
 _VALUE = "value"
 _Option = TypeVar("_Option", int, str)
 
@@ -73,11 +76,6 @@ class DetectionParameters(Section):
     most_tiles: int = _whole(
         "most_tiles", 85, 1, 341, "the most tiles of an image whose client asks for smaller faces"
     )
-    adaptive: bool = _flag(
-        "adaptive",
-        False,
-        "1: deeper levels are searched only where the level above responded; 0: everywhere",
-    )
     threshold: float = _number("threshold", 0.0, -1, 2, "the confidence that a face must exceed")
     reduced_decoding: bool = _flag(
         "reduced_decoding", False, "1: a JPEG is decoded no larger than its levels need; 0: at full size"
@@ -97,8 +95,11 @@ class DetectionParameters(Section):
 
     def as_text(self) -> str:
         text = super().as_text()
-        # results of the search everywhere are the same as before there was another, so is its fingerprint
-        return text.partition(", search=")[0] + ")" if self.search == "everywhere" else text
+        if self.search != "everywhere":
+            return text
+        # results of the search everywhere are the same as before there were others, and as while `adaptive` was a parameter:
+        # so is its fingerprint
+        return text.partition(", search=")[0].replace(", threshold=", ", adaptive=0, threshold=") + ")"
 
     @property
     def tile_pixels(self) -> int:

@@ -7,7 +7,6 @@ dlib's detector decides. docs/accuracy.md has the figures.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -65,7 +64,7 @@ class Guided:
         self._engine = engine
         self._proposer = proposer
         self._detection = detection
-        self._everywhere = Everywhere(engine, replace(detection, adaptive=False))
+        self._everywhere = Everywhere(engine, detection)
 
     def candidates(self, image: Pixels, *, faces_from: float = 0) -> Faces:
         """Returns what the detector sees of each proposal, once."""

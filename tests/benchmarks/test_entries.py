@@ -24,7 +24,6 @@ from PIL import Image
 
 from benchmarks import __main__ as speed
 from benchmarks import (
-    adaptive,
     encodings,
     fusion,
     gpu,
@@ -146,12 +145,6 @@ CASES = [
         "PHOTOS/wider_face_val_subset --every 2 --peers full --plot FOLDER/curves.png",
         {rf"\| face_recognition, full size {cells(9)}": 1},
         package="matplotlib",
-    ),
-    # of all pictures, and of those that are unseen
-    Case(
-        "benchmarks.adaptive",
-        f"PHOTOS/wider_face_val_subset --rows {','.join(adaptive.ROWS)} --cache FOLDER/kept",
-        {rf"\| [^|]+ {cells(8)}": 2 * len(adaptive.ROWS) * len(adaptive.THRESHOLDS)},
     ),
     # of all pictures, of those that thresholds are chosen on, and of the others
     Case(

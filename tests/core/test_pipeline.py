@@ -141,7 +141,6 @@ class Named:
     ("old", "new", "expected"),
     [
         (b"", b"", "a54408cd859e4fc2"),
-        (b"<adaptive>0", b"<adaptive>1", "1510e18bdef07c4e"),
         (b"<screening>1", b"<screening>0", "f20c7772b085db53"),
         (b"<reduced_decoding>0", b"<reduced_decoding>1", "59dc204624fd7275"),
         (b"<threshold>0<", b"<threshold>-0.25<", "7a992eb41ec85335"),

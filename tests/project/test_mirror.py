@@ -16,7 +16,7 @@ ELSEWHERE = {
     "client/_public.py": "project/test_help.py",
     "core/_public.py": "project/test_help.py",
     "core/lazy.py": "project/test_help.py",
-    "core/search/base.py": "core/search/test_adaptive.py",
+    "core/search/base.py": "core/search/test_guided.py",
     "client/pool/status.py": "client/console/test_progress.py",
     # tested through the module that they are a part of
     "client/outputs/formats/json_lines.py": "client/outputs/test_formats.py",

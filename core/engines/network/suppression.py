@@ -45,16 +45,6 @@ def detections(
     )
 
 
-def hints(
-    boxes: NDArray[np.int64], confidences: NDArray[np.float32], *, overlap: float, covered: float
-) -> Boxes:
-    """Returns the strongest response at each place, (n, 4); for the arguments, see `detections`."""
-    order = np.argsort(-confidences, kind="stable")
-    boxes = boxes[order]
-    kept = np.unique(suppressed_by(boxes, overlap, covered))
-    return boxes[kept].astype(np.float32)
-
-
 def clipped(boxes: ArrayLike, height: int, width: int) -> Boxes:
     """Returns detector boxes (left, top, right, bottom), cut off at the edges of the tile as in face_recognition."""
     inside = np.clip(np.array(boxes, np.float64).reshape(-1, 4), 0, [width, height, width, height])

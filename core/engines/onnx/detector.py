@@ -105,7 +105,6 @@ class Detector:
     def __init__(self, placement: Placement, weights: DetectorWeights, options: EngineOptions) -> None:
         self._weights = weights
         self._threshold = options.threshold
-        self._hints = options.hints
         self._device = placement.device
         band_pixels = GPU_BAND_PIXELS if placement.gpu else BAND_PIXELS
         image, features = shape_profiles(options.tile_pixels, graphs.features(weights))
@@ -154,28 +153,16 @@ class Detector:
         overlap, covered = self._weights.overlap, self._weights.covered
         layout = pyramids[0].layout
         for scores in self._scores(pyramids):
-            boxes, confidences = self._above(scores, self._threshold, layout)
-            found = suppression.detections(
-                boxes,
-                confidences,
+            rows, columns = np.nonzero(scores > self._threshold)
+            centers = np.stack([columns, rows], axis=1) * STRIDE + CENTER
+            yield suppression.detections(
+                layout.to_tile(centers, self._weights.window),
+                scores[rows, columns],
                 layout.sizes[0],
                 threshold=self._threshold,
                 overlap=overlap,
                 covered=covered,
             )
-            if self._hints is not None:
-                weak = self._above(scores, self._hints, layout)
-                hints = suppression.hints(*weak, overlap=overlap, covered=covered)
-                found = found._replace(hints=hints)
-            yield found
-
-    def _above(
-        self, scores: Scores, floor: float, layout: Layout
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The boxes, (n, 4), and the scores of the cells that score above a floor."""
-        rows, columns = np.nonzero(scores > floor)
-        centers = np.stack([columns, rows], axis=1) * STRIDE + CENTER
-        return layout.to_tile(centers, self._weights.window), scores[rows, columns]
 
     def _scores(self, tiles: list[ImagePyramid]) -> Scores:
         """The score maps of tiles, (n, h, w)."""

@@ -21,7 +21,7 @@ def test_an_option_out_of_its_range_is_refused(option: str, value: int) -> None:
 
 def test_the_default_options_are_those_of_the_packaged_parameters() -> None:
     packaged = parameters.parse((ROOT / "parameters.xml").read_bytes())
-    made = EngineOptions.from_parameters(packaged.detection, packaged.encoding, threads=0, hints=None)
+    made = EngineOptions.from_parameters(packaged.detection, packaged.encoding, threads=0)
     assert made == EngineOptions()
 
 
@@ -29,11 +29,10 @@ def test_every_option_comes_from_the_parameters() -> None:
     packaged = parameters.parse((ROOT / "parameters.xml").read_bytes())
     detection = replace(packaged.detection, threshold=0.5, screening=False, height=300)
     encoding = replace(packaged.encoding, jitters=3, landmarks=68)
-    made = EngineOptions.from_parameters(detection, encoding, threads=2, hints=-0.5)
+    made = EngineOptions.from_parameters(detection, encoding, threads=2)
     assert made == EngineOptions(
         threads=2,
         threshold=0.5,
-        hints=-0.5,
         screened=False,
         tile_pixels=300 * 400 * 16,
         jitters=3,

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pyraface.core import boxes as geometry
 from pyraface.core.engines import Detections, EngineOptions
 from pyraface.core.engines.dlib import DlibEngine
 from pyraface.core.engines.onnx.engine import OnnxEngine
@@ -129,28 +128,6 @@ def test_the_engines_agree_on_photographs(
         dlib_engine.encode(picture, dlib.boxes) - onnx_engine.encode(picture, dlib.boxes), axis=1
     )
     assert distances.max(initial=0) < 1e-4
-
-
-def test_the_engines_agree_on_hints_and_asking_for_them_changes_no_face(
-    astronaut: np.ndarray, onnx_engine: OnnxEngine, dlib_engine: DlibEngine
-) -> None:
-    picture = np.ascontiguousarray(astronaut[60:260, 100:300])
-    with_hints = [
-        DlibEngine(EngineOptions(hints=-1.1)),
-        OnnxEngine(EngineOptions(hints=-1.1, screened=False)),
-        OnnxEngine(EngineOptions(hints=-1.1)),
-    ]
-    (dlib,), (onnx,), (screened,) = (engine.detect([picture]) for engine in with_hints)
-    for plain, hinted in ((dlib_engine, dlib), (onnx_engine, onnx), (onnx_engine, screened)):
-        [face] = plain.detect([picture])
-        assert len(face.hints) == 0
-        np.testing.assert_array_equal(face.boxes, hinted.boxes)
-        assert np.abs(face.confidences - hinted.confidences).max() < 1e-5
-    assert len(dlib.hints) >= 2  # the face, and something that is none
-    order = [np.lexsort(one.hints.T) for one in (dlib, onnx)]
-    assert np.abs(dlib.hints[order[0]] - onnx.hints[order[1]]).max() <= 1
-    # whole numbers are rough where there is no face: but what is clearly there, they see
-    assert geometry.iou(dlib.boxes, screened.hints).max() > 0.7
 
 
 @pytest.mark.parametrize(("jitters", "landmarks"), [(1, 68), (40, 5)])

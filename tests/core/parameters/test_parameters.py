@@ -193,7 +193,7 @@ def test_every_number_has_bounds_that_are_kept(element: str, section: str, item:
             parse(changed(text))
 
 
-@pytest.mark.parametrize("name", ["adaptive", "reduced_decoding", "screening"])
+@pytest.mark.parametrize("name", ["reduced_decoding", "screening"])
 @pytest.mark.parametrize(("text", "expected"), [(b"1", True), (b" 0 ", False)])
 def test_a_flag_is_a_boolean_that_the_file_has_as_1_or_0(name: str, text: bytes, expected: bool) -> None:
     element = b"<%b>%b</%b>" % (name.encode(), text, name.encode())
@@ -339,8 +339,9 @@ PORT = b"<server_port_ip_disc>6001</server_port_ip_disc>"
             "f.xml: params/tiled_detect_params/screening is '2'; it must be 0 or 1",
         ),
         (
-            ORIGINAL.replace(b"</tiled_detect_params>", b"<adaptive>yes</adaptive></tiled_detect_params>"),
-            "f.xml: params/tiled_detect_params/adaptive is 'yes'; it must be 0 or 1",
+            ORIGINAL.replace(b"</tiled_detect_params>", b"<adaptive>0</adaptive></tiled_detect_params>"),
+            "f.xml: params/tiled_detect_params holds <adaptive>, which was removed: delete it; "
+            "<search>guided</search> takes its place",
         ),
         (
             with_section(b"<security><authentication>None</authentication></security>"),

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple, overload
+from typing import Literal, NamedTuple, cast, get_args, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from .boxes import Boxes
 
 ENCODING_LENGTH = 128
 """Numbers in an encoding: dlib's face recognition network ends in 128 outputs."""
 
+
+Detector = Literal["cnn", "yunet"]
+"""The network that decided that a detection is a face: dlib's CNN, or YuNet."""
+
+DETECTORS: tuple[Detector, ...] = get_args(Detector)
+"""The protocol numbers the detectors in this order, from 0."""
+
+_DETECTOR_NAMES = np.dtype("U5")
+
+TURNS = (0, 90, 180, 270)
+"""Degrees clockwise."""
 
 Location = tuple[int, int, int, int]
 """The format of a box in face_recognition: top, right, bottom, left, in whole pixels of the upright image."""
@@ -41,6 +52,8 @@ class Face:
         box: (4,) float32: left, top, right, bottom, in pixels of the upright image, origin top left.
         confidence: the detector's score; above its threshold (0 in dlib), unbounded above.
         level: the pyramid level that its box comes from.
+        detector: the network that decided that it is a face.
+        turned: the degrees clockwise, 0, 90, 180 or 270, that bring it upright: it was found and encoded so.
         encoding: (128,) float32.
         quality: its size, its sharpness, and whether it is comparable.
     """
@@ -48,6 +61,8 @@ class Face:
     box: NDArray[np.float32]
     confidence: float
     level: int
+    detector: Detector
+    turned: int
     encoding: NDArray[np.float32]
     quality: Quality
 
@@ -61,7 +76,8 @@ class Face:
         """Whether every number is equal; `face in faces` and `faces.index(face)` use this."""
         return (
             isinstance(other, Face)
-            and (self.confidence, self.level, self.quality) == (other.confidence, other.level, other.quality)
+            and (self.confidence, self.level, self.detector, self.turned, self.quality)
+            == (other.confidence, other.level, other.detector, other.turned, other.quality)
             and np.array_equal(self.box, other.box)
             and np.array_equal(self.encoding, other.encoding, equal_nan=True)
         )
@@ -81,6 +97,8 @@ class Faces(Sequence[Face]):
         boxes: (n, 4) float32: left, top, right, bottom, in pixels of the upright image, origin top left.
         confidences: (n,) float32: the detector's score; above its threshold (0 in dlib), unbounded above.
         levels: (n,) int32: the pyramid level the box comes from; 0 is the whole image, 1 its quadrants, and so on.
+        detectors: (n,) text of 5 characters: the network that decided, "cnn" or "yunet".
+        turned: (n,) int32: the degrees clockwise, 0, 90, 180 or 270, that bring a face upright: it was found and encoded so.
         encodings: (n, 128) float32: two faces of one person are usually closer than 0.6 (Euclidean distance);
             a row of NaN stands for an encoding that was not computed.
         sharpness: (n,) float32: 0 to 1, how much detail a face shows (`quality`).
@@ -93,16 +111,20 @@ class Faces(Sequence[Face]):
     boxes: Boxes
     confidences: NDArray[np.float32]
     levels: NDArray[np.int32]
+    detectors: NDArray[np.str_]
+    turned: NDArray[np.int32]
     encodings: NDArray[np.float32]
     sharpness: NDArray[np.float32]
     comparable: NDArray[np.bool_]
 
     def __post_init__(self) -> None:
         n = len(self.boxes)
-        expected = {
+        expected: dict[str, tuple[tuple[int, ...], DTypeLike]] = {
             "boxes": ((n, 4), np.float32),
             "confidences": ((n,), np.float32),
             "levels": ((n,), np.int32),
+            "detectors": ((n,), _DETECTOR_NAMES),
+            "turned": ((n,), np.int32),
             "encodings": ((n, ENCODING_LENGTH), np.float32),
             "sharpness": ((n,), np.float32),
             "comparable": ((n,), np.bool_),
@@ -120,8 +142,18 @@ class Faces(Sequence[Face]):
         return cls.detected(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), level=0)
 
     @classmethod
-    def detected(cls, boxes: Boxes, confidences: NDArray[np.float32], *, level: int) -> Faces:
-        """Returns faces of one level, neither encoded nor measured: encodings and sharpness are NaN, comparable is False.
+    def detected(
+        cls,
+        boxes: Boxes,
+        confidences: NDArray[np.float32],
+        *,
+        level: int,
+        detector: Detector = "cnn",
+        turned: int = 0,
+    ) -> Faces:
+        """Returns faces of one level, one detector and one turn, neither encoded nor measured.
+
+        Their encodings and sharpness are NaN, comparable is False.
 
         Such faces exist inside the pipeline alone.
         """
@@ -130,6 +162,8 @@ class Faces(Sequence[Face]):
             boxes,
             confidences,
             np.full(n, level, np.int32),
+            np.full(n, detector, _DETECTOR_NAMES),
+            np.full(n, turned, np.int32),
             np.full((n, ENCODING_LENGTH), np.nan, np.float32),
             np.full(n, np.nan, np.float32),
             np.zeros(n, np.bool_),
@@ -193,6 +227,8 @@ class Faces(Sequence[Face]):
             self.boxes[number],
             float(self.confidences[number]),
             int(self.levels[number]),
+            cast("Detector", str(self.detectors[number])),
+            int(self.turned[number]),
             self.encodings[number],
             Quality(float(self.sizes[number]), float(self.sharpness[number]), bool(self.comparable[number])),
         )

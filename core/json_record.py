@@ -20,6 +20,8 @@ def of_faces(faces: Faces) -> list[dict[str, object]]:
             "box": dict(zip(("left", "top", "right", "bottom"), box, strict=True)),
             "confidence": _shortest(confidence),
             "level": level,
+            "detector": detector,
+            "turned": turned,
             "quality": {
                 "size": round(size, BOX_DECIMALS),
                 "sharpness": _shortest(sharpness),
@@ -27,10 +29,12 @@ def of_faces(faces: Faces) -> list[dict[str, object]]:
             },
             "encoding": [_shortest(number) for number in encoding],
         }
-        for box, confidence, level, size, sharpness, comparable, encoding in zip(
+        for box, confidence, level, detector, turned, size, sharpness, comparable, encoding in zip(
             [[round(edge, BOX_DECIMALS) for edge in box] for box in faces.boxes.tolist()],
             faces.confidences.tolist(),
             faces.levels.tolist(),
+            faces.detectors.tolist(),
+            faces.turned.tolist(),
             faces.sizes.tolist(),
             faces.sharpness.tolist(),
             faces.comparable.tolist(),

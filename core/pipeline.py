@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from . import boxes, engines, fusion, quality
+from . import boxes, engines, fusion, quality, turning
 from .engines import Engine, EngineName, EngineOptions, Proposer
 from .errors import ImageError
 from .faces import Faces
@@ -142,9 +142,16 @@ class Pipeline:
         return quality.measured(faces, sharpness, self.parameters.encoding)
 
     def _encoded(self, picture: Picture, faces: Faces, wanted: NDArray[np.bool_]) -> Faces:
-        """Returns the faces, the wanted ones encoded from the picture at its full resolution."""
+        """Returns the faces, the wanted ones encoded, upright, from the picture at its full resolution."""
         if not wanted.any():
             return faces
         encodings = faces.encodings.copy()
-        encodings[wanted] = self.engine.encode(picture.pixels, faces.boxes[wanted])
+        as_it_is = wanted & (faces.turned == 0)
+        if as_it_is.any():
+            encodings[as_it_is] = self.engine.encode(picture.pixels, faces.boxes[as_it_is])
+        for number in np.flatnonzero(wanted & ~as_it_is).tolist():
+            part, box = turning.upright(
+                picture.pixels, faces.boxes[number : number + 1], int(faces.turned[number])
+            )
+            encodings[number] = self.engine.encode(part, box)[0]
         return faces.with_encodings(encodings)

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from ..boxes import as_boxes
 from ..errors import ErrorCode, LocalProtocolError, RemoteProtocolError
-from ..faces import Faces
+from ..faces import DETECTORS, TURNS, Faces
 from . import messages
 from .messages import Bytes32, Detect, Message
 
@@ -46,7 +46,7 @@ OWN_PART = 1 << 16
 From this size on msgpack's header of bytes is always "bin 32"."""
 
 MAX_CONTAINERS = 64
-"""Maps and lists in a frame. The largest message (Found) has 14. Without a limit, a frame of one-byte empty lists would take
+"""Maps and lists in a frame. The largest message (Found) has 18. Without a limit, a frame of one-byte empty lists would take
 60 times its length in memory before any check could refuse it."""
 
 MAX_ITEMS = 32
@@ -56,10 +56,15 @@ _ARRAYS: dict[str, type[Any]] = {
     "boxes": np.float32,
     "confidences": np.float32,
     "levels": np.int32,
+    "detectors": np.uint8,
+    "turned": np.int32,
     "encodings": np.float32,
     "sharpness": np.float32,
     "comparable": np.bool_,
 }
+
+_DETECTOR_NAMES = np.array(DETECTORS, "U5")
+"""A detector's number in a message is its index here."""
 
 _WHOLE = range(2**63)
 """The range of a plain int: the nonnegative half of a signed 64-bit integer, which every language has."""
@@ -346,8 +351,17 @@ def _check_faces(faces: Faces) -> None:
             raise ValueError(f"{name} must be finite")
     if (faces.levels < 0).any():
         raise ValueError("levels must not be negative")
+    if not _among(faces.detectors, _DETECTOR_NAMES):
+        raise ValueError(f"detectors must be of {', '.join(DETECTORS)}")
+    if not _among(faces.turned, np.array(TURNS, np.int32)):
+        raise ValueError(f"turned must be of {', '.join(map(str, TURNS))}")
     if not ((faces.sharpness >= 0) & (faces.sharpness <= 1)).all():  # false for NaN
         raise ValueError("sharpness must be 0 to 1")
+
+
+def _among(values: NDArray[Any], allowed: NDArray[Any]) -> bool:
+    """Whether each value is allowed. np.isin loads modules, which the worker's sandbox does not let it do."""
+    return bool((values[:, None] == allowed).any(axis=1).all())
 
 
 def _unpack_value(hint: object, value: object) -> object:
@@ -365,7 +379,9 @@ def _unpack_value(hint: object, value: object) -> object:
 
 
 def _pack_faces(faces: Faces) -> dict[str, object]:
-    return {name: _pack_array(getattr(faces, name), dtype) for name, dtype in _ARRAYS.items()}
+    arrays = {one.name: getattr(faces, one.name) for one in dataclasses.fields(faces)}
+    arrays["detectors"] = (faces.detectors[:, None] == _DETECTOR_NAMES).argmax(axis=1)
+    return {name: _pack_array(arrays[name], dtype) for name, dtype in _ARRAYS.items()}
 
 
 def _pack_array(array: NDArray[Any], dtype: type[Any]) -> dict[str, object]:
@@ -382,6 +398,10 @@ def _unpack_faces(value: object) -> Faces:
             arrays[name] = _unpack_array(array, _ARRAYS[name])
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
+    codes = arrays["detectors"]
+    if codes.max(initial=0) >= len(DETECTORS):
+        raise ValueError(f"detectors must be 0 to {len(DETECTORS) - 1}, not {codes.max()}")
+    arrays["detectors"] = _DETECTOR_NAMES[codes]
     return Faces(**arrays)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from pyraface.core.faces import ENCODING_LENGTH, Faces
 
-ARRAYS = ("boxes", "confidences", "levels", "encodings", "sharpness", "comparable")
+ARRAYS = ("boxes", "confidences", "levels", "detectors", "turned", "encodings", "sharpness", "comparable")
 
 
 def faces(n: int, start: int = 0) -> Faces:
@@ -18,6 +19,8 @@ def faces(n: int, start: int = 0) -> Faces:
         np.stack([number, number, number + 1, number + 1], axis=1).reshape(n, 4),
         number,
         number.astype(np.int32),
+        np.where(number % 2 == 1, "yunet", "cnn").astype("U5"),
+        (number % 4 * 90).astype(np.int32),
         np.repeat(number, ENCODING_LENGTH).reshape(n, ENCODING_LENGTH),
         number / 10,
         number % 2 == 1,
@@ -32,7 +35,8 @@ def assert_same(found: Faces, expected: Faces) -> None:
 @pytest.mark.parametrize("empty", [Faces.empty(), Faces.concatenate([]), faces(3)[np.zeros(3, np.bool_)]])
 def test_no_faces_have_arrays_of_length_0(empty: Faces) -> None:
     assert len(empty) == 0
-    assert [getattr(empty, name).shape for name in ARRAYS] == [(0, 4), (0,), (0,), (0, 128), (0,), (0,)]
+    shapes = [(0, 4), (0,), (0,), (0,), (0,), (0, 128), (0,), (0,)]
+    assert [getattr(empty, name).shape for name in ARRAYS] == shapes
     assert empty.encoded.shape == empty.sizes.shape == (0,)
     assert empty.encoded.dtype == np.bool_
 
@@ -54,6 +58,11 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "confidences in a column": ("confidences", np.zeros((2, 1), np.float32), r"shape \(2,\), not .*\(2, 1\)"),
     "levels of int64": ("levels", np.zeros(2, np.int64), "int32 .*not int64"),
     "no levels": ("levels", np.zeros(0, np.int32), r"shape \(2,\), not .*\(0,\)"),
+    "detectors in bytes": ("detectors", np.zeros(2, "S5"), "<U5 .*not .S5"),
+    "detectors too short for their names": ("detectors", np.zeros(2, "U3"), "<U5 .*not <U3"),
+    "too few detectors": ("detectors", np.zeros(1, "U5"), r"shape \(2,\), not .*\(1,\)"),
+    "turned of int64": ("turned", np.zeros(2, np.int64), "int32 .*not int64"),
+    "too many turned": ("turned", np.zeros(3, np.int32), r"shape \(2,\), not .*\(3,\)"),
     "sharpness of float64": ("sharpness", np.zeros(2), "float32 .*not float64"),
     "too few sharpnesses": ("sharpness", np.zeros(1, np.float32), r"shape \(2,\), not .*\(1,\)"),
     "comparable as numbers": ("comparable", np.zeros(2, np.uint8), "bool .*not uint8"),
@@ -151,6 +160,17 @@ def test_detected_faces_have_a_level_and_no_encodings_yet() -> None:
     found = Faces.detected(one.boxes, one.confidences, level=3)
     assert found.levels.tolist() == [3, 3]
     assert found.encoded.tolist() == [False, False]
+    assert (found.detectors.tolist(), found.turned.tolist()) == (["cnn", "cnn"], [0, 0])
+    turned = Faces.detected(one.boxes, one.confidences, level=3, detector="yunet", turned=90)
+    assert (turned.detectors.tolist(), turned.turned.tolist()) == (["yunet", "yunet"], [90, 90])
+    assert Faces.concatenate([found, turned]).detectors.tolist() == ["cnn", "cnn", "yunet", "yunet"]
+
+
+def test_faces_that_differ_in_detector_or_turn_are_not_equal() -> None:
+    one = faces(2)
+    assert one[0] == faces(2)[0]
+    assert one[0] != replace(one, detectors=one.detectors[::-1])[0]
+    assert one[0] != replace(one, turned=one.turned[::-1])[0]
 
 
 def test_encodings_are_added_to_a_copy() -> None:

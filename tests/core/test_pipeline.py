@@ -3,15 +3,17 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from pyraface.core import parameters
+from pyraface.core import parameters, turning
 from pyraface.core.boxes import Boxes
-from pyraface.core.engines import Detections, Pixels, Tile
+from pyraface.core.engines import Detections, Engine, Pixels, Tile
+from pyraface.core.faces import Faces
 from pyraface.core.pipeline import Pipeline
 from tests.support import ROOT
 
@@ -117,6 +119,70 @@ def test_how_a_face_is_encoded_is_set_in_parameters_xml(astronaut_jpeg: bytes, p
         one, same = pipeline.detect(astronaut_jpeg), set_so.detect(astronaut_jpeg)
         np.testing.assert_array_equal(one.boxes, same.boxes)
         assert 0.03 < np.linalg.norm(one.encodings - same.encodings) < 0.4
+
+
+class Scripted:
+    """A search that returns what it was given."""
+
+    def __init__(self, *faces: Faces) -> None:
+        self._faces = Faces.concatenate(list(faces))
+
+    def candidates(self, _: Pixels, **__: float) -> Faces:
+        return self._faces
+
+    def finest_zoom(self, *_: int, **__: float) -> float:
+        return 1.0
+
+
+class Counting:
+    """The engine of a pipeline, with the number of boxes in each call that encodes."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.encoded: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def encode(self, image: Pixels, boxes: Boxes) -> NDArray[np.float32]:
+        self.encoded.append(len(boxes))
+        return self._engine.encode(image, boxes)
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_a_turned_face_is_encoded_as_the_upright_one(
+    degrees: int, astronaut: np.ndarray, pipeline: Pipeline
+) -> None:
+    upright = pipeline.detect(astronaut)
+    lying = turning.turned(astronaut, 360 - degrees)
+    boxes = turning.turned_boxes(upright.boxes, (512, 512), 360 - degrees)
+    searched = Pipeline(pipeline.parameters, pipeline.engine)
+    searched.search = Scripted(Faces.detected(boxes, upright.confidences, level=0, turned=degrees))
+    [found] = searched.detect(lying)
+    assert found.turned == degrees
+    np.testing.assert_allclose(found.box, boxes[0], atol=0.01)
+    assert np.linalg.norm(found.encoding - upright.encodings[0]) < 1e-3
+    searched.search = Scripted(Faces.detected(boxes, upright.confidences, level=0))
+    [as_it_lies] = searched.detect(lying)
+    assert np.linalg.norm(as_it_lies.encoding - upright.encodings[0]) > 0.3
+
+
+def test_faces_that_are_upright_are_encoded_in_one_call(astronaut: np.ndarray, pipeline: Pipeline) -> None:
+    [box] = pipeline.detect(astronaut).boxes
+    places = box + np.array([[0, 0, 0, 0], [-150, 0, -150, 0], [0, 160, 0, 160]], np.float32)
+    apart = [Faces.detected(place[None], np.ones(1, np.float32), level=0) for place in places]
+    lying = Faces.detected(places[2:], np.ones(1, np.float32), level=0, turned=90)
+    engine = Counting(pipeline.engine)
+    searched = Pipeline(pipeline.parameters, cast("Engine", engine))
+    searched.search = Scripted(*apart)
+    alone = searched.detect(astronaut)
+    assert engine.encoded == [3]
+    engine.encoded.clear()
+    searched.search = Scripted(*apart[:2], lying)
+    beside = searched.detect(astronaut)
+    assert engine.encoded == [2, 1]
+    for index in range(2):
+        np.testing.assert_array_equal(alone.encodings[index], beside.encodings[index])
 
 
 class Named:

@@ -22,6 +22,17 @@ def qualities(faces: Faces) -> list[object]:
     return [face["quality"] for face in line["faces"]]
 
 
+def test_a_line_says_which_network_decided_and_how_a_face_is_turned() -> None:
+    boxes = np.array([[10, 20, 110, 120]], np.float32)
+    found = [
+        Faces.detected(boxes, np.ones(1, np.float32), level=0),
+        Faces.detected(boxes, np.ones(1, np.float32), level=0, detector="yunet", turned=270),
+    ]
+    line = json.loads(json.dumps(result(Faces.concatenate(found)).as_json()))
+    told = [(face["detector"], face["turned"]) for face in line["faces"]]
+    assert told == [("cnn", 0), ("yunet", 270)]
+
+
 def test_a_line_has_the_quality_of_each_face_in_numbers_that_read_back_the_same() -> None:
     sharpness = np.array([0.612345678, 0.7, 0.1], np.float32)
     boxes = np.array([[10, 20, 110.126, 120], [0, 0, 24, 30.5], [50, 50, 150, 150]], np.float32)

@@ -75,7 +75,7 @@ def test_a_directory_gives_one_line_an_image_and_the_exit_status_says_that_some_
     assert set(face) == told | {"server", "seconds"}
     assert str(face["digest"]).startswith("sha256:")
     (found,) = face["faces"]  # type: ignore[misc]
-    assert set(found) == {"box", "confidence", "level", "quality", "encoding"}
+    assert set(found) == {"box", "confidence", "level", "detector", "turned", "quality", "encoding"}
     assert set(found["quality"]) == {"size", "sharpness", "comparable"}
     assert list(found["box"]) == ["left", "top", "right", "bottom"]
     assert len(found["encoding"]) == 128

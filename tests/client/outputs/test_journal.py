@@ -42,6 +42,8 @@ def faces(count: int, seed: int = 0) -> Faces:
         np.concatenate([corners, corners + 50], axis=1),
         chance.random(count, np.float32),
         np.zeros(count, np.int32),
+        np.full(count, "cnn", "U5"),
+        np.zeros(count, np.int32),
         chance.standard_normal((count, 128), np.float32),
         chance.random(count, np.float32),
         chance.random(count) < 0.5,

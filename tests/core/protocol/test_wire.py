@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pyraface.core.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
-from pyraface.core.faces import Faces
+from pyraface.core.faces import DETECTORS, TURNS, Faces
 from pyraface.core.protocol import messages, wire
 from pyraface.core.protocol.messages import (
     MAX_TEXT,
@@ -87,6 +87,8 @@ def packed_found(**changed: Any) -> bytes:
         "boxes": array("<f4", [0, 4]),
         "confidences": array("<f4", [0]),
         "levels": array("<i4", [0]),
+        "detectors": array("|u1", [0]),
+        "turned": array("<i4", [0]),
         "encodings": array("<f4", [0, 128]),
         "sharpness": array("<f4", [0]),
         "comparable": array("|b1", [0]),
@@ -99,10 +101,18 @@ def some_faces(n: int = 1) -> Faces:
         np.tile(np.array([1, 2, 3, 4], np.float32), (n, 1)),
         np.ones(n, np.float32),
         np.zeros(n, np.int32),
+        np.full(n, "cnn", "U5"),
+        np.zeros(n, np.int32),
         np.zeros((n, 128), np.float32),
         np.full(n, 0.5, np.float32),
         np.ones(n, np.bool_),
     )
+
+
+def one_face(name: str, data: bytes) -> dict[str, object]:
+    """The packed arrays of one face, one of them with other data."""
+    faces = msgpack.unpackb(wire.encode(found_with(some_faces()))[4:])["faces"]
+    return faces | {name: faces[name] | {"data": data}}
 
 
 def found_with(faces: Faces) -> Found:
@@ -533,6 +543,12 @@ BAD_ARRAYS = {
     "a key too many": {"boxes": array("<f4", [0, 4]) | {"order": "C"}},
     "a key too few": {"boxes": {"dtype": "<f4", "shape": [0, 4]}},
     "truth of another dtype": {"comparable": array("|u1", [0])},
+    "a detector of an unknown number": one_face("detectors", b"\2"),
+    "a detector of the highest number": one_face("detectors", b"\xff"),
+    "detectors in text": {"detectors": array("<U5", [0])},
+    "detectors in a column": {"detectors": array("|u1", [0, 1])},
+    "turned unsigned": {"turned": array("<u4", [0])},
+    "a turn of 45 degrees": one_face("turned", (45).to_bytes(4, "little")),
     "an array too many": {"ages": array("<f4", [0])},
 }
 
@@ -553,6 +569,9 @@ NO_FACES = {
     "a confidence of NaN": ("confidences", [np.nan]),
     "an infinite confidence": ("confidences", [-np.inf]),
     "a negative level": ("levels", [-1]),
+    "a turn of a right angle, anticlockwise": ("turned", [-90]),
+    "a turn of 45 degrees": ("turned", [45]),
+    "a full turn": ("turned", [360]),
     "an encoding of NaN": ("encodings", [[np.nan] * 128]),
     "an encoding with one infinite number": ("encodings", [[0.0] * 127 + [np.inf]]),
     "a sharpness of NaN": ("sharpness", [np.nan]),
@@ -568,6 +587,7 @@ def test_numbers_that_no_face_has_are_neither_sent_nor_taken(field: str, values:
     arrays[field] = np.array(values, arrays[field].dtype)
     with pytest.raises(LocalProtocolError, match=r"^found\.faces: "):
         wire.encode(found_with(Faces(**arrays)))
+    arrays["detectors"] = np.zeros(1, np.uint8)
     codec, found = codec_fed(
         packed_found(**{one: array(a.dtype.str, list(a.shape), a.tobytes()) for one, a in arrays.items()})
     )
@@ -595,7 +615,7 @@ def without(frame: bytes, *names: str) -> bytes:
 def test_faces_without_one_of_their_arrays_are_refused(names: list[str]) -> None:
     codec, found = codec_fed(without(wire.encode(found_with(some_faces())), *names))
     assert (found, code_of(codec)) == ([], ErrorCode.BAD_FIELD)
-    assert "must be a map of boxes, confidences, levels, encodings, sharpness, comparable" in str(codec.error)
+    assert "must be a map of boxes, confidences, levels, detectors, turned, encodings" in str(codec.error)
 
 
 @pytest.mark.parametrize(
@@ -620,6 +640,23 @@ def test_faces_that_were_not_measured_cannot_be_sent(sharpness: list[float]) -> 
     faces = some_faces(2)
     with pytest.raises(LocalProtocolError, match="sharpness must be 0 to 1"):
         wire.encode(found_with(faces.with_quality(np.array(sharpness, np.float32), faces.comparable)))
+
+
+@pytest.mark.parametrize("name", ["", "CNN", "dlib", "cnn\0x"])
+def test_a_detector_of_another_name_cannot_be_sent(name: str) -> None:
+    faces = dataclasses.replace(some_faces(2), detectors=np.array(["cnn", name], "U5"))
+    with pytest.raises(LocalProtocolError, match=r"^found\.faces: detectors must be of cnn, yunet$"):
+        wire.encode(found_with(faces))
+
+
+def test_a_detector_travels_as_its_number() -> None:
+    faces = dataclasses.replace(some_faces(3), detectors=np.array(["yunet", "cnn", "yunet"], "U5"))
+    frame = wire.encode(found_with(faces))
+    assert msgpack.unpackb(frame[4:])["faces"]["detectors"]["data"] == bytes([1, 0, 1])
+    (message,) = codec_fed(frame)[1]
+    assert isinstance(message, Found)
+    assert message.faces.detectors.tolist() == ["yunet", "cnn", "yunet"]
+    assert message.faces.detectors.dtype == np.dtype("U5")
 
 
 def test_arrays_that_are_views_arrive_whole() -> None:
@@ -743,6 +780,8 @@ def faces(draw: st.DrawFn) -> Faces:
         np.hstack([lefts_and_tops, lefts_and_tops + sides.reshape(n, 2)]),
         np.array(draw(st.lists(floats, min_size=n, max_size=n)), np.float32),
         np.array(draw(st.lists(st.integers(0, 2**31 - 1), min_size=n, max_size=n)), np.int32),
+        np.array(draw(st.lists(st.sampled_from(DETECTORS), min_size=n, max_size=n)), "U5"),
+        np.array(draw(st.lists(st.sampled_from(TURNS), min_size=n, max_size=n)), np.int32),
         np.repeat(np.array(encoding, np.float32), 128).reshape(n, 128) + np.arange(128, dtype=np.float32),
         np.array(draw(st.lists(st.floats(0, 1, width=32), min_size=n, max_size=n)), np.float32),
         np.array(draw(st.lists(st.booleans(), min_size=n, max_size=n)), np.bool_),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pyraface.core.errors import ErrorCode
-from pyraface.core.faces import Faces
+from pyraface.core.faces import DETECTORS, Faces
 from pyraface.core.protocol import announcement, messages
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "protocol.md"
@@ -112,6 +112,8 @@ def _value(name: str, value: Any) -> Any:
             np.array(value["boxes"], np.float32).reshape(-1, 4),
             np.array(value["confidences"], np.float32),
             np.array(value["levels"], np.int32),
+            np.array(DETECTORS, "U5")[np.array(value["detectors"], np.uint8)],
+            np.array(value["turned"], np.int32),
             np.array(value["encodings"], np.float32).reshape(-1, 128),
             np.array(value["sharpness"], np.float32),
             np.array(value["comparable"], np.bool_),

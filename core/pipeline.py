@@ -53,7 +53,7 @@ class Pipeline:
         self._proposer: Proposer | None = None
         self.search: Search = Everywhere(engine, parameters.detection)
         if parameters.detection.search == "guided":
-            self._proposer = engines.proposer(engine)
+            self._proposer = engine.proposer()
             self.search = Guided(engine, self._proposer, parameters.detection)
 
     @property

@@ -14,6 +14,8 @@ from hypothesis import settings
 from PIL import Image
 from skimage import data
 
+from pyraface.core.engines.network import yunet
+from pyraface.core.errors import EngineError
 from tests.support import free_udp_port, parameters_xml
 
 # how long an example takes says nothing on a machine that others use too
@@ -40,6 +42,15 @@ def photos() -> Path:
     if folder is None:
         pytest.skip("no photographs: set PYRAFACE_PHOTOS, or lay them at ../shared/photos")
     return folder
+
+
+@pytest.fixture(scope="session")
+def yunet_weights() -> bytes:
+    """YuNet's network; the test is skipped where the package was built without it."""
+    try:
+        return yunet.load_weights()
+    except EngineError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

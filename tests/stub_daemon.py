@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from pyraface.core import engines
 from pyraface.core.boxes import Boxes
-from pyraface.core.engines import Detections, Pixels, Tile
+from pyraface.core.engines import Detections, Pixels, Proposals, Proposer, Tile
 from pyraface.core.errors import EngineError
 from pyraface.daemon import __main__ as daemon_main
 from pyraface.daemon import executor
@@ -37,7 +37,7 @@ SECONDS = "PYRAFACE_TEST_STUB_SECONDS"
 
 
 class StubEngine:
-    """Sleeps, and finds nothing."""
+    """Sleeps, and finds nothing; it is its own proposer, which sleeps, too, and proposes nothing."""
 
     name = "stub"
     device = "no device"
@@ -58,6 +58,23 @@ class StubEngine:
         return tile
 
     def detect(self, tiles: Sequence[Tile]) -> list[Detections]:
+        self._work()
+        none = np.zeros((0, 4), np.float32)
+        return [Detections(none, np.zeros(0, np.float32), none) for _ in tiles]
+
+    def propose(self, tiles: Sequence[Pixels], threshold: float) -> list[Proposals]:
+        del threshold
+        self._work()
+        return [Proposals(np.zeros((0, 4), np.float32), np.zeros(0, np.float32)) for _ in tiles]
+
+    def proposer(self) -> Proposer:
+        return self
+
+    def encode(self, image: Pixels, boxes: Boxes) -> NDArray[np.float32]:
+        del image
+        return np.zeros((len(boxes), 128), np.float32)
+
+    def _work(self) -> None:
         if self._warm and math.isinf(self._seconds):
             raise EngineError("a stub that fails at everything")
         if self._warm and math.isnan(self._seconds):
@@ -65,14 +82,6 @@ class StubEngine:
         if self._warm:
             time.sleep(self._seconds)
         self._warm = True
-        return [
-            Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 4), np.float32))
-            for _ in tiles
-        ]
-
-    def encode(self, image: Pixels, boxes: Boxes) -> NDArray[np.float32]:
-        del image
-        return np.zeros((len(boxes), 128), np.float32)
 
 
 def stub_daemon(

@@ -62,7 +62,9 @@ def parameters_xml(**changes: object) -> str:
         "security": {"authentication": "key"},
     }
     for name, value in changes.items():
-        section = next(section for section in sections.values() if name in section)
+        section = next(
+            (section for section in sections.values() if name in section), sections["tiled_detect_params"]
+        )
         section[name] = value
     body = "".join(
         f"<{section}>{''.join(f'<{name}>{value}</{name}>' for name, value in values.items())}</{section}>"

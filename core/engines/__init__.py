@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import get_args
 
 from ..errors import EngineError
-from .base import Engine, EngineName, EngineOptions, Pixels, Proposals, Proposer, Proposing, Tile
+from .base import Engine, EngineName, EngineOptions, Pixels, Proposals, Proposer, Tile
 from .detections import Detections
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "Proposals",
     "Proposer",
     "Tile",
-    "proposer",
     "start",
 ]
 
@@ -52,17 +51,6 @@ def start(name: EngineName, options: EngineOptions | None = None) -> Engine:
     module, _, kind = _ENGINES[chosen].partition(":")
     engine: Engine = getattr(import_module(module, __name__), kind)(options or EngineOptions())
     return engine
-
-
-def proposer(engine: Engine) -> Proposer:
-    """Returns a proposer, its weights loaded, that runs beside an engine.
-
-    Raises:
-        EngineError: the engine has none, or its weights are missing.
-    """
-    if isinstance(engine, Proposing):
-        return engine.proposer()
-    raise EngineError(f"the {engine.name} engine has no proposer: use the onnx engine, or search everywhere")
 
 
 def _automatic() -> EngineName:

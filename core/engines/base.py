@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, Union, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ EngineName = Literal["auto", "onnx", "dlib"]
 class EngineOptions:
     """The settings of an engine, the same for all of them. An engine ignores an option that does not concern it.
 
-    threads: of the onnx engine on a CPU; 0: one for each core available to this process.
+    threads: of ONNX Runtime on a CPU; 0: one for each core available to this process.
     threshold: the confidence above which a detector's response is a face; 0 is face_recognition's threshold.
     screened: whether the onnx engine on a CPU searches a tile in 8-bit integers first, and in float32 only where those
         leave room for a face.
@@ -157,15 +157,10 @@ class Engine(Protocol):
         """
         ...
 
-
-@runtime_checkable
-class Proposing(Protocol):
-    """An engine that has a proposer, too."""
-
     def proposer(self) -> Proposer:
-        """Returns a proposer on the engine's device.
+        """Returns a proposer, its weights loaded, that runs beside the engine: on its device, if it can.
 
         Raises:
-            EngineError: its weights are missing or damaged, or cannot be run.
+            EngineError: the weights are missing or damaged, or cannot be run.
         """
         ...

@@ -15,7 +15,7 @@ from PIL import ImageFile
 from ..boxes import Boxes
 from ..errors import EngineError
 from . import checks, devices
-from .base import Engine, EngineOptions, Pixels, Tile
+from .base import Engine, EngineOptions, Pixels, Proposer, Tile
 from .detections import Detections, no_detections
 from .network import packed_pyramid, suppression, weights
 
@@ -39,6 +39,7 @@ class DlibEngine(Engine):
     name = "dlib"
 
     def __init__(self, options: EngineOptions) -> None:
+        self._threads = options.threads or devices.cores()
         self._threshold = options.threshold
         self._jitters, self._model = options.jitters, "small" if options.landmarks == 5 else "large"
         digest = weights.digest()  # first, because its error names the missing file
@@ -92,6 +93,18 @@ class DlibEngine(Engine):
         except _FAILURES as error:
             raise EngineError(f"dlib failed to encode on {self.device}: {error}") from error
         return checks.checked_encodings(encodings, len(locations))
+
+    def proposer(self) -> Proposer:
+        try:
+            from .onnx.proposer import YuNet
+            from .onnx.providers import CPU
+            from .onnx.session import Placement
+        except ImportError as error:
+            raise EngineError(
+                f"YuNet needs onnx and onnxruntime ({error}): pip install onnx onnxruntime, or search everywhere"
+            ) from error
+        # on the CPU, beside a GPU too: ONNX Runtime with CUDA is another package, and YuNet takes little time
+        return YuNet(Placement(CPU, self._threads))
 
     def _detections(self, responses: Any, height: int, width: int) -> Detections:
         boxes = [(one.rect.left(), one.rect.top(), one.rect.right(), one.rect.bottom()) for one in responses]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pyraface.core import parameters, turning
 from pyraface.core.boxes import Boxes
-from pyraface.core.engines import Detections, Engine, Pixels, Tile
+from pyraface.core.engines import Detections, Engine, Pixels, Proposer, Tile
 from pyraface.core.faces import Faces
 from pyraface.core.pipeline import Pipeline
 from tests.support import ROOT
@@ -200,6 +200,9 @@ class Named:
         raise NotImplementedError
 
     def encode(self, image: Pixels, boxes: Boxes) -> NDArray[np.float32]:
+        raise NotImplementedError
+
+    def proposer(self) -> Proposer:
         raise NotImplementedError
 
 

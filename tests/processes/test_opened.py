@@ -20,6 +20,7 @@ import pillow_heif
 import pytest
 from PIL import Image
 
+from pyraface.core.engines.network import yunet
 from tests.processes.watcher import (
     HIDES,
     LISTENS,
@@ -119,6 +120,11 @@ def started(module: str, options: str) -> Rules:
 WORKER_STARTED = started(WORKER, r"--channel \d+ --engine (auto|onnx|dlib)")
 DAEMON_STARTED = started(DAEMON, r"--fd \d+ --key-fd \d+ --parameters \S+ --no-beacon --stop-at-eof")
 MODELS_READ: Rules = [(READS, r".*/face_recognition_models/models/\w+\.dat")]
+YUNET = Path(yunet.__file__).with_name(yunet.WEIGHTS_FILE)
+SEARCH = "everywhere"
+if YUNET.is_file():  # not where the package was built without it
+    SEARCH = "guided"
+    MODELS_READ.append((READS, rf".*/core/engines/network/{re.escape(YUNET.name)}"))
 
 
 class Watched(NamedTuple):
@@ -225,7 +231,7 @@ class Stage:
 
     def _user(self, name: str, *left: str, **ports: int) -> User:
         parameters = self.folder / f"{name}.xml"
-        parameters.write_text(parameters_xml(**ports))
+        parameters.write_text(parameters_xml(search=SEARCH, **ports))
         user = User(self.folder / name, self.network, PYRAFACE_PARAMETERS=str(parameters))
         self.users[name] = user, set(left)
         return user

@@ -312,6 +312,25 @@ def test_the_worker_of_a_daemon_is_confined_in_every_thread_and_says_so(
             )
 
 
+@pytest.mark.usefixtures("yunet_weights")
+@pytest.mark.parametrize("engine", ["onnx", "dlib"])
+def test_a_confined_worker_looks_where_the_faces_are(
+    tmp_path: Path, astronaut_jpeg: bytes, engine: str
+) -> None:
+    with daemon(tmp_path, "--engine", engine, search="guided") as server:
+
+        async def talk() -> None:
+            peer, _ = await Peer.welcomed(server.port)
+            peer.send(Detect(1, astronaut_jpeg))
+            answer = await peer.next()
+            assert isinstance(answer, Found), answer
+            assert len(answer.faces) == 1
+            await peer.close()
+
+        run(talk())
+        assert server.said.count("confined: ") == 1
+
+
 def test_neither_process_leaves_a_core(tmp_path: Path) -> None:
     """The daemon has the key and all images, the other one has those that it looks at."""
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]

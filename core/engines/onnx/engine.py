@@ -73,10 +73,7 @@ class OnnxEngine(Engine):
         return devices.batch_size(height, width) if self._placement.provider == providers.CUDA else 1
 
     def proposer(self) -> Proposer:
-        try:
-            return YuNet(self._placement)
-        except FAILURES as error:
-            raise EngineError(f"YuNet cannot be started on {self.device}: {error}") from error
+        return YuNet(self._placement)
 
     def prepare(self, tile: Pixels, scales: int = 0) -> Tile:
         return self.detector.prepare(checks.checked_pixels(tile), scales)

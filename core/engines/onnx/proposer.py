@@ -6,26 +6,34 @@ from collections.abc import Sequence
 
 import onnx
 
+from ...errors import EngineError
 from .. import checks
 from ..base import Pixels, Proposals
 from ..network import yunet
-from .session import Placement
+from .runtime import onnxruntime
+from .session import FAILURES, Placement
 
 
 class YuNet:
     """The Proposer on YuNet; see `base.Proposer` for what the methods promise.
 
     Args:
-        placement: where the engine's networks run.
+        placement: where the networks run.
 
     Raises:
-        EngineError, FAILURES: the weights are missing or damaged, or cannot be run.
+        EngineError: the weights are missing or damaged, or cannot be run.
     """
 
-    fingerprint = f"yunet {yunet.WEIGHTS_SHA256[:16]}"
-
     def __init__(self, placement: Placement) -> None:
-        self._session = placement.start(any_size(yunet.load_weights()))
+        model = any_size(yunet.load_weights())
+        try:
+            # without shapes, so CUDA takes TensorRT's place: a plan would have to hold tiles of 32 px to thousands a side,
+            # for a network that is a small part of the work
+            self._session = placement.start(model)
+        except FAILURES as error:
+            raise EngineError(f"YuNet cannot be started on {placement.device}: {error}") from error
+        kind = placement.provider.kind
+        self.fingerprint = f"yunet {yunet.WEIGHTS_SHA256[:16]}, onnxruntime {onnxruntime.__version__}, {kind}"
 
     def propose(self, tiles: Sequence[Pixels], threshold: float) -> list[Proposals]:
         if not tiles:

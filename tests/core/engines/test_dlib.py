@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 
@@ -100,3 +101,14 @@ def test_without_room_for_a_temporary_file_it_says_what_to_do(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(EngineError, match="temporary file: No such file or directory; set TMPDIR"):
         DlibEngine(EngineOptions())
+
+
+def test_without_onnx_runtime_the_engine_starts_and_its_proposer_says_what_to_install(
+    dlib_engine: DlibEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "pyraface.core.engines.onnx.proposer", raising=False)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(
+        EngineError, match=r"YuNet needs .*: pip install onnx onnxruntime, or search everywhere"
+    ):
+        dlib_engine.proposer()

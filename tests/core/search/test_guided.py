@@ -13,12 +13,10 @@ from pyraface.core import boxes as geometry
 from pyraface.core import engines, parameters
 from pyraface.core.engines import EngineOptions, Pixels, Proposals
 from pyraface.core.engines.network import yunet
-from pyraface.core.errors import EngineError
 from pyraface.core.images.decode import Picture
 from pyraface.core.parameters import DetectionParameters, Parameters
 from pyraface.core.pipeline import Pipeline
 from pyraface.core.search import Guided, guided
-from tests.stub_daemon import StubEngine
 from tests.support import ROOT
 
 DETECTION = DetectionParameters(search="guided")
@@ -66,13 +64,10 @@ class Proposed:
 FACE = (178, 80, 266, 168)
 
 
+@pytest.mark.usefixtures("yunet_weights")
 def test_the_faces_of_the_search_everywhere_are_found(
     scene: np.ndarray, packaged: Parameters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    try:
-        yunet.load_weights()
-    except EngineError as error:
-        pytest.skip(str(error))
     everywhere = Pipeline(packaged, "onnx").find(Picture.whole(scene))
     pipeline = Pipeline(replace(packaged, detection=DETECTION), "onnx")
     found = pipeline.find(Picture.whole(scene))
@@ -81,10 +76,24 @@ def test_the_faces_of_the_search_everywhere_are_found(
     assert (overlaps.max(axis=1) > 0.75).all()
     apart = np.linalg.norm(everywhere.encodings - found.encodings[overlaps.argmax(axis=1)], axis=1)
     assert (apart < [0.15, 0.15, 0.3]).all()
-    before = pipeline.fingerprint
-    assert before != Pipeline(packaged, "onnx").fingerprint
-    monkeypatch.setattr("pyraface.core.engines.onnx.proposer.YuNet.fingerprint", "another")
-    assert pipeline.fingerprint != before
+    assert pipeline.fingerprint != Pipeline(packaged, "onnx").fingerprint
+    monkeypatch.setattr(yunet, "WEIGHTS_SHA256", "another")
+    monkeypatch.setattr(yunet, "checked_weights", lambda data, _: data)
+    assert pipeline.fingerprint != Pipeline(replace(packaged, detection=DETECTION), "onnx").fingerprint
+
+
+@pytest.mark.usefixtures("yunet_weights")
+def test_both_engines_find_the_same_faces(astronaut: np.ndarray, packaged: Parameters) -> None:
+    set_so = replace(packaged, detection=DETECTION)
+    small = Picture.whole(np.asarray(Image.fromarray(astronaut).resize((200, 200))))  # a face of 36 px
+    onnx, dlib = (Pipeline(set_so, name) for name in ("onnx", "dlib"))
+    one, other = onnx.find(small), dlib.find(small)
+    assert len(one) == len(other) == 1
+    assert geometry.iou(one.boxes, other.boxes)[0, 0] > 0.85
+    # the onnx engine decides on crops in 8-bit integers
+    assert abs(one.confidences[0] - other.confidences[0]) < 0.2
+    assert np.linalg.norm(one.encodings - other.encodings) < 0.1
+    assert onnx.fingerprint != dlib.fingerprint
 
 
 def test_the_detector_decides_what_a_proposal_is(engine: engines.Engine, astronaut: np.ndarray) -> None:
@@ -167,13 +176,6 @@ def test_a_gpu_gets_batches_of_one_size(
     together = Guided(engine, proposer, DETECTION).candidates(astronaut)
     assert sizes == [2, 2]
     np.testing.assert_array_equal(alone.boxes, together.boxes)
-
-
-def test_an_engine_without_a_proposer_cannot_search_so(packaged: Parameters) -> None:
-    with pytest.raises(
-        EngineError, match=r"stub engine has no proposer: use the onnx engine, or search everywhere"
-    ):
-        Pipeline(replace(packaged, detection=DETECTION), StubEngine(0))
 
 
 def test_parameters_xml_chooses_the_search_and_each_has_its_threshold(packaged: Parameters) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pyraface.core.engines.base import Proposer
+from pyraface.core.engines.base import Engine, Proposer
 from pyraface.core.engines.network import yunet
+from pyraface.core.engines.onnx import proposer as onnx_proposer
 from pyraface.core.engines.onnx.engine import OnnxEngine
+from pyraface.core.engines.onnx.providers import CPU
+from pyraface.core.engines.onnx.session import Placement
 from pyraface.core.errors import EngineError
 
 OPENCV = {
@@ -25,13 +28,12 @@ OPENCV = {
 }
 
 
-@pytest.fixture(scope="module")
-def proposer(onnx_engine: OnnxEngine) -> Proposer:
-    try:
-        yunet.load_weights()
-    except EngineError as error:
-        pytest.skip(str(error))
-    return onnx_engine.proposer()
+@pytest.fixture(scope="module", params=["onnx_engine", "dlib_engine"])
+def proposer(request: pytest.FixtureRequest, yunet_weights: bytes) -> Proposer:
+    """Beside either engine."""
+    del yunet_weights
+    engine: Engine = request.getfixturevalue(request.param)
+    return engine.proposer()
 
 
 @pytest.mark.parametrize("size", OPENCV)
@@ -57,3 +59,18 @@ def test_each_tile_of_a_batch_gets_its_own_proposals(proposer: Proposer, astrona
     assert [len(found.scores) for found in together] == [1, 1, 0]
     assert together[0].boxes[0, 0] == pytest.approx(512 - together[1].boxes[0, 2], abs=6)
     assert proposer.propose([], 0.3) == []
+
+
+def test_the_fingerprint_says_what_else_may_change_its_numbers(
+    proposer: Proposer, onnx_engine: OnnxEngine
+) -> None:
+    kind = "cuda" if onnx_engine.gpu else "cpu"
+    assert proposer.fingerprint.startswith(f"yunet {yunet.WEIGHTS_SHA256[:16]}, onnxruntime ")
+    assert proposer.fingerprint.endswith((", cpu", f", {kind}"))
+
+
+def test_a_network_that_does_not_start_is_an_engine_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yunet, "load_weights", lambda: b"")
+    monkeypatch.setattr(onnx_proposer, "any_size", lambda _: b"no network")
+    with pytest.raises(EngineError, match=r"YuNet cannot be started on cpu, 1 thread: "):
+        onnx_proposer.YuNet(Placement(CPU, 1))

@@ -7,6 +7,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeVar
@@ -16,10 +17,14 @@ from numpy.typing import NDArray
 
 from pyraface.core import parameters, resampling
 from pyraface.core.parameters import Parameters
+from pyraface.core.pipeline import Pipeline
 
 Result = TypeVar("Result")
 
 PACKAGES = ("face_recognition", "dlib", "onnxruntime", "numpy", "Pillow", "uvloop")
+
+
+SEARCHES = ("everywhere", "guided")
 
 
 def photos_folder() -> Path:
@@ -50,6 +55,23 @@ def chosen_parameters(file: Path | None) -> Parameters:
         ParametersError: the file is missing or wrong.
     """
     return packaged_parameters() if file is None else parameters.load(file)
+
+
+def searching(search: str, *, threads: int = 0) -> Pipeline:
+    """Returns a pipeline of the onnx engine with default parameters and this search.
+
+    Args:
+        threads: of the engine; 0: one for each core.
+    """
+    packaged = packaged_parameters()
+    return Pipeline(
+        replace(
+            packaged,
+            detection=replace(packaged.detection, search=search),
+            daemon=replace(packaged.daemon, engine_threads=threads),
+        ),
+        "onnx",
+    )
 
 
 def timed(work: Callable[[], Result]) -> tuple[float, Result]:

@@ -24,6 +24,7 @@ from PIL import Image
 
 from benchmarks import __main__ as speed
 from benchmarks import (
+    costs,
     encodings,
     fusion,
     gpu,
@@ -197,6 +198,16 @@ CASES = [
         "--engines dlib --rows tiles --megapixels 0.02 --seconds 0",
         {rf"\| dlib \| tiles of 0\.02 Mpx, 1 at once \| {FIGURE}/s \| .* \|": 1},
     ),
+    # of each set, all pictures and the smallest one
+    Case(
+        "benchmarks.hog",
+        "--every 3 --cnn 1 --markdown FOLDER/table.md",
+        {
+            rf"\| compreface_samples[^|]* \| (pyraface|face_recognition), [^|]+ \| \d of \d {cells(2)} .* \|": 3
+            + 4,
+            rf"\| deepface_pairs[^|]* \| (pyraface|face_recognition), [^|]+ \| - {cells(2)} .* \|": 3 + 4,
+        },
+    ),
     *(
         Case(
             "benchmarks.outside",
@@ -219,6 +230,15 @@ CASES = [
         '{"work": "encode", "faces": 1}\n'
         '{"work": "photograph", "path": "PHOTOS/dlib_johns/ben/a.jpg"}\n'
         '{"work": "original", "path": "PHOTOS/dlib_johns/ben/a.jpg"}\n',
+    ),
+    Case(
+        "benchmarks.costs",
+        "--megapixels 0.02 --turns 1 --markdown FOLDER/table.md",
+        {
+            rf"\| 0\.02 Mpx, \d faces? \| (everywhere|guided) {cells(2)} 1/{FIGURE} \| {FIGURE} \| 1/{FIGURE} \| .*\|": 2
+            * 3,
+            rf"\| 0\.02 Mpx, \d faces? {cells(len(costs.STAGES))}": 3,
+        },
     ),
     Case("benchmarks.picture", "FOLDER/pyramid.png", {r".*/pyramid\.png: [1-9]\d* kB": 1}),
     Case(
@@ -282,7 +302,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray)
     portrait = Image.fromarray(astronaut[41:191, 146:296])
     mirrored = portrait.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     names = [
-        *(f"compreface_samples/{number}_A.jpg" for number in ("001", "003", "004")),
+        *(f"compreface_samples/{name}.jpg" for name in ("001_A", "003_A", "004_A", "012_4", "016_8")),
         *(f"deepface_pairs/images/{number}.jpg" for number in (1, 2, 3)),
         *(f"dlib_faces/{number}.jpg" for number in (1, 2, 3, 4)),
         *(f"dlib_johns/{chip}.jpg" for chip in ("ann/a", "ann/b", "ben/a")),
@@ -297,6 +317,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray)
     (folder / "deepface_pairs" / "pairs.csv").write_text(
         "file_x,file_y,same\n1.jpg,2.jpg,Yes\n1.jpg,3.jpg,No\n"
     )
+    (folder / "compreface_samples" / "noses.csv").write_text("file,x,y\n001_A.jpg,75,80\n")
     (folder / "wider_face_val_subset" / "truth.csv").write_text(
         "file,x,y,w,h,blur,invalid\ngroup/a.jpg,25,30,95,95,0,0\ngroup/b.jpg,30,30,95,95,0,0\n"
     )

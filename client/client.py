@@ -61,9 +61,9 @@ def main(words: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     options = parse(sys.argv[1:] if words is None else words)
     try:
-        from ..core.host import subprocesses  # not at the top, like the next one: they would delay --help
+        from ..core.host import standard_streams  # not at the top, like the next one: they would delay --help
 
-        subprocesses.open_standard_streams()
+        standard_streams.prepare()
         return commands.load(options.command).run(options)
     except PyrafaceError as error:
         from .console.terminal import say

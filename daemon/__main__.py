@@ -72,11 +72,11 @@ def main(arguments: list[str] | None = None) -> None:
     # not at the top: --help does not wait for numpy and the rest
     import uvloop
 
-    from ..core.host import subprocesses
+    from ..core.host import standard_streams
     from . import logs, process
 
     process.disable_core_dumps()
-    subprocesses.open_standard_streams()
+    standard_streams.prepare()
     logs.configure(verbose=options.verbose)
     process.return_freed_memory()
     try:
@@ -92,9 +92,11 @@ async def _run(options: argparse.Namespace) -> None:
 
     parameters = parameters_file.load(options.parameters)
     if options.command == "pair":
+        from ..core.host.standard_streams import notices
         from .pair import give
 
-        await give(parameters, host=options.host, port=options.port, say=functools.partial(print, flush=True))
+        say = functools.partial(print, file=notices(sys.stdout), flush=True)
+        await give(parameters, host=options.host, port=options.port, say=say)
         return
     port = parameters.ports.images if options.port is None else options.port
     await Server(

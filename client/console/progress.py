@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
-import os
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
-from typing import TextIO, cast
 
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from ...core.host import tasks
+from ...core.host import standard_streams, tasks
 from ...core.results import Result
 from ...core.text import one_line
 from ...core.throughput import Throughput
 from ..pool.status import ServerStatus
 from . import dashboard
 from .rates import Rates
-from .terminal import duration, plural, silence
+from .terminal import duration, plural
 
 TICK = 0.5
 """Seconds between two updates of the display."""
@@ -51,7 +47,7 @@ class Progress:
         self._started = time.monotonic()
         self._throughput = Throughput(self._started)
         # emoji: a file name can be ":smile:.jpg"
-        self._console = Console(file=_standard_error(), highlight=False, markup=False, emoji=False)
+        self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
         self._quiet = quiet
         self._found: int | None = None
         self._left_out = 0
@@ -145,7 +141,8 @@ class Progress:
         while True:
             self._look(statuses)
             if self._live is not None:
-                self._live.refresh()
+                if not standard_streams.behind():
+                    self._live.refresh()
             elif time.monotonic() >= plain:
                 plain = time.monotonic() + PLAIN_INTERVAL
                 self.say(self._totals())
@@ -172,39 +169,3 @@ class Progress:
         lines = dashboard.servers(self._rates, width=self._console.width, height=self._console.height)
         totals = self._totals() if lines else "finding servers"
         return dashboard.view(lines, totals, done=self.images, total=self._total)
-
-
-class _Forgiving(io.TextIOBase):
-    """Standard stream that drops text which cannot be written, so that the images are still processed."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return self._stream.encoding
-
-    def write(self, text: str) -> int:
-        try:
-            return self._stream.write(text)
-        except OSError:
-            silence(self._stream)
-            return len(text)
-
-    def flush(self) -> None:
-        try:
-            self._stream.flush()
-        except OSError:
-            silence(self._stream)
-
-    def isatty(self) -> bool:
-        return self._stream.isatty()
-
-    def fileno(self) -> int:
-        return self._stream.fileno()
-
-
-def _standard_error() -> TextIO:
-    if sys.stderr is None:  # it was closed
-        return open(os.devnull, "w")
-    return cast("TextIO", _Forgiving(sys.stderr))

@@ -24,19 +24,8 @@ NARROWEST = 8
 
 
 def say(text: str, *, end: str = "\n") -> None:
-    """Prints text on standard error as one line. If standard error cannot be written, all later text is dropped."""
-    if sys.stderr is not None:
-        try:
-            print(one_line(text), end=end, file=sys.stderr, flush=True)
-        except OSError:
-            silence(sys.stderr)
-
-
-def silence(stream: TextIO) -> None:
-    """Redirects a standard stream to /dev/null, so that its buffer does not fail once more at exit."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, stream.fileno())
-    os.close(null)
+    """Prints text on standard error as one line."""
+    print(one_line(text), end=end, file=sys.stderr, flush=True)
 
 
 def print_lines(lines: Iterable[str]) -> None:
@@ -52,8 +41,15 @@ def print_lines(lines: Iterable[str]) -> None:
             print(line)
         sys.stdout.flush()
     except OSError as error:
-        silence(sys.stdout)
+        _silence(sys.stdout)
         raise OutputError(f"standard output cannot be written: {error.strerror}") from error
+
+
+def _silence(stream: TextIO) -> None:
+    """Redirects a standard stream to /dev/null, so that its buffer does not fail once more at exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""What touches the machine: files of keys, network interfaces, other processes, asyncio tasks."""
+"""What touches the machine: files of keys, standard streams, network interfaces, other processes, asyncio tasks."""

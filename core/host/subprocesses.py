@@ -1,4 +1,4 @@
-"""Subprocesses: the command line and environment that run a module of this installation; a process's standard streams."""
+"""Subprocesses: the command line and environment that run a module of this installation."""
 
 from __future__ import annotations
 
@@ -24,13 +24,3 @@ def python_module(name: str, *arguments: str) -> tuple[list[str], dict[str, str]
     if paths:
         environment["PYTHONPATH"] = os.pathsep.join(paths)
     return [sys.executable, "-m", name, *arguments], environment
-
-
-def open_standard_streams() -> None:
-    """Opens standard input, output and error where they are closed (`<&- >&-` in a shell).
-
-    Otherwise the first files and sockets would get their numbers; libuv aborts the process when it closes one of these.
-    """
-    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(number)

@@ -1,6 +1,6 @@
 """Accuracy: the true faces that are found in photographs, and the false ones, by pyraface and other detectors in one run.
 
-    python -m benchmarks.accuracy [TRUTH] [--every N] [--peers ours,full,...] [--parameters FILE.xml ...]
+    python -m benchmarks.accuracy [TRUTH] [--every N] [--peers everywhere,full,...] [--parameters FILE.xml ...]
                                   [--python mediapipe=PYTHON ...] [--cache FOLDER] [--markdown FILE] [--plot FILE.png]
 
 TRUTH is a file, or a folder with one: WIDER FACE's text, imglab's XML or a CSV (`benchmarks.truth`). `benchmarks.metrics`
@@ -31,6 +31,7 @@ from pyraface.core.errors import ImageError, ParametersError
 from pyraface.core.images.decode import Picture as Pixels
 from pyraface.core.images.decode import decode
 
+from . import curves
 from . import truth as truths
 from .common import PACKAGES, machine, timed, today, versions
 from .detectors import Absent, Detector, Offer, Ours, Outside, offers
@@ -176,31 +177,12 @@ def report(
     yield from (f"- not read: {line}" for line in unreadable)
 
 
-def plot(pictures: list[Picture], results: list[Results], file: Path, title: str) -> None:
-    """Draws precision over recall, a plot an overlap; a dot where each detector's own threshold lies."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
-    figure, plots = pyplot.subplots(1, len(OVERLAPS), figsize=(13, 5.5), sharey=True)
-    for axes, overlap in zip(plots, OVERLAPS, strict=True):
-        for index, result in enumerate(results):
-            summary = _summary(pictures, result, overlap)
-            name = f"{result.name} ({_figure(summary.average_precision)})"
-            style = {"color": f"C{index % 10}", "linestyle": "-" if index < 10 else "--"}
-            axes.plot(summary.curve.recall, summary.curve.precision, label=name, **style)
-            axes.plot(summary.recall, summary.precision, "o", color=style["color"])
-        axes.set_title(f"IoU {overlap} (average precision)", fontsize=9)
-        axes.set_xlabel("recall")
-        axes.set_xlim(0, 1)
-        axes.set_ylim(0.5, 1.01)
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=7, loc="lower left")
-    plots[0].set_ylabel("precision")
-    figure.suptitle(title.partition("; face_recognition")[0], fontsize=9)
-    figure.tight_layout()
-    figure.savefig(file, dpi=110)
+def drawn(pictures: list[Picture], results: list[Results]) -> Iterator[curves.Series]:
+    """Yields the curve of each detector."""
+    for result in results:
+        summary = _summary(pictures, result, OVERLAPS[0])
+        name = f"{result.name} ({_figure(summary.average_precision)})"
+        yield curves.Series(name, summary.curve, (summary.recall, summary.precision))
 
 
 def _summary(
@@ -292,7 +274,8 @@ def main() -> None:
     if options.markdown:
         options.markdown.write_text("\n".join(lines) + "\n")
     if options.plot:
-        plot(pictures, results, options.plot, head)
+        title = f"{len(pictures)} photographs, IoU {OVERLAPS[0]} (average precision)"
+        curves.draw(list(drawn(pictures, results)), options.plot, title)
 
 
 if __name__ == "__main__":

@@ -43,9 +43,16 @@ def zoomed(
     return tile
 
 
-def packaged_parameters() -> Parameters:
-    """Returns the default parameters, without reading a file of this user."""
-    return parameters.parse((Path(__file__).resolve().parent.parent / "parameters.xml").read_bytes())
+def packaged_parameters(*, search: str = "", **detection: float) -> Parameters:
+    """Returns the default parameters, without reading a file of this user.
+
+    Args:
+        search: the search that they set; "": the default.
+        detection: parameters of detection that differ from the default.
+    """
+    packaged = parameters.parse((Path(__file__).resolve().parent.parent / "parameters.xml").read_bytes())
+    changed = replace(packaged.detection, search=search or packaged.detection.search, **detection)
+    return replace(packaged, detection=changed)
 
 
 def chosen_parameters(file: Path | None) -> Parameters:
@@ -57,21 +64,15 @@ def chosen_parameters(file: Path | None) -> Parameters:
     return packaged_parameters() if file is None else parameters.load(file)
 
 
-def searching(search: str, *, threads: int = 0) -> Pipeline:
+def searching(search: str, *, threads: int = 0, **detection: float) -> Pipeline:
     """Returns a pipeline of the onnx engine with default parameters and this search.
 
     Args:
         threads: of the engine; 0: one for each core.
+        detection: parameters of detection that differ from the default.
     """
-    packaged = packaged_parameters()
-    return Pipeline(
-        replace(
-            packaged,
-            detection=replace(packaged.detection, search=search),
-            daemon=replace(packaged.daemon, engine_threads=threads),
-        ),
-        "onnx",
-    )
+    packaged = packaged_parameters(search=search, **detection)
+    return Pipeline(replace(packaged, daemon=replace(packaged.daemon, engine_threads=threads)), "onnx")
 
 
 def timed(work: Callable[[], Result]) -> tuple[float, Result]:

@@ -22,13 +22,14 @@ from typing import Protocol
 import numpy as np
 
 from pyraface import core
+from pyraface.core import boxes as geometry
 from pyraface.core.engines import Engine, EngineName
 from pyraface.core.images.decode import Picture
 from pyraface.core.parameters import Parameters
 from pyraface.core.pipeline import Pipeline
 
 from . import original
-from .common import packaged_parameters
+from .common import SEARCHES, packaged_parameters
 from .metrics import Found
 from .parity import shrunk
 
@@ -63,7 +64,7 @@ class Ours:
 
     threshold = -np.inf
 
-    def __init__(self, name: str, parameters: Parameters, engine: EngineName | Engine) -> None:
+    def __init__(self, name: str, parameters: Parameters, engine: EngineName) -> None:
         self.name = name
         self._pipeline = Pipeline(parameters, engine)
         self.fingerprint = f"{self._pipeline.fingerprint} {_sources()}"
@@ -96,6 +97,29 @@ class FaceRecognition:
         [found] = self._engine.detect([pixels])
         back = np.array([picture.width / pixels.shape[1], picture.height / pixels.shape[0]] * 2, np.float32)
         return Found(found.boxes * back, found.confidences)
+
+
+class Hog:
+    """face_recognition.face_locations(image), its default: dlib's detector on histograms of gradients, upsampled once."""
+
+    threshold = 0.0
+    lowest = -1.0
+    """The score down to which detections are asked for."""
+
+    def __init__(self, name: str) -> None:
+        import dlib
+
+        self.name = name
+        self._detector = dlib.get_frontal_face_detector()
+        self.fingerprint = f"dlib {version('dlib')}"
+
+    def detect(self, picture: Picture) -> Found:
+        rectangles, scores, _ = self._detector.run(picture.pixels, 1, self.lowest)
+        boxes = [(each.left(), each.top(), each.right(), each.bottom()) for each in rectangles]
+        edges = picture.width, picture.height
+        return Found(
+            geometry.clip(np.array(boxes, np.float32).reshape(-1, 4), *edges), np.array(scores, np.float32)
+        )
 
 
 class Original:
@@ -191,17 +215,25 @@ def offers(engine: Engine, pythons: dict[str, str]) -> list[Offer]:
             "budget", "600 x 400 pixels", plain("face_recognition, shrunk to the budget", engine, 0, budget)
         ),
         Offer("full", "no upsampling", plain("face_recognition, full size", engine, 0)),
-        Offer("upsampled1", "its default", plain("face_recognition, upsampled once", engine, 1)),
+        Offer("upsampled1", "its default of the CNN", plain("face_recognition, upsampled once", engine, 1)),
         Offer("upsampled2", "16 times the pixels", plain("face_recognition, upsampled twice", engine, 2)),
+        Offer(
+            "hog",
+            "its default; upsampled once; on dlib itself",
+            partial(Hog, "face_recognition, HOG, upsampled once"),
+        ),
         Offer(
             "original",
             "600 x 400, upsample 2, the whole and its quadrants",
             partial(Original, "the original's pyramid and merging", engine),
         ),
-        Offer(
-            "ours",
-            "default parameters; its seconds have the encoding of every face in them",
-            partial(Ours, "pyraface", packaged_parameters(), engine),
+        *(
+            Offer(
+                name,
+                "default parameters; its seconds have the encoding of every face in them",
+                partial(Ours, f"pyraface, {name}", packaged_parameters(search=name), engine.name),
+            )
+            for name in SEARCHES
         ),
         Offer("mtcnn20", "min_face_size=20, its default", outside("MTCNN, from 20 px", MTCNN, "mtcnn20")),
         Offer("mtcnn10", "min_face_size=10", outside("MTCNN, from 10 px", MTCNN, "mtcnn10")),

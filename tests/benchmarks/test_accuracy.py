@@ -423,7 +423,7 @@ def test_what_a_parameters_file_says_of_the_threshold_counts(tmp_path: Path, ast
     command = [sys.executable, "-m", "benchmarks.accuracy", str(tmp_path), "--peers", "budget"]
     for name, threshold in (("strict", 2), ("usual", 0)):
         file = tmp_path / f"{name}.xml"
-        element = f"<threshold>{threshold}</threshold></tiled_detect_params>"
+        element = f"<threshold>{threshold}</threshold><search>everywhere</search></tiled_detect_params>"
         file.write_text(parameters_xml().replace("</tiled_detect_params>", element))
         command += ["--parameters", str(file)]
     done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)

@@ -134,7 +134,7 @@ CASES = [
     Case(
         "benchmarks.accuracy",
         "PHOTOS/wider_face_val_subset --every 2 --parameters PARAMETERS --cache FOLDER/kept --markdown FOLDER/table.md",
-        {rf"\| (face_recognition|the original|pyraface)[^|]* {cells(9)}": 7},
+        {rf"\| (face_recognition|the original|pyraface)[^|]* {cells(9)}": 9},
     ),
     Case(
         "benchmarks.accuracy",
@@ -153,9 +153,17 @@ CASES = [
         "PHOTOS/wider_face_val_subset --lost",
         {
             rf"\| (?:everywhere|guided) \| {FIGURE} \| {FIGURE} .* \(1/{FIGURE}\) \|": 6,
-            rf"\| guided, from {FIGURE} \| {FIGURE} .*\|": 3 * len(search.THRESHOLDS),
+            rf"\| face_recognition, its (?:default \(HOG\)|CNN) \| {FIGURE} \| {FIGURE} .* \|": 6,
+            rf"\| {FIGURE} {cells(8)[:-2]}\| \d of \d \(.*\) \|": len(search.THRESHOLDS),
+            r"\| guided (?:\| (?:\d\.\d+|nan) ){4}\| \d \|": 1,
             rf"Chosen: {FIGURE}": 1,
         },
+    ),
+    Case(
+        "benchmarks.search",
+        "PHOTOS/wider_face_val_subset --every 2 --markdown FOLDER/table.md --plot FOLDER/curves.png",
+        {rf"Chosen: {FIGURE}": 1},
+        package="matplotlib",
     ),
     Case(
         "benchmarks.client",

@@ -21,6 +21,7 @@ from ..faces import Faces
 from ..parameters import DetectionParameters
 from . import proposals
 from .everywhere import Everywhere
+from .proposals import Proposed
 
 PROPOSED = 0.3
 """The least score of a proposal: low, because dlib's detector decides."""
@@ -69,12 +70,19 @@ class Guided:
     def candidates(self, image: Pixels, *, faces_from: float = 0) -> Faces:
         """Returns what the detector sees of each proposal, once."""
         height, width, _ = image.shape
-        levels = proposals.levels(width, height, self._detection, faces_from=faces_from)
-        proposed, of_level = proposals.propose(self._proposer, image, levels, PROPOSED)
+        finest = proposals.finest_zoom(width, height, self._detection, faces_from=faces_from)
+        levels = proposals.levels(width, height, proposals.zooms(width, height, finest))
+        found = proposals.propose(self._proposer, image, levels, PROPOSED)
+        return self.decided(image, found.once(), faces_from=faces_from)
+
+    def decided(self, image: Pixels, found: Proposed, *, faces_from: float = 0) -> Faces:
+        """Returns what the detector sees of each of these proposals."""
+        height, width, _ = image.shape
+        proposed, of_level = found.boxes, found.levels
         everywhere = pyramid.levels(width, height, self._detection, faces_from=faces_from)
         if len(proposed) * CROP**2 * COST_OF_CROPS > pyramid.work(everywhere).pixels:
-            found = self._everywhere.candidates(image, faces_from=faces_from)
-            return found[found.confidences > self._detection.threshold]
+            faces = self._everywhere.candidates(image, faces_from=faces_from)
+            return faces[faces.confidences > self._detection.threshold]
         candidates = []
         size = min(CROPS_AT_ONCE, self._engine.batch_size(CROP, CROP))
         for start in range(0, len(proposed), size):
@@ -89,8 +97,7 @@ class Guided:
 
     def finest_zoom(self, width: int, height: int, *, faces_from: float = 0) -> float:
         """Returns the zoom of the smallest face that can be proposed, in its crop."""
-        finest = proposals.finest_zoom(width, height, self._detection, faces_from=faces_from)
-        return FACE * finest / yunet.SMALLEST
+        return crop_zoom(proposals.finest_zoom(width, height, self._detection, faces_from=faces_from))
 
     def _crop(self, image: Pixels, box: NDArray[np.float32]) -> _Crop:
         """Cuts a proposal out of the image, in whole pixels of it; what lies beyond its edges is background."""
@@ -110,6 +117,11 @@ class Guided:
                 : CROP - start[1], : CROP - start[0]
             ]
         return _Crop(self._engine.prepare(pixels, SCALES), zoom, (x, y))
+
+
+def crop_zoom(finest: float) -> float:
+    """Returns the zoom, in its crop, of the smallest face that can be proposed in a finest level of this zoom."""
+    return FACE * finest / yunet.SMALLEST
 
 
 def _decided(

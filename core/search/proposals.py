@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,20 +45,38 @@ SEAM = 0.1
 """Sides of a box: one that is nearer to the edge of its tile, inside of the image, is that of a face cut off."""
 
 
-def levels(width: int, height: int, detection: DetectionParameters, *, faces_from: float = 0) -> list[Level]:
-    """Returns the levels that the proposer searches, the coarsest first; at least the whole image.
+class Proposed(NamedTuple):
+    """Proposals of all levels, in pixels of the image.
 
-    Args:
-        faces_from: the smallest face wanted, in pixels of the image; 0: that of the search everywhere.
+    boxes: (n, 4) float32; scores: (n,) float32, 0 to 1; levels: (n,) int32, the index of the level of each.
     """
-    finest = finest_zoom(width, height, detection, faces_from=faces_from)
-    # a face that fills the image is just in the proposer's range
+
+    boxes: Boxes
+    scores: NDArray[np.float32]
+    levels: NDArray[np.int32]
+
+    def picked(self, which: NDArray[np.intp] | NDArray[np.bool_]) -> Proposed:
+        """Returns the proposals that indices or a mask pick, in that order."""
+        return Proposed(self.boxes[which], self.scores[which], self.levels[which])
+
+    def once(self) -> Proposed:
+        """Returns each place once, in the level where its score is best; the best first."""
+        return self.picked(yunet.strongest(self.boxes, self.scores))
+
+
+def zooms(width: int, height: int, finest: float) -> list[float]:
+    """Returns the zooms of the levels down to the finest, the coarsest first: there, a face that fills the image is just in
+    the proposer's range."""
     coarsest = min(finest, yunet.LARGEST / min(width, height))
     steps = math.ceil(math.log(finest / coarsest) / math.log(STEP) - 1e-9)
-    zooms = [finest * (coarsest / finest) ** ((steps - step) / max(1, steps)) for step in range(steps + 1)]
+    return [finest * (coarsest / finest) ** ((steps - step) / max(1, steps)) for step in range(steps + 1)]
+
+
+def levels(width: int, height: int, factors: Sequence[float]) -> list[Level]:
+    """Returns the levels of an image at these zooms, the coarsest first."""
     found: list[Level] = []
-    for index, factor in enumerate(zooms):
-        whole = 1.5 * SURE_FACE / zooms[index - 1] if index else yunet.LARGEST / factor
+    for index, factor in enumerate(factors):
+        whole = 1.5 * SURE_FACE / factors[index - 1] if index else yunet.LARGEST / factor
         overlap = math.ceil((1 + 2 * SEAM) * whole)
         side = max(math.sqrt(TILE_PIXELS) / factor, 2.0 * overlap)
         lefts, tile_width = pyramid.spread(width, _count(width, overlap, side), overlap)
@@ -81,10 +101,8 @@ def finest_zoom(width: int, height: int, detection: DetectionParameters, *, face
     return MOST_FINEST if wanted > NATIVE else max(wanted, LEAST_FINEST)
 
 
-def propose(
-    proposer: Proposer, image: Pixels, looked_at: list[Level], threshold: float
-) -> tuple[Boxes, NDArray[np.int32]]:
-    """Returns the boxes of all levels, (n, 4), in pixels of the image, each place once, and the level of each, (n,).
+def propose(proposer: Proposer, image: Pixels, looked_at: list[Level], threshold: float) -> Proposed:
+    """Returns the proposals of all levels; a face may be proposed in several of them, and by neighbouring tiles.
 
     Raises:
         EngineError: the proposer failed.
@@ -104,9 +122,7 @@ def propose(
             boxes.append(in_image[kept])
             scores.append(found.scores[kept])
             of_level.append(np.full(int(kept.sum()), level.index, np.int32))
-    together = np.concatenate(boxes)
-    best = yunet.strongest(together, np.concatenate(scores))
-    return together[best], np.concatenate(of_level)[best]
+    return Proposed(np.concatenate(boxes), np.concatenate(scores), np.concatenate(of_level))
 
 
 def zoomed(image: Pixels, box: tuple[int, int, int, int], size: tuple[int, int]) -> Pixels:

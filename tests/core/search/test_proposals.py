@@ -14,9 +14,15 @@ from pyraface.core import boxes as geometry
 from pyraface.core.engines import Pixels, Proposals
 from pyraface.core.engines.network import yunet
 from pyraface.core.parameters import DetectionParameters
+from pyraface.core.pyramid import Level
 from pyraface.core.search import proposals
 
 DEFAULT = DetectionParameters()
+
+
+def levels_of(width: int, height: int, faces_from: float = 0) -> list[Level]:
+    finest = proposals.finest_zoom(width, height, DEFAULT, faces_from=faces_from)
+    return proposals.levels(width, height, proposals.zooms(width, height, finest))
 
 
 class Marks:
@@ -59,7 +65,7 @@ class Marks:
 def test_the_finest_zoom_follows_the_smallest_face_wanted(
     size: tuple[int, int], faces_from: int, zoom: float
 ) -> None:
-    *_, finest = proposals.levels(*size, DEFAULT, faces_from=faces_from)
+    *_, finest = levels_of(*size, faces_from)
     assert max(finest.zoom) == pytest.approx(zoom, rel=0.02)
     assert proposals.finest_zoom(*size, DEFAULT, faces_from=faces_from) == pytest.approx(zoom, rel=0.02)
 
@@ -74,7 +80,7 @@ def test_levels_cover_the_image_in_tiles_of_bounded_size_and_work(
     width: int, height: int, faces_from: int
 ) -> None:
     height = max(1, min(height, 120_000_000 // width))
-    levels = proposals.levels(width, height, DEFAULT, faces_from=faces_from)
+    levels = levels_of(width, height, faces_from)
     zooms = [max(level.zoom) for level in levels]
     assert all(coarse < fine <= 1.1 * proposals.STEP * coarse for coarse, fine in pairwise(zooms))
     for level in levels:
@@ -88,7 +94,7 @@ def test_levels_cover_the_image_in_tiles_of_bounded_size_and_work(
 def test_a_face_across_a_seam_is_proposed_once_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proposals, "TILE_PIXELS", 250_000)
     image = np.zeros((1000, 1600, 3), np.uint8)
-    levels = proposals.levels(1600, 1000, DEFAULT)
+    levels = levels_of(1600, 1000)
     fine = levels[-1]
     assert len(fine.tiles) >= 6
     # where one tile ends and another begins, in the middle, at the edge
@@ -96,17 +102,19 @@ def test_a_face_across_a_seam_is_proposed_once_and_whole(monkeypatch: pytest.Mon
     faces = np.array([[seam - 15, 400, seam + 10, 425], [800, 700, 840, 740], [0, 0, 30, 30]], np.float32)
     for channel, (left, top, right, bottom) in enumerate(faces.astype(int).tolist()):
         image[top:bottom, left:right, channel] = 255
-    found, of_level = proposals.propose(Marks(), image, levels, 0.5)
-    assert len(found) == 3
-    assert (geometry.iou(faces, found).max(axis=1) > 0.8).all()
-    assert set(of_level) <= {level.index for level in levels}
+    found = proposals.propose(Marks(), image, levels, 0.5)
+    assert len(found.boxes) > 3  # in two levels, in tiles that overlap
+    once = found.once()
+    assert len(once.boxes) == 3
+    assert (geometry.iou(faces, once.boxes).max(axis=1) > 0.8).all()
+    assert set(once.levels) <= {level.index for level in levels}
 
 
 def test_a_level_is_searched_at_its_own_size() -> None:
     proposer, image = Marks(), np.zeros((3000, 4000, 3), np.uint8)
-    levels = proposals.levels(4000, 3000, DEFAULT)
-    boxes, of_level = proposals.propose(proposer, image, levels, 0.5)
-    assert (boxes.shape, of_level.shape) == ((0, 4), (0,))
+    levels = levels_of(4000, 3000)
+    found = proposals.propose(proposer, image, levels, 0.5).once()
+    assert [array.shape for array in found] == [(0, 4), (0,), (0,)]
     assert proposer.seen == [(level.size[1], level.size[0], 3) for level in levels for _ in level.tiles]
     assert levels[0].size[1] == yunet.LARGEST
 
@@ -115,6 +123,6 @@ def test_a_level_is_searched_at_its_own_size() -> None:
 def test_a_tiny_face_is_proposed_where_it_is_likely(score: float, expected: list[int]) -> None:
     image = np.zeros((300, 300, 3), np.uint8)
     image[20:60, 20:60, 0] = image[200:212, 200:212, 1] = 255
-    [level] = proposals.levels(300, 300, DEFAULT)
-    found, _ = proposals.propose(Marks(score), image, [level], 0.3)
+    [level] = levels_of(300, 300)
+    found = proposals.propose(Marks(score), image, [level], 0.3).boxes
     assert (found[:, 2] - found[:, 0]).tolist() == expected

@@ -28,6 +28,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: takes a minute; leave it out with -m 'not slow'")
+
+
 def photos_folder() -> Path | None:
     """Returns the folder of real photographs: $PYRAFACE_PHOTOS, or ../shared/photos beside the project."""
     named = os.environ.get("PYRAFACE_PHOTOS")

@@ -12,10 +12,6 @@ from tests.network.lab import Host, Lab, NotPermitted
 from tests.support import DaemonProcess, parameters_xml, still_running
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes a minute; leave it out with -m 'not slow'")
-
-
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """A network of namespaces; the test is skipped where there cannot be one."""

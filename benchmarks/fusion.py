@@ -73,7 +73,7 @@ class Couple:
 
 def scene(pipeline: Pipeline, pixels: decode.Picture, truth: Truth) -> Scene:
     """Returns a photograph's candidates, before fusion."""
-    found = pipeline.search.candidates(pixels.pixels)
+    found = pipeline.search().candidates(pixels.pixels)
     touching = fusion.doubtful(found, FusionParameters(1.0, 0.001))
     encodings = found.encodings.copy()
     encodings[touching] = pipeline.engine.encode(pixels.pixels, found.boxes[touching])

@@ -57,7 +57,7 @@ def pipeline() -> Pipeline:
 
 def draw(pixels: NDArray[np.uint8], pipeline: Pipeline) -> Image.Image:
     """Returns the three panels side by side: level 0, level 1, all of it fused."""
-    candidates = pipeline.search.candidates(pixels)
+    candidates = pipeline.search().candidates(pixels)
     levels = pyramid.levels(WIDTH, HEIGHT, pipeline.parameters.detection)
     sheet = Image.new("RGB", (3 * PANEL[0] + 20, PANEL[1] + 34), "white")
     for index, level in enumerate(levels[:2]):

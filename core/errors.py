@@ -49,6 +49,7 @@ class ErrorCode(str, Enum):
     ENGINE_FAILED = "engine-failed"
     BUSY = "busy"
     DRAINING = "draining"
+    SEARCH_UNAVAILABLE = "search-unavailable"
     CANCELLED = "cancelled"
     TOO_MANY_CONNECTIONS = "too-many-connections"
     TOO_MANY_FROM_ADDRESS = "too-many-from-address"
@@ -82,6 +83,7 @@ _ELSEWHERE = frozenset(
         ErrorCode.ENGINE_FAILED,
         ErrorCode.BUSY,
         ErrorCode.DRAINING,
+        ErrorCode.SEARCH_UNAVAILABLE,
         ErrorCode.TOO_MANY_CONNECTIONS,
         ErrorCode.TOO_MANY_FROM_ADDRESS,
         ErrorCode.OVERLOADED,

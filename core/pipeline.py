@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -13,14 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import boxes, engines, fusion, quality, turning
+from . import search as searches
 from .engines import Engine, EngineName, EngineOptions, Proposer
-from .errors import ImageError
+from .errors import EngineError, ImageError
 from .faces import Faces
 from .images import arrays, inputs
 from .images.decode import Picture, at_once, decode
 from .images.inputs import ImageInput
-from .parameters import Parameters
-from .search import Everywhere, Guided, Search
+from .parameters import Parameters, SearchName, search_named
+from .search import Search
+
+log = logging.getLogger("pyraface.pipeline")
 
 REDUCTIONS = (2, 4, 8)
 """The factors that a JPEG decoder offers: it leaves out the finer frequencies of each block of 8 x 8 pixels."""
@@ -36,8 +41,11 @@ class Pipeline:
         parameters: from `parameters.load()`.
         engine: "auto", "onnx", "dlib", or a running engine, which keeps its own options.
 
+    Attributes:
+        default_search: the search that the parameters set. Any other is started when it is asked for first.
+
     Raises:
-        EngineError: the engine cannot be started.
+        EngineError: the engine cannot be started, or cannot do the search that the parameters name.
     """
 
     def __init__(self, parameters: Parameters, engine: EngineName | Engine = "auto") -> None:
@@ -51,86 +59,135 @@ class Pipeline:
             )
         self.engine: Engine = engine
         self._proposer: Proposer | None = None
-        self.search: Search = Everywhere(engine, parameters.detection)
-        if parameters.detection.search == "guided":
-            self._proposer = engine.proposer()
-            self.search = Guided(engine, self._proposer, parameters.detection)
+        self._searches: dict[SearchName, Search] = {}
+        self._starting = threading.Lock()
+        self.default_search: SearchName = self._default_search()
+
+    def _default_search(self) -> SearchName:
+        if self.parameters.detection.search != "auto":
+            named = search_named(self.parameters.detection.search)
+            self.search(named)
+            return named
+        try:
+            self.search(searches.AUTOMATIC)
+        except EngineError as error:
+            log.warning(
+                "images are searched everywhere, because %s cannot run: %s", searches.AUTOMATIC, error
+            )
+            return "everywhere"
+        return searches.AUTOMATIC
+
+    def search(self, name: str = "") -> Search:
+        """Returns a search, started when it is asked for first; "" is the default one. Any thread may call this.
+
+        Raises:
+            ValueError: there is no search of this name.
+            EngineError: it cannot run; the message says what is missing.
+        """
+        wanted = search_named(name) if name else self.default_search
+        with self._starting:
+            if wanted not in self._searches:
+                self._searches[wanted] = searches.start(
+                    wanted, self.engine, self._shared_proposer, self.parameters.detection
+                )
+            return self._searches[wanted]
+
+    def _shared_proposer(self) -> Proposer:
+        if self._proposer is None:
+            self._proposer = self.engine.proposer()
+        return self._proposer
 
     @property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits of engine and parameters: pipelines with the same fingerprint give the same faces."""
+        """The fingerprint of the default search."""
+        return self.fingerprint_of(self.default_search)
+
+    def fingerprint_of(self, name: str) -> str:
+        """Returns 16 hexadecimal digits of engine, parameters and search: the same give the same faces.
+
+        Raises:
+            ValueError, EngineError: as `search`.
+        """
+        self.search(name)
+        wanted = search_named(name)
         parameters = self.parameters
         engine = f"{self.engine.name!r}, {self.engine.fingerprint!r}"
-        if self._proposer is not None:
+        if wanted != "everywhere" and self._proposer is not None:
             engine += f", {self._proposer.fingerprint!r}"
-        sections = (parameters.detection, parameters.fusion, parameters.encoding)
+        detection = replace(parameters.detection, search=wanted)
+        sections = (detection, parameters.fusion, parameters.encoding)
         text = f"({engine}, {', '.join(section.as_text() for section in sections)})"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def detect(self, image: ImageInput, *, faces_from: int = 0) -> Faces:
+    def detect(self, image: ImageInput, *, faces_from: int = 0, search: str = "") -> Faces:
         """Returns the faces in an image, boxes in pixels of the upright image.
 
         Args:
             image: a path, the bytes of an image file, a file object, or pixels: a NumPy array (height, width, 3), uint8,
                 RGB, or a PIL image, which is not turned by its EXIF orientation.
             faces_from: the side of the smallest face wanted, in pixels of the upright image; 0: the parameters decide.
+            search: "everywhere", "guided" or "most"; "": the parameters decide.
 
         Raises:
             TypeError: the image has another form.
+            ValueError: there is no search of this name.
             OSError: the file cannot be read.
             ImageError: the bytes are not an image, or a damaged one, or one beyond the limits.
-            EngineError: the engine failed.
+            EngineError: the engine failed, or cannot do this search.
         """
         inputs.checked(image)
+        decoded = partial(self.decode, faces_from=faces_from, search=search)
         if inputs.is_pixels(image):
             picture = arrays.picture(image, self.parameters.images)
         elif inputs.is_file_content(image):
-            picture = self.decode(inputs.file_content(image), faces_from=faces_from)
+            picture = decoded(inputs.file_content(image))
         else:
-            picture = self._read(os.fspath(cast("str | os.PathLike[str]", image)), faces_from)
-        return self.find(picture, faces_from=faces_from)
+            picture = _read(os.fspath(cast("str | os.PathLike[str]", image)), decoded)
+        return self.find(picture, faces_from=faces_from, search=search)
 
-    def _read(self, path: str, faces_from: int) -> Picture:
-        with open(path, "rb") as file:
-            content = file.read()
-        try:
-            return self.decode(content, faces_from=faces_from)
-        except ImageError as error:
-            raise type(error)(f"{path}: {error}") from error
-
-    def decode(self, image: bytes, admit: Callable[[int], None] = at_once, *, faces_from: int = 0) -> Picture:
+    def decode(
+        self,
+        image: bytes,
+        admit: Callable[[int], None] = at_once,
+        *,
+        faces_from: int = 0,
+        search: str = "",
+    ) -> Picture:
         """Returns the upright picture in the bytes of an image file.
 
         Args:
             admit: receives the number of pixels before they are decoded, and may wait until there is memory for them.
-            faces_from: the value that `find` will receive.
+            faces_from, search: the values that `find` will receive.
 
         Raises:
             ImageError: the bytes are not an image, or a damaged one, or one beyond the limits.
+            ValueError, EngineError: as `search`.
         """
-        reduction = partial(self._reduction, faces_from=faces_from)
+        reduction = partial(self._reduction, faces_from=faces_from, search=self.search(search))
         return decode(image, self.parameters.images, reduction=reduction, admit=admit)
 
-    def _reduction(self, width: int, height: int, *, faces_from: int) -> int:
+    def _reduction(self, width: int, height: int, *, faces_from: int, search: Search) -> int:
         """Returns the factor by which a picture may be reduced so that the search does not enlarge any part of it."""
         if not self.parameters.detection.reduced_decoding or min(width, height) < max(REDUCTIONS):
             return 1
-        finest = self.search.finest_zoom(width, height, faces_from=faces_from)
+        finest = search.finest_zoom(width, height, faces_from=faces_from)
         return max((factor for factor in REDUCTIONS if finest * factor <= 1), default=1)
 
-    def find(self, picture: Picture, *, faces_from: int = 0) -> Faces:
+    def find(self, picture: Picture, *, faces_from: int = 0, search: str = "") -> Faces:
         """Returns the faces of a decoded picture, each once, all encoded and measured.
 
         Args:
             faces_from: the side of the smallest face wanted, in pixels of the upright image; 0: the parameters decide.
+            search: as for `detect`.
 
         Raises:
-            EngineError: the engine failed.
+            ValueError: there is no search of this name.
+            EngineError: the engine failed, or cannot do this search.
         """
         height, width, _ = picture.pixels.shape
         # in pixels of the decoded picture, which may be fewer than the file's
         in_pixels = faces_from * width / picture.width
-        candidates = self.search.candidates(picture.pixels, faces_from=in_pixels)
+        candidates = self.search(search).candidates(picture.pixels, faces_from=in_pixels)
         doubtful = fusion.doubtful(candidates, self.parameters.fusion)
         candidates = self._encoded(picture, candidates, doubtful)
         faces = fusion.fuse(candidates, self.parameters.fusion)
@@ -155,3 +212,12 @@ class Pipeline:
             )
             encodings[number] = self.engine.encode(part, box)[0]
         return faces.with_encodings(encodings)
+
+
+def _read(path: str, decoded: Callable[[bytes], Picture]) -> Picture:
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        return decoded(content)
+    except ImageError as error:
+        raise type(error)(f"{path}: {error}") from error

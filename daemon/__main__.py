@@ -44,6 +44,11 @@ def parser() -> argparse.ArgumentParser:
         default="auto",
         help="auto: dlib where it was built with CUDA and a GPU is there, otherwise onnx",
     )
+    parser.add_argument(
+        "--search",
+        choices=["everywhere", "guided", "most"],
+        help="the search of images whose client asks for none (default: from parameters.xml)",
+    )
     parser.add_argument("--no-beacon", action="store_true", help="do not announce this server on the network")
     parser.add_argument(
         "--fd", type=_descriptor, metavar="N", help="serve on the inherited, bound TCP socket number N"
@@ -86,6 +91,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 async def _run(options: argparse.Namespace) -> None:
+    import dataclasses
+
     from ..core import parameters as parameters_file
     from .listener import listen
     from .server import Server
@@ -98,6 +105,9 @@ async def _run(options: argparse.Namespace) -> None:
         say = functools.partial(print, file=notices(sys.stdout), flush=True)
         await give(parameters, host=options.host, port=options.port, say=say)
         return
+    if options.search:
+        detection = dataclasses.replace(parameters.detection, search=options.search)
+        parameters = dataclasses.replace(parameters, detection=detection)
     port = parameters.ports.images if options.port is None else options.port
     await Server(
         parameters,

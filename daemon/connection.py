@@ -252,7 +252,7 @@ class Connection:
             self._send(refusal)
             return
         size = self._taken_over()  # held until the answer, even if the client has left
-        job = self._state.executor.submit(request.image, request.faces_from)
+        job = self._state.executor.submit(request.image, request.faces_from, request.search)
         self._jobs[request.id] = job
         self._idle.clear()
 
@@ -272,6 +272,9 @@ class Connection:
         if len(self._jobs) >= self._state.welcome.credits:
             text = f"more than the {self._state.welcome.credits} requests at a time that welcome granted"
             return Failed.because(request.id, ErrorCode.BUSY, text)
+        if request.search and request.search not in self._state.welcome.searches:
+            text = f"this server cannot search {request.search!r}: it can {', '.join(self._state.welcome.searches)}"
+            return Failed.because(request.id, ErrorCode.SEARCH_UNAVAILABLE, text)
         return None
 
     def _forsake(self) -> None:

@@ -49,6 +49,8 @@ MAX_ANSWER_BYTES = 1 << 28
 """Limit for one answer: half a million faces. A worker that a hostile image has taken over must not be able to fill the
 daemon's memory."""
 
+_OWN_LOGS = (worker_log.name, "pyraface.pipeline")
+
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 MAX_LINE = 500
@@ -62,6 +64,7 @@ class Job:
     id: int
     image: bytes
     faces_from: int
+    search: str
     answer: asyncio.Future[Answer]
     suspect: bool = False
     """The worker died while it held this image; the next try is alone."""
@@ -123,7 +126,9 @@ class Executor:
     `start()` first; `submit()` any time after; `close()` at the end.
 
     Args:
+        engine: "auto", "onnx" or "dlib".
         xml: the text of parameters.xml, for the worker.
+        search: the default search, as `DetectionParameters.search`; it takes the place of the one in `xml`.
         queue: images that wait at most; one more is answered as busy.
         images_ahead: images that the worker holds at most.
         image_timeout: seconds that the worker may take for one.
@@ -134,11 +139,19 @@ class Executor:
     """
 
     def __init__(
-        self, engine: EngineName, xml: bytes, *, queue: int, images_ahead: int, image_timeout: float
+        self,
+        engine: EngineName,
+        xml: bytes,
+        *,
+        search: str = "auto",
+        queue: int,
+        images_ahead: int,
+        image_timeout: float,
     ) -> None:
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.throughput = Throughput(asyncio.get_running_loop().time())
         self._engine = engine
+        self._search = search
         self._xml = xml
         self._max_waiting = queue
         self._images_ahead = images_ahead
@@ -175,13 +188,13 @@ class Executor:
         """Images without an answer."""
         return self.waiting + self.working
 
-    def submit(self, image: bytes, faces_from: int = 0) -> Job:
+    def submit(self, image: bytes, faces_from: int = 0, search: str = "") -> Job:
         """Returns the job for an image file's bytes; await its `answer`. A full queue answers at once: busy.
 
         Args:
-            faces_from: as in `messages.Detect`.
+            faces_from, search: as in `messages.Detect`.
         """
-        job = Job(next(self._ids), image, faces_from, asyncio.get_running_loop().create_future())
+        job = Job(next(self._ids), image, faces_from, search, asyncio.get_running_loop().create_future())
         if len(self._queue) >= self._max_waiting:
             job.fail(ErrorCode.BUSY, f"{len(self._queue)} images are waiting already (params/daemon/queue)")
         else:
@@ -223,7 +236,8 @@ class Executor:
     async def _spawn(self) -> tuple[_Worker, Welcome]:
         ours, theirs = socket.socketpair()
         command, environment = subprocesses.python_module(
-            "pyraface.daemon.worker", "--channel", str(theirs.fileno()), "--engine", self._engine
+            "pyraface.daemon.worker",
+            *("--channel", str(theirs.fileno()), "--engine", self._engine, "--search", self._search),
         )
         try:
             process = await asyncio.create_subprocess_exec(
@@ -344,7 +358,7 @@ class Executor:
                 break
             job = self._queue.popleft()
             worker.jobs[job.id] = job
-            worker.send(Detect(job.id, job.image, faces_from=job.faces_from))
+            worker.send(Detect(job.id, job.image, faces_from=job.faces_from, search=job.search))
             if len(worker.jobs) == 1:
                 self._set_timer(worker)
 
@@ -396,8 +410,8 @@ def _log_line(line: bytes) -> None:
     text = one_line(line[:MAX_LINE].decode("ascii", "backslashreplace"), MAX_LINE)
     level, _, rest = text.partition(" ")
     name, _, message = rest.partition(" ")
-    if level in _LEVELS and name == worker_log.name:
-        worker_log.log(getattr(logging, level), "%s", message)
+    if level in _LEVELS and name in _OWN_LOGS:
+        logging.getLogger(name).log(getattr(logging, level), "%s", message)
     elif text.strip():
         libraries_log.warning("%s", text)
 

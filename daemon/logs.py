@@ -40,7 +40,7 @@ def configure(*, verbose: bool) -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     logging.getLogger("pyraface").setLevel(logging.DEBUG if verbose else logging.INFO)
     # loggers whose lines a client, or an image, can cause
-    for name in ("connection", "worker", "libraries"):
+    for name in ("connection", "worker", "pipeline", "libraries"):
         logging.getLogger(f"pyraface.{name}").addFilter(LineLimit())
     # the code must stay on the screen
     logging.getLogger("pyraface.pairing").addFilter(LineLimit(lines=5, seconds=30))

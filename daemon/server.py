@@ -76,6 +76,7 @@ class Server:
         executor = Executor(
             self._engine,
             self._parameters.xml,
+            search=self._parameters.detection.search,
             queue=limits.queue,
             images_ahead=limits.images_ahead,
             image_timeout=self._parameters.timeouts.image,
@@ -161,6 +162,11 @@ class Server:
             )
         host, port = self._socket.getsockname()[:2]
         log.info("ready on %s:%d: %s on %s", host, port, welcome.engine, welcome.device)
+        log.info(
+            "searches: %s, unless a client asks for another: %s",
+            welcome.searches[0],
+            ", ".join(welcome.searches),
+        )
 
     async def _until_told_to_stop(self, executor: Executor, accepting: asyncio.Task[None]) -> None:
         """Returns after the first signal, the end of standard input, or the loss of the executor."""

@@ -26,14 +26,18 @@ from numpy.typing import NDArray
 
 from pyraface.core import engines
 from pyraface.core.boxes import Boxes
-from pyraface.core.engines import Detections, Pixels, Proposals, Proposer, Tile
+from pyraface.core.engines import Detections, Engine, Pixels, Proposals, Proposer, Tile
 from pyraface.core.errors import EngineError
+from pyraface.core.parameters import SearchName
+from pyraface.core.pipeline import Pipeline
 from pyraface.daemon import __main__ as daemon_main
 from pyraface.daemon import executor
 from pyraface.daemon.worker import __main__ as worker_main
 from tests import support
 
 SECONDS = "PYRAFACE_TEST_STUB_SECONDS"
+WITHOUT_PROPOSER = "PYRAFACE_TEST_STUB_WITHOUT_PROPOSER"
+"""Environment: seconds an image; not empty: the engine has no proposer, so that images can only be searched everywhere."""
 
 
 class StubEngine:
@@ -46,8 +50,8 @@ class StubEngine:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._warm = False
-        """Whether it has seen the picture that a worker looks at before it says that it is ready."""
+        self.warm = False
+        """Whether the worker is ready: it has looked at a picture with each search."""
 
     def batch_size(self, height: int, width: int) -> int:
         del height, width
@@ -67,7 +71,13 @@ class StubEngine:
         self._work()
         return [Proposals(np.zeros((0, 4), np.float32), np.zeros(0, np.float32)) for _ in tiles]
 
+    def with_threshold(self, threshold: float) -> Engine:
+        del threshold
+        return self
+
     def proposer(self) -> Proposer:
+        if os.environ.get(WITHOUT_PROPOSER):
+            raise EngineError("the stub has no proposer")
         return self
 
     def encode(self, image: Pixels, boxes: Boxes) -> NDArray[np.float32]:
@@ -75,22 +85,20 @@ class StubEngine:
         return np.zeros((len(boxes), 128), np.float32)
 
     def _work(self) -> None:
-        if self._warm and math.isinf(self._seconds):
+        if self.warm and math.isinf(self._seconds):
             raise EngineError("a stub that fails at everything")
-        if self._warm and math.isnan(self._seconds):
+        if self.warm and math.isnan(self._seconds):
             raise IndexError("the image in words")
-        if self._warm:
+        if self.warm:
             time.sleep(self._seconds)
-        self._warm = True
 
 
 def stub_daemon(
-    folder: Path, *arguments: str, seconds: float, **changes: object
+    folder: Path, *arguments: str, seconds: float, proposer: bool = True, **changes: object
 ) -> AbstractContextManager[support.DaemonProcess]:
     """`tests.support.daemon` with this engine; `seconds` an image."""
-    return support.daemon(
-        folder, *arguments, module="tests.stub_daemon", environment={SECONDS: str(seconds)}, **changes
-    )
+    environment = {SECONDS: str(seconds), WITHOUT_PROPOSER: "" if proposer else "1"}
+    return support.daemon(folder, *arguments, module="tests.stub_daemon", environment=environment, **changes)
 
 
 def main() -> None:
@@ -98,6 +106,14 @@ def main() -> None:
     if "--channel" in sys.argv:
         engine = StubEngine(float(os.environ[SECONDS]))
         engines.start = lambda *_, **__: engine  # type: ignore[assignment]
+        warm_up = worker_main._warm_up
+
+        def warmed_up(pipeline: Pipeline) -> tuple[SearchName, ...]:
+            searches = warm_up(pipeline)
+            engine.warm = True
+            return searches
+
+        worker_main._warm_up = warmed_up
         worker_main.main()
         return
     python_module = executor.subprocesses.python_module

@@ -66,7 +66,7 @@ class EngineOptions:
         """Returns the options that parameters.xml sets."""
         return cls(
             threads=threads,
-            threshold=detection.engine_threshold,
+            threshold=detection.threshold,
             screened=detection.screening,
             tile_pixels=detection.tile_pixels,
             jitters=encoding.jitters,
@@ -154,6 +154,14 @@ class Engine(Protocol):
 
         Raises:
             EngineError: the device failed, or an encoding is not a number.
+        """
+        ...
+
+    def with_threshold(self, threshold: float) -> Engine:
+        """Returns an engine on the same networks whose detector has another threshold; the same thread uses both.
+
+        Raises:
+            EngineError: its detector cannot be started.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import tempfile
 import warnings
@@ -40,21 +41,11 @@ class DlibEngine(Engine):
 
     def __init__(self, options: EngineOptions) -> None:
         self._threads = options.threads or devices.cores()
-        self._threshold = options.threshold
         self._jitters, self._model = options.jitters, "small" if options.landmarks == 5 else "large"
         digest = weights.digest()  # first, because its error names the missing file
         self._network = weights.load_detector()
         dlib, self._api = _imported()
-        try:
-            with tempfile.NamedTemporaryFile(suffix=".dat") as file:
-                file.write(weights.detector_answering_everything(self._threshold))
-                file.flush()
-                self._detector = dlib.cnn_face_detection_model_v1(file.name)
-        except OSError as error:
-            text = f"the dlib engine cannot write a temporary file: {error.strerror}; set TMPDIR to a folder with free space"
-            raise EngineError(text) from error
-        except _FAILURES as error:
-            raise EngineError(f"the dlib engine cannot be started: {error}") from error
+        self._set_threshold(options.threshold)
         try:
             self.gpu = _finds_gpu(dlib)
             self.device = f"cuda:{dlib.cuda.get_device()}{devices.gpu_name()}" if self.gpu else "cpu"
@@ -93,6 +84,27 @@ class DlibEngine(Engine):
         except _FAILURES as error:
             raise EngineError(f"dlib failed to encode on {self.device}: {error}") from error
         return checks.checked_encodings(encodings, len(locations))
+
+    def with_threshold(self, threshold: float) -> Engine:
+        other = copy.copy(self)
+        other._set_threshold(threshold)
+        return other
+
+    def _set_threshold(self, threshold: float) -> None:
+        """Loads the detector for a threshold, which is a part of its network."""
+        import dlib
+
+        self._threshold = threshold
+        try:
+            with tempfile.NamedTemporaryFile(suffix=".dat") as file:
+                file.write(weights.detector_answering_everything(threshold))
+                file.flush()
+                self._detector = dlib.cnn_face_detection_model_v1(file.name)
+        except OSError as error:
+            text = f"the dlib engine cannot write a temporary file: {error.strerror}; set TMPDIR to a folder with free space"
+            raise EngineError(text) from error
+        except _FAILURES as error:
+            raise EngineError(f"the dlib engine cannot be started: {error}") from error
 
     def proposer(self) -> Proposer:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .reader import load, parse
 from .schema import (
+    SEARCHES,
     BeaconParameters,
     DaemonParameters,
     DetectionParameters,
@@ -12,11 +13,14 @@ from .schema import (
     ImageLimits,
     Parameters,
     Ports,
+    SearchName,
     SecurityParameters,
     Timeouts,
+    search_named,
 )
 
 __all__ = [
+    "SEARCHES",
     "BeaconParameters",
     "DaemonParameters",
     "DetectionParameters",
@@ -25,8 +29,10 @@ __all__ = [
     "ImageLimits",
     "Parameters",
     "Ports",
+    "SearchName",
     "SecurityParameters",
     "Timeouts",
     "load",
     "parse",
+    "search_named",
 ]

@@ -6,7 +6,7 @@ Each element stands in one place: a field below has its name, its default, its b
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from .values import Choice, Flag, Interfaces, Number, Text, Whole
 
@@ -15,6 +15,11 @@ MAX_TILE_PIXELS = 100_000_000
 going in and 16 / 4 coming out. So 9 GB here, and several times that with what the layers need to work."""
 MAX_UPSAMPLE, MAX_LEVELS = 4, 5
 """A picture zoomed beyond 16 times shows nothing new; the fifth level has 256 tiles."""
+
+SearchName = Literal["everywhere", "guided", "most"]
+"""The ways of searching an image (`core.search`)."""
+
+SEARCHES: tuple[SearchName, ...] = get_args(SearchName)
 
 REMOVED = {"adaptive": "<search>guided</search> takes its place"}
 """Elements of earlier versions, and what to set instead."""
@@ -83,17 +88,13 @@ class DetectionParameters(Section):
     screening: bool = _flag(
         "screening", True, "1: float32 only where 8-bit integers leave room for a face; 0: everywhere"
     )
-    search: str = _choice("search", "everywhere", ("everywhere", "guided"), "the places that are searched")
+    search: str = _choice("search", "auto", ("auto", *SEARCHES), "the places that are searched")
     guided_threshold: float = _number(
         "guided_threshold", -0.6, -1, 2, "the confidence that a face must exceed in a guided search"
     )
 
-    @property
-    def engine_threshold(self) -> float:
-        """The confidence that a face must exceed, in the search that is set."""
-        return self.guided_threshold if self.search == "guided" else self.threshold
-
     def as_text(self) -> str:
+        """Returns the values of a search that is named: what `auto` is follows from more than the parameters."""
         text = super().as_text()
         if self.search != "everywhere":
             return text
@@ -114,6 +115,18 @@ class DetectionParameters(Section):
             f"asks for tiles of {self.tile_pixels / 1e6:.1f} Mpx ({product}); "
             f"at most {MAX_TILE_PIXELS / 1e6:.0f} Mpx is allowed: lower one of the three"
         )
+
+
+def search_named(name: str) -> SearchName:
+    """Returns the search of this name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for search in SEARCHES:
+        if search == name:
+            return search
+    raise ValueError(f"search must be one of {', '.join(SEARCHES)}, not {name!r}")
 
 
 @dataclass(frozen=True)

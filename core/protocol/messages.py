@@ -69,7 +69,9 @@ class Welcome:
         name: of the server, for people.
         instance: an identifier that changes with every start of the server.
         engine, device: the engine and the hardware that find the faces, for people.
-        fingerprint: servers with the same fingerprint find the same faces.
+        fingerprint: servers with the same fingerprint find the same faces, by their default search.
+        searches: the names of the searches that this server can do, its default first.
+        fingerprints: of each of these searches: that of the default search, first, is `fingerprint`.
         max_frame_bytes: the longest frame that this server accepts.
         max_pixels: the largest image that this server accepts.
         credits: the number of requests that may be in flight.
@@ -82,9 +84,21 @@ class Welcome:
     engine: str
     device: str
     fingerprint: str
+    searches: tuple[str, ...]
+    fingerprints: tuple[str, ...]
     max_frame_bytes: Positive
     max_pixels: Positive
     credits: Positive
+
+    def __post_init__(self) -> None:
+        if self.fingerprints[:1] != (self.fingerprint,) or len(self.searches) != len(self.fingerprints):
+            raise ValueError("fingerprints must be those of searches, and the first one fingerprint")
+        if len(set(self.searches)) != len(self.searches):
+            raise ValueError("searches must differ")
+
+    def fingerprint_of(self, search: str) -> str:
+        """Returns the fingerprint of a search that this server can do; "" is its default."""
+        return self.fingerprints[self.searches.index(search) if search else 0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,11 +107,13 @@ class Detect:
 
     Attributes:
         faces_from: the smallest face wanted, in pixels of the image; 0: the default of the server's parameters.
+        search: the name of one of the server's searches; "": its default.
     """
 
     type: ClassVar[str] = "detect"
     id: int
     faces_from: Pixels = field(default=0, kw_only=True)
+    search: str = field(default="", kw_only=True)
     image: bytes
 
 

@@ -50,7 +50,7 @@ MAX_CONTAINERS = 64
 60 times its length in memory before any check could refuse it."""
 
 MAX_ITEMS = 32
-"""Entries of one map or list; Welcome, the largest map, has 10."""
+"""Entries of one map or list; Welcome, the largest map, has 12."""
 
 _ARRAYS: dict[str, type[Any]] = {
     "boxes": np.float32,
@@ -180,9 +180,7 @@ def encode_parts(message: Message, *, max_frame_bytes: int = 2**32 - 1) -> list[
         and OWN_PART <= len(message.image) < 2**32
     ):
         # empty bytes are packed as two bytes, and image is the last field: these two are replaced
-        head = pack(Detect(message.id, b"", faces_from=message.faces_from))[:-2] + _BIN.pack(
-            _BIN_32, len(message.image)
-        )
+        head = pack(dataclasses.replace(message, image=b""))[:-2] + _BIN.pack(_BIN_32, len(message.image))
         payload = [head, message.image]
     else:
         payload = [pack(message)]
@@ -249,7 +247,10 @@ def unpack(payload: bytes | memoryview, kinds: tuple[type[_T], ...]) -> _T:
             values[field] = _unpack_value(hint, content[field])
         except ValueError as error:
             raise RemoteProtocolError(f"{name}.{field}: {error}", ErrorCode.BAD_FIELD) from None
-    message: _T = kind(**values)
+    try:
+        message: _T = kind(**values)
+    except ValueError as error:
+        raise RemoteProtocolError(f"{name}: {error}", ErrorCode.BAD_FIELD) from None
     return message
 
 
@@ -337,10 +338,12 @@ def _check(hint: object, value: object) -> None:
             raise ValueError(f"must be faces, not {_shown(value)}")
         _check_faces(value)
     else:
+        kind = get_args(hint)[0]
         if not isinstance(value, tuple) or len(value) > MAX_ITEMS:
-            raise ValueError(f"must be a list of at most {MAX_ITEMS} whole numbers, not {_shown(value)}")
+            entries = "texts" if kind is str else "whole numbers"
+            raise ValueError(f"must be a list of at most {MAX_ITEMS} {entries}, not {_shown(value)}")
         for entry in value:
-            _check(int, entry)
+            _check(kind, entry)
 
 
 def _check_faces(faces: Faces) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import os
 import signal
@@ -12,19 +13,36 @@ import sys
 import numpy as np
 
 from ...core import parameters as parameters_file
-from ...core.errors import ErrorCode, PyrafaceError
+from ...core.errors import EngineError, ErrorCode, PyrafaceError
 from ...core.images.decode import Picture, claim_pillow
 from ...core.images.formats import load_decoders
+from ...core.parameters import SEARCHES, SearchName
 from ...core.pipeline import Pipeline
 from ...core.protocol.messages import Closing
 from . import sandbox
 from .worker import Worker, log, send
 
 
-def _warm_up(pipeline: Pipeline) -> None:
-    """Searches one picture, so that the first image of a client does not wait for what happens only once."""
-    noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
-    pipeline.find(Picture.whole(noise))
+def _warm_up(pipeline: Pipeline) -> tuple[SearchName, ...]:
+    """Returns the searches that can run, the default first: each has searched one picture.
+
+    So the first image of a client does not wait for what happens only once, and nothing is left to be opened in the sandbox.
+
+    Raises:
+        EngineError: the default search cannot run.
+    """
+    picture = Picture.whole(np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8))
+    pipeline.find(picture)
+    searches = [pipeline.default_search]
+    for name in SEARCHES:
+        if name != pipeline.default_search:
+            try:
+                pipeline.find(picture, search=name)
+            except EngineError as error:
+                log.info("no client can ask for the search %s: %s", name, error)
+            else:
+                searches.append(name)
+    return tuple(searches)
 
 
 def main() -> None:
@@ -32,6 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pyraface.daemon.worker", description=__doc__)
     parser.add_argument("--channel", type=int, required=True, help="number of an inherited, connected socket")
     parser.add_argument("--engine", choices=["auto", "onnx", "dlib"], default="auto")
+    parser.add_argument("--search", choices=["auto", *SEARCHES], default="auto")
     arguments = parser.parse_args()
     # the format that Executor reads
     logging.basicConfig(format="%(levelname)s %(name)s %(message)s", level=logging.WARNING)
@@ -42,10 +61,12 @@ def main() -> None:
     channel = socket.socket(fileno=arguments.channel)
     try:
         parameters = parameters_file.parse(sys.stdin.buffer.read())
+        detection = dataclasses.replace(parameters.detection, search=arguments.search)
+        parameters = dataclasses.replace(parameters, detection=detection)
         claim_pillow(parameters.images)
         pipeline = Pipeline(parameters, arguments.engine)
         load_decoders()
-        _warm_up(pipeline)
+        searches = _warm_up(pipeline)
         memory = sandbox.memory(
             parameters.daemon,
             max_pixels=parameters.images.max_pixels,
@@ -56,7 +77,7 @@ def main() -> None:
         send(channel, Closing.because(ErrorCode.ENGINE_FAILED, str(error)))
         sys.exit(1)
     try:
-        Worker(channel, pipeline).run()
+        Worker(channel, pipeline, searches).run()
     except (BrokenPipeError, ConnectionResetError):
         os._exit(0)  # the daemon is gone
 

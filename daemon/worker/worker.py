@@ -18,6 +18,7 @@ import socket
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -41,15 +42,21 @@ class _Decoded(NamedTuple):
 class _Request(NamedTuple):
     id: int
     faces_from: int
+    search: str
     picture: Future[_Decoded]
 
 
 class Worker:
-    """Answers the requests that arrive over `channel` until the daemon closes it."""
+    """Answers the requests that arrive over `channel` until the daemon closes it.
 
-    def __init__(self, channel: socket.socket, pipeline: Pipeline) -> None:
+    Args:
+        searches: those that the pipeline can do, its default first.
+    """
+
+    def __init__(self, channel: socket.socket, pipeline: Pipeline, searches: Sequence[str]) -> None:
         self._channel = channel
         self._pipeline = pipeline
+        self._searches = tuple(searches)
         parameters = pipeline.parameters
         # the daemon has checked the client's frame; its own may be longer by the bytes of a larger id
         self._codec = wire.Codec(max_frame_bytes=parameters.daemon.max_frame_bytes + 64)
@@ -83,6 +90,8 @@ class Worker:
             engine=engine.name,
             device=engine.device,
             fingerprint=self._pipeline.fingerprint,
+            searches=self._searches,
+            fingerprints=tuple(self._pipeline.fingerprint_of(search) for search in self._searches),
             max_frame_bytes=parameters.daemon.max_frame_bytes,
             max_pixels=parameters.images.max_pixels,
             credits=parameters.daemon.images_ahead,
@@ -97,7 +106,7 @@ class Worker:
                         with self._lock:
                             self._held.add(message.id)
                         picture = self._decoders.submit(self._decode, message, next(self._turns))
-                        self._requests.put(_Request(message.id, message.faces_from, picture))
+                        self._requests.put(_Request(message.id, message.faces_from, message.search, picture))
                     elif isinstance(message, Cancel):
                         with self._lock:
                             self._cancelled |= self._held & {message.id}
@@ -122,7 +131,9 @@ class Worker:
         try:
             if request.id in self._cancelled:
                 raise _Cancelled
-            picture = self._pipeline.decode(request.image, admit, faces_from=request.faces_from)
+            picture = self._pipeline.decode(
+                request.image, admit, faces_from=request.faces_from, search=request.search
+            )
         except BaseException:
             self._room.free(taken)
             raise
@@ -137,7 +148,7 @@ class Worker:
             if request.id in self._cancelled:
                 raise _Cancelled
             started = time.perf_counter()
-            faces = self._pipeline.find(picture, faces_from=request.faces_from)
+            faces = self._pipeline.find(picture, faces_from=request.faces_from, search=request.search)
         except _Cancelled:
             return Failed.because(request.id, ErrorCode.CANCELLED, "cancelled by the client")
         except ImageError as error:

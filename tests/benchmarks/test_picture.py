@@ -14,7 +14,7 @@ from tests.support import ROOT
 def test_the_picture_of_the_readme_shows_what_the_pipeline_finds() -> None:
     pipeline = picture.pipeline()
     scene = picture.scene()
-    candidates = pipeline.search.candidates(scene)
+    candidates = pipeline.search().candidates(scene)
     assert [int((candidates.levels == level).sum()) for level in (0, 1)] == [7, 18]
     assert len(pipeline.find(Picture.whole(scene))) == len(picture.PLACES) == 13
     # what all of level 1 is fused to: the 7 of level 0 among them

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, cast
 
 import numpy as np
@@ -11,17 +11,25 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pyraface.core import parameters, turning
+from pyraface.core import search as searches
 from pyraface.core.boxes import Boxes
 from pyraface.core.engines import Detections, Engine, Pixels, Proposer, Tile
+from pyraface.core.errors import EngineError
 from pyraface.core.faces import Faces
+from pyraface.core.parameters import Parameters
 from pyraface.core.pipeline import Pipeline
+from pyraface.core.search import Search
+from tests.stub_daemon import StubEngine
 from tests.support import ROOT
+
+EVERYWHERE = (ROOT / "parameters.xml").read_bytes().replace(b"<search>auto<", b"<search>everywhere<")
+"""The parameters of the package, with a search that no option of an engine changes."""
 
 
 @pytest.fixture(scope="module")
 def pipeline() -> Pipeline:
     """One level of 0.25 Mpx: a fourth of the sides of `large`."""
-    packaged = parameters.parse((ROOT / "parameters.xml").read_bytes())
+    packaged = parameters.parse(EVERYWHERE)
     detection = replace(packaged.detection, height=500, width=500, upsample=0, levels=1)
     return Pipeline(replace(packaged, detection=detection), "onnx")
 
@@ -110,7 +118,7 @@ def test_the_smallest_face_wanted_is_in_pixels_of_the_file_however_few_of_them_a
 
 
 def test_how_a_face_is_encoded_is_set_in_parameters_xml(astronaut_jpeg: bytes, pipeline: Pipeline) -> None:
-    xml = (ROOT / "parameters.xml").read_bytes()
+    xml = EVERYWHERE
     for old, new in ((b"<landmarks>5<", b"<landmarks>68<"), (b"<jitters>1<", b"<jitters>4<")):
         assert xml.count(old) == 1
         other = parameters.parse(xml.replace(old, new))
@@ -132,6 +140,15 @@ class Scripted:
 
     def finest_zoom(self, *_: int, **__: float) -> float:
         return 1.0
+
+
+class Scripting(Pipeline):
+    """A pipeline whose search is replaced."""
+
+    scripted: Search | None = None
+
+    def search(self, name: str = "") -> Search:
+        return self.scripted or super().search(name)
 
 
 class Counting:
@@ -156,13 +173,13 @@ def test_a_turned_face_is_encoded_as_the_upright_one(
     upright = pipeline.detect(astronaut)
     lying = turning.turned(astronaut, 360 - degrees)
     boxes = turning.turned_boxes(upright.boxes, (512, 512), 360 - degrees)
-    searched = Pipeline(pipeline.parameters, pipeline.engine)
-    searched.search = Scripted(Faces.detected(boxes, upright.confidences, level=0, turned=degrees))
+    searched = Scripting(pipeline.parameters, pipeline.engine)
+    searched.scripted = Scripted(Faces.detected(boxes, upright.confidences, level=0, turned=degrees))
     [found] = searched.detect(lying)
     assert found.turned == degrees
     np.testing.assert_allclose(found.box, boxes[0], atol=0.01)
     assert np.linalg.norm(found.encoding - upright.encodings[0]) < 1e-3
-    searched.search = Scripted(Faces.detected(boxes, upright.confidences, level=0))
+    searched.scripted = Scripted(Faces.detected(boxes, upright.confidences, level=0))
     [as_it_lies] = searched.detect(lying)
     assert np.linalg.norm(as_it_lies.encoding - upright.encodings[0]) > 0.3
 
@@ -173,12 +190,12 @@ def test_faces_that_are_upright_are_encoded_in_one_call(astronaut: np.ndarray, p
     apart = [Faces.detected(place[None], np.ones(1, np.float32), level=0) for place in places]
     lying = Faces.detected(places[2:], np.ones(1, np.float32), level=0, turned=90)
     engine = Counting(pipeline.engine)
-    searched = Pipeline(pipeline.parameters, cast("Engine", engine))
-    searched.search = Scripted(*apart)
+    searched = Scripting(pipeline.parameters, cast("Engine", engine))
+    searched.scripted = Scripted(*apart)
     alone = searched.detect(astronaut)
     assert engine.encoded == [3]
     engine.encoded.clear()
-    searched.search = Scripted(*apart[:2], lying)
+    searched.scripted = Scripted(*apart[:2], lying)
     beside = searched.detect(astronaut)
     assert engine.encoded == [2, 1]
     for index in range(2):
@@ -221,6 +238,100 @@ def test_the_fingerprint_of_an_engine_and_its_parameters_stays_the_same(
     old: bytes, new: bytes, expected: str
 ) -> None:
     """Output files and servers of other versions hold it: a new one would have every archive searched again."""
-    xml = (ROOT / "parameters.xml").read_bytes()
-    text = xml.replace(old, new)
+    text = EVERYWHERE.replace(old, new)
     assert Pipeline(parameters.parse(text), Named()).fingerprint == expected
+
+
+class Proposing(StubEngine):
+    """An engine whose proposer may be missing; it counts those that were started."""
+
+    def __init__(self, *, missing: bool = False) -> None:
+        super().__init__(0)
+        self.missing = missing
+        self.started = 0
+
+    def proposer(self) -> Proposer:
+        self.started += 1
+        if self.missing:
+            raise EngineError("YuNet's weights are missing")
+        return super().proposer()
+
+
+def searching(name: str) -> Parameters:
+    return parameters.parse(EVERYWHERE.replace(b"<search>everywhere<", f"<search>{name}<".encode()))
+
+
+def test_each_search_is_started_once_and_only_when_it_is_asked_for(astronaut: np.ndarray) -> None:
+    engine = Proposing()
+    pipeline = Pipeline(searching("everywhere"), engine)
+    assert pipeline.default_search == "everywhere"
+    pipeline.detect(astronaut)
+    assert engine.started == 0
+    assert pipeline.search("guided") is pipeline.search("guided") is not pipeline.search()
+    pipeline.detect(astronaut, search="guided")
+    pipeline.decode(large(astronaut), search="guided")
+    assert engine.started == 1
+
+
+@pytest.mark.usefixtures("yunet_weights")
+def test_an_image_is_searched_as_it_is_asked_for_whatever_the_default(
+    astronaut_jpeg: bytes, pipeline: Pipeline
+) -> None:
+    guided_parameters = replace(
+        pipeline.parameters, detection=replace(pipeline.parameters.detection, search="guided")
+    )
+    guided = Pipeline(guided_parameters, pipeline.engine)
+    for one, other in ((pipeline, guided), (guided, pipeline)):
+        expected = one.detect(astronaut_jpeg)
+        found = other.detect(astronaut_jpeg, search=one.default_search)
+        for field in fields(Faces):
+            np.testing.assert_array_equal(getattr(found, field.name), getattr(expected, field.name))
+        assert other.fingerprint_of(one.default_search) == one.fingerprint
+    assert pipeline.fingerprint != guided.fingerprint
+
+
+@pytest.mark.usefixtures("yunet_weights")
+def test_a_picture_is_reduced_no_further_than_its_search_allows(
+    astronaut: np.ndarray, reducing: Pipeline
+) -> None:
+    data = large(astronaut)
+    assert reducing.decode(data).pixels.shape == (512, 501, 3)
+    assert reducing.decode(data, search="guided").pixels.shape == (2047, 2001, 3)
+
+
+@pytest.mark.parametrize("name", ["", "everywhere"])
+def test_a_search_without_a_name_is_the_default(name: str) -> None:
+    pipeline = Pipeline(searching("everywhere"), Proposing())
+    assert pipeline.search(name) is pipeline.search("everywhere")
+
+
+@pytest.mark.parametrize("name", ["auto", "Guided", "adaptive", " "])
+def test_a_search_that_there_is_not_is_an_error_that_names_the_searches(
+    name: str, astronaut: np.ndarray
+) -> None:
+    pipeline = Pipeline(searching("everywhere"), Proposing())
+    with pytest.raises(ValueError, match=f"one of everywhere, guided, most, not {name!r}"):
+        pipeline.detect(astronaut, search=name)
+
+
+def test_auto_is_the_usual_search_and_where_that_cannot_run_everywhere_and_a_line_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert Pipeline(searching("auto"), Proposing()).default_search == searches.AUTOMATIC
+    monkeypatch.setattr(searches, "AUTOMATIC", "guided")
+    assert Pipeline(searching("auto"), Proposing()).default_search == "guided"
+    assert not caplog.messages
+    without = Pipeline(searching("auto"), Proposing(missing=True))
+    assert without.default_search == "everywhere"
+    assert caplog.messages == [
+        "images are searched everywhere, because guided cannot run: YuNet's weights are missing"
+    ]
+    assert without.fingerprint == Pipeline(searching("everywhere"), Proposing()).fingerprint
+
+
+def test_a_search_that_was_named_and_cannot_run_is_an_error(astronaut: np.ndarray) -> None:
+    with pytest.raises(EngineError, match="YuNet's weights are missing"):
+        Pipeline(searching("guided"), Proposing(missing=True))
+    pipeline = Pipeline(searching("everywhere"), Proposing(missing=True))
+    with pytest.raises(EngineError, match="YuNet's weights are missing"):
+        pipeline.detect(astronaut, search="guided")

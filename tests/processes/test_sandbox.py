@@ -331,6 +331,28 @@ def test_a_confined_worker_looks_where_the_faces_are(
         assert server.said.count("confined: ") == 1
 
 
+@pytest.mark.usefixtures("yunet_weights")
+@pytest.mark.parametrize("engine", ["onnx", "dlib"])
+def test_a_confined_worker_can_do_every_search_of_its_welcome(
+    tmp_path: Path, astronaut_jpeg: bytes, engine: str
+) -> None:
+    with daemon(tmp_path, "--engine", engine, search="everywhere") as server:
+
+        async def talk() -> None:
+            peer, welcome = await Peer.welcomed(server.port)
+            assert welcome.searches[0] == "everywhere"
+            assert {"everywhere", "guided"} <= set(welcome.searches)
+            for id, search in enumerate(welcome.searches):
+                peer.send(Detect(id, astronaut_jpeg, search=search))
+                answer = await peer.next()
+                assert isinstance(answer, Found), answer
+                assert len(answer.faces) == 1
+            await peer.close()
+
+        run(talk())
+        assert server.said.count("confined: ") == 1
+
+
 def test_neither_process_leaves_a_core(tmp_path: Path) -> None:
     """The daemon has the key and all images, the other one has those that it looks at."""
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]

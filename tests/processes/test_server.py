@@ -39,9 +39,10 @@ from pyraface.core.protocol.messages import (
     Message,
     Ping,
     Pong,
+    Welcome,
 )
 from pyraface.daemon.__main__ import main
-from tests.stub_daemon import stub_daemon
+from tests.stub_daemon import SECONDS, WITHOUT_PROPOSER, stub_daemon
 from tests.support import (
     NONCE,
     ROOT,
@@ -687,10 +688,12 @@ def test_the_end_of_standard_input_stops_it_where_that_was_asked_for(
     assert b"Traceback" not in said
 
 
-def fails(*arguments: str, inherits: int | None = None, **variables: str) -> str:
+def fails(
+    *arguments: str, inherits: int | None = None, module: str = "pyraface.daemon", **variables: str
+) -> str:
     """The one line of a daemon that cannot start."""
     done = subprocess.run(
-        [sys.executable, "-m", "pyraface.daemon", "--host", "127.0.0.1", "--no-beacon", *arguments],
+        [sys.executable, "-m", module, "--host", "127.0.0.1", "--no-beacon", *arguments],
         cwd=ROOT,
         env=environment(**variables),
         stdin=subprocess.DEVNULL,
@@ -759,6 +762,60 @@ def test_wrong_parameters_are_one_clear_line(tmp_path: Path) -> None:
     assert "mine.xml" in line
     assert "height" in line
     assert "-3" in line
+
+
+def test_the_search_of_the_command_line_takes_the_place_of_the_one_in_parameters_xml(tmp_path: Path) -> None:
+    async def welcomed(port: int) -> Welcome:
+        peer, welcome = await Peer.welcomed(port)
+        await peer.close()
+        return welcome
+
+    welcomes = []
+    for named, *arguments in (
+        ("guided",),
+        ("everywhere", "--search", "guided"),
+        ("guided", "--search", "everywhere"),
+    ):
+        with stub_daemon(tmp_path, *arguments, seconds=0.0, search=named) as server:
+            welcomes.append(run(welcomed(server.port)))
+    assert [welcome.searches[0] for welcome in welcomes] == ["guided", "guided", "everywhere"]
+    assert welcomes[0].fingerprint == welcomes[1].fingerprint != welcomes[2].fingerprint
+    for search in ("everywhere", "guided"):
+        assert len({welcome.fingerprint_of(search) for welcome in welcomes}) == 1
+
+
+def test_a_search_that_the_server_cannot_do_is_refused_and_the_connection_goes_on(
+    tmp_path: Path, astronaut_jpeg: bytes
+) -> None:
+    with stub_daemon(tmp_path, seconds=0.0, proposer=False) as server:
+
+        async def talk() -> None:
+            peer, welcome = await Peer.welcomed(server.port)
+            assert welcome.searches == ("everywhere",)
+            for search in ("guided", "nowhere"):
+                peer.send(Detect(1, astronaut_jpeg, search=search))
+                answer = await peer.next()
+                assert isinstance(answer, Failed)
+                assert answer.code is ErrorCode.SEARCH_UNAVAILABLE
+                assert answer.message == f"this server cannot search {search!r}: it can everywhere"
+            peer.send(Detect(1, astronaut_jpeg, search="everywhere"))
+            assert isinstance(await peer.next(), Found)
+            await peer.close()
+
+        run(talk())
+        assert "no client can ask for the search guided: the stub has no proposer" in server.said
+
+
+@pytest.mark.parametrize("named", ["parameters.xml", "command line"])
+def test_a_search_that_was_named_and_cannot_run_is_one_clear_line(tmp_path: Path, named: str) -> None:
+    file = tmp_path / "parameters.xml"
+    file.write_text(parameters_xml(**({"search": "guided"} if named == "parameters.xml" else {})))
+    arguments = ["--parameters", str(file), "--port", "0"]
+    if named == "command line":
+        arguments += ["--search", "guided"]
+    stub = {SECONDS: "0", WITHOUT_PROPOSER: "1"}
+    line = fails(*arguments, module="tests.stub_daemon", **stub)
+    assert line == "pyraface-daemon: the stub has no proposer"
 
 
 def test_missing_weights_are_one_clear_line(tmp_path: Path) -> None:

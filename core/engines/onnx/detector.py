@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -122,6 +123,12 @@ class Detector:
             )
         # beside a GPU, a thread for each colour plane: the CPU is idle; otherwise one, because the networks run beside it
         self._shrinking = placement.start_on_cpu(graphs.shrinking(), threads=3 if placement.gpu else 1)
+
+    def with_threshold(self, threshold: float) -> Detector:
+        """Returns a detector on the same networks with another threshold."""
+        other = copy.copy(self)
+        other._threshold = threshold
+        return other
 
     def try_out(self) -> None:
         """Runs the network once: a library may not load, or may compute NaN, before its first use.

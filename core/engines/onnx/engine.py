@@ -5,6 +5,7 @@ Weights, boxes and encodings are those of the dlib engine; it is many times fast
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -71,6 +72,11 @@ class OnnxEngine(Engine):
     def batch_size(self, height: int, width: int) -> int:
         # On a CPU one tile keeps every core busy, and TensorRT plans for one.
         return devices.batch_size(height, width) if self._placement.provider == providers.CUDA else 1
+
+    def with_threshold(self, threshold: float) -> Engine:
+        other = copy.copy(self)
+        other.detector = self.detector.with_threshold(threshold)
+        return other
 
     def proposer(self) -> Proposer:
         return YuNet(self._placement)

@@ -82,6 +82,20 @@ def test_the_engines_agree_on_what_is_above_another_threshold(
     check(dlib, onnx)
 
 
+@pytest.mark.parametrize("kind", [DlibEngine, OnnxEngine])
+def test_another_threshold_of_an_engine_is_that_of_an_engine_started_with_it(
+    kind: type[DlibEngine | OnnxEngine], astronaut: np.ndarray
+) -> None:
+    picture = zoomed(astronaut, 0.55)
+    engine = kind(EngineOptions())
+    lower = engine.with_threshold(-1.0)
+    [found], [expected] = lower.detect([picture]), kind(EngineOptions(threshold=-1.0)).detect([picture])
+    assert len(found.boxes) == 1
+    np.testing.assert_array_equal(found.voted, expected.voted)
+    np.testing.assert_array_equal(found.confidences, expected.confidences)
+    assert len(engine.detect([picture])[0].boxes) == 0
+
+
 def test_a_large_face_has_the_same_encoding_whoever_is_beside_it(
     astronaut: np.ndarray, onnx_engine: OnnxEngine, dlib_engine: DlibEngine
 ) -> None:

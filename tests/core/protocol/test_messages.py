@@ -25,6 +25,7 @@ SPECIFIED = {
     "bool": "flag",
     "ErrorCode": "code",
     "tuple[int, ...]": "list of whole",
+    "tuple[str, ...]": "list of text",
     "Faces": "faces",
 }
 

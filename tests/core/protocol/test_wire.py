@@ -452,6 +452,10 @@ BAD_FIELDS = {
     "versions: map": ("hello", {"versions": {}}),
     "nonce: empty": ("hello", {"nonce": b""}),
     "nonce: 31 bytes": ("hello", {"nonce": bytes(31)}),
+    "searches: text": ("welcome", {"searches": "everywhere"}),
+    "searches: a list with a number": ("welcome", {"searches": ["everywhere", 1]}),
+    "fingerprints: a list of bytes": ("welcome", {"fingerprints": [b"5e884898da280471", b""]}),
+    "search: a list": ("detect", {"search": ["guided"]}),
     "nonce: 33 bytes": ("challenge", {"nonce": bytes(33)}),
     "proof: text": ("proof", {"proof": "x" * 32}),
     "proof: nil": ("challenge", {"proof": None}),
@@ -465,6 +469,33 @@ def test_a_field_that_does_not_hold_what_it_must_is_named(kind: str, changed: di
     assert (found, code_of(codec)) == ([], ErrorCode.BAD_FIELD)
     (field,) = changed
     assert f"{kind}.{field}: " in str(codec.error)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"searches": []},
+        {"searches": ["everywhere"]},
+        {"searches": ["guided", "guided"]},
+        {"fingerprints": ["5e884898da280471"]},
+        {"fingerprints": ["0a3f6b1d52c7e894", "5e884898da280471"]},
+        {"searches": [], "fingerprints": []},
+    ],
+    ids=str,
+)
+def test_a_welcome_whose_searches_and_fingerprints_do_not_go_together_is_refused(
+    changed: dict[str, object],
+) -> None:
+    frame = next(frame for message, frame in EXAMPLES if message.type == "welcome")
+    codec, found = codec_fed(packed(**(msgpack.unpackb(frame[4:]) | changed)))
+    assert (found, code_of(codec)) == ([], ErrorCode.BAD_FIELD)
+    assert str(codec.error).startswith("welcome: ")
+
+
+def test_a_welcome_tells_the_fingerprint_of_each_search() -> None:
+    (welcome,) = (message for message, _ in EXAMPLES if isinstance(message, Welcome))
+    assert welcome.fingerprint_of("") == welcome.fingerprint_of("everywhere") == welcome.fingerprint
+    assert welcome.fingerprint_of("guided") == "0a3f6b1d52c7e894"
 
 
 @pytest.mark.parametrize(("message", "frame"), EXAMPLES, ids=name)
@@ -732,9 +763,9 @@ def test_encode_refuses_a_frame_beyond_the_limit_of_the_peer() -> None:
 )
 def test_the_parts_of_a_frame_are_the_frame_and_a_large_image_is_one_of_them(length: int) -> None:
     image = bytes(length)
-    message = Detect(7, image, faces_from=20)
+    message = Detect(7, image, faces_from=20, search="guided")
     parts = wire.encode_parts(message)
-    content = {"type": "detect", "id": 7, "faces_from": 20, "image": image}
+    content = {"type": "detect", "id": 7, "faces_from": 20, "search": "guided", "image": image}
     payload: bytes = msgpack.packb(content)
     assert b"".join(parts) == wire.PREFIX.pack(len(payload)) + payload == wire.encode(message)
     assert any(part is image for part in parts) == (length >= wire.OWN_PART)
@@ -788,25 +819,33 @@ def faces(draw: st.DrawFn) -> Faces:
     )
 
 
+@st.composite
+def welcomes(draw: st.DrawFn) -> Welcome:
+    searches = draw(st.lists(texts, min_size=1, max_size=4, unique=True))
+    fingerprints = draw(st.lists(texts, min_size=len(searches), max_size=len(searches)))
+    return Welcome(
+        draw(positive),
+        draw(texts),
+        draw(texts),
+        draw(texts),
+        draw(texts),
+        fingerprints[0],
+        tuple(searches),
+        tuple(fingerprints),
+        max_frame_bytes=draw(positive),
+        max_pixels=draw(positive),
+        credits=draw(positive),
+    )
+
+
 exactly_32 = st.binary(min_size=32, max_size=32)
 
 STRATEGIES: dict[type[Message], st.SearchStrategy[Any]] = {
     Hello: st.builds(Hello, st.lists(ids, max_size=wire.MAX_ITEMS).map(tuple), texts, exactly_32),
     Challenge: st.builds(Challenge, positive, exactly_32, exactly_32),
     Proof: st.builds(Proof, exactly_32),
-    Welcome: st.builds(
-        Welcome,
-        positive,
-        texts,
-        texts,
-        texts,
-        texts,
-        texts,
-        max_frame_bytes=positive,
-        max_pixels=positive,
-        credits=positive,
-    ),
-    Detect: st.builds(Detect, ids, st.binary(max_size=300), faces_from=st.integers(0, 1000)),
+    Welcome: welcomes(),
+    Detect: st.builds(Detect, ids, st.binary(max_size=300), faces_from=st.integers(0, 1000), search=texts),
     Cancel: st.builds(Cancel, ids),
     Found: st.builds(
         Found,

@@ -24,12 +24,14 @@ DETECTION = DetectionParameters(search="guided")
 
 @pytest.fixture(scope="module")
 def engine() -> engines.Engine:
-    return engines.start("onnx", EngineOptions(threshold=DETECTION.engine_threshold))
+    return engines.start("onnx", EngineOptions(threshold=DETECTION.guided_threshold))
 
 
 @pytest.fixture(scope="module")
 def packaged() -> Parameters:
-    return parameters.parse((ROOT / "parameters.xml").read_bytes())
+    """Those of the package, with the search everywhere."""
+    found = parameters.parse((ROOT / "parameters.xml").read_bytes())
+    return replace(found, detection=replace(found.detection, search="everywhere"))
 
 
 @pytest.fixture(scope="module")
@@ -178,11 +180,10 @@ def test_a_gpu_gets_batches_of_one_size(
     np.testing.assert_array_equal(alone.boxes, together.boxes)
 
 
-def test_parameters_xml_chooses_the_search_and_each_has_its_threshold(packaged: Parameters) -> None:
+def test_the_search_is_chosen_in_parameters_xml_and_only_then_part_of_the_text(packaged: Parameters) -> None:
     xml = (ROOT / "parameters.xml").read_bytes()
-    assert xml.count(b"<search>everywhere</search>") == 1
-    chosen = parameters.parse(xml.replace(b"<search>everywhere", b"<search>guided")).detection
-    assert (packaged.detection.engine_threshold, chosen.engine_threshold) == (0.0, -0.6)
+    assert xml.count(b"<search>auto</search>") == 1
+    chosen = parameters.parse(xml.replace(b"<search>auto", b"<search>guided")).detection
     assert replace(chosen, search="everywhere") == packaged.detection
     assert chosen.as_text() != packaged.detection.as_text()
     other = replace(packaged.detection, guided_threshold=-0.2)

@@ -36,8 +36,19 @@ from pyraface.core.parameters import Parameters
 from pyraface.core.pipeline import Pipeline
 
 from . import daemon as daemon_rows
+from . import drawings
 from . import start as start_rows
-from .common import PACKAGES, chosen_parameters, machine, photos_folder, timed, today, versions, zoomed
+from .common import (
+    PACKAGES,
+    SEARCHES,
+    chosen_parameters,
+    machine,
+    photos_folder,
+    timed,
+    today,
+    versions,
+    zoomed,
+)
 from .inside import InsideNetworks
 from .peer import Peer, chips, tile
 
@@ -79,11 +90,16 @@ HEAD = "| what | reference | reference takes | pyraface (onnx) takes | ratio | |
 
 
 class Bench:
-    """The engines and peers, and the rows made with them, to the extent that the command's options set."""
+    """The engines and peers, and the rows made with them, to the extent that the command's options set.
 
-    def __init__(self, options: argparse.Namespace, parameters: Parameters) -> None:
+    Args:
+        searches: the parameters of each search, by its name.
+    """
+
+    def __init__(self, options: argparse.Namespace, searches: dict[str, Parameters]) -> None:
         self.options = options
-        self.onnx = Pipeline(parameters, "onnx")
+        self.searches = {name: Pipeline(parameters, "onnx") for name, parameters in searches.items()}
+        self.onnx = self.searches["everywhere"]
         self.photos: Path = options.photos
         self._peers = {"face_recognition on dlib-bin": Peer(sys.executable, options.parameters)}
         if options.openblas:
@@ -93,44 +109,51 @@ class Bench:
         return self.options.turns or usual
 
     def against_peers(
-        self, what: str, ours: Callable[[], object], turns: dict[str, int], note: str = "", **work: object
+        self, ours: dict[str, Callable[[], object]], turns: dict[str, int], **work: object
     ) -> Iterator[Row]:
-        """Yields a row a peer: we and it take turns."""
-        ours()  # work that happens only once is not measured
+        """Yields a row a peer and work of ours, named by its title: all take turns."""
+        for each in ours.values():
+            each()  # work that happens only once is not measured
         for name, peer in self._peers.items():
-            row = Row(what, name, [], [], note)
+            rows = {what: Row(what, name, [], []) for what in ours}
             for _ in range(self.turns(turns[name.rpartition(" on ")[2]])):
-                row.ours.append(timed(ours)[0])
-                row.theirs.append(peer.ask(**work)["seconds"])
-            yield row
+                theirs = peer.ask(**work)["seconds"]
+                for what, each in ours.items():
+                    rows[what].ours.append(timed(each)[0])
+                    rows[what].theirs.append(theirs)
+            yield from rows.values()
 
     def tile(self) -> Iterator[Row]:
         """Detection in one tile."""
         for megapixels in self.options.megapixels:
             work = partial(self.onnx.engine.detect, [tile(megapixels)])
             turns = {"dlib-bin": 3 if megapixels < 1 else 1, "OpenBLAS dlib": 5 if megapixels < 1 else 2}
-            yield from self.against_peers(
-                f"detection, {megapixels:g} Mpx", work, turns, work="tile", megapixels=megapixels
-            )
+            ours = {f"detection, {megapixels:g} Mpx": work}
+            yield from self.against_peers(ours, turns, work="tile", megapixels=megapixels)
 
     def encode(self) -> Iterator[Row]:
         """Encoding of faces: landmarks, chips, network."""
         for count in self.options.faces:
-            work = partial(self.onnx.engine.encode, *chips(count))
+            ours = {f"encoding, {count} faces": partial(self.onnx.engine.encode, *chips(count))}
             turns = {"dlib-bin": 3, "OpenBLAS dlib": 5}
-            yield from self.against_peers(f"encoding, {count} faces", work, turns, work="encode", faces=count)
+            yield from self.against_peers(ours, turns, work="encode", faces=count)
 
     def photograph(self) -> Iterator[Row]:
-        """Whole photographs, bytes in, faces out."""
+        """Whole photographs, bytes in, faces out: each search, against dlib's engine on the whole pyramid."""
+        turns = {"dlib-bin": 1, "OpenBLAS dlib": 2}
         with tempfile.TemporaryDirectory() as folder:
             for path, megapixels in self._photographs(Path(folder)):
-                work = partial(self.onnx.detect, path.read_bytes())
-                turns = {"dlib-bin": 1, "OpenBLAS dlib": 2}
-                what = f"photograph, {megapixels:.0f} Mpx, same pyramid"
-                yield from self.against_peers(what, work, turns, work="photograph", path=str(path))
+                title, image = f"photograph, {megapixels:.0f} Mpx", path.read_bytes()
+                ours = {
+                    f"{title}, {'same pyramid' if name == 'everywhere' else name}": partial(
+                        pipeline.detect, image
+                    )
+                    for name, pipeline in self.searches.items()
+                }
+                yield from self.against_peers(ours, turns, work="photograph", path=str(path))
                 if 3 < megapixels < 5:
-                    what = f"photograph, {megapixels:.0f} Mpx, the original's pyramid"
-                    yield from self.against_peers(what, work, turns, work="original", path=str(path))
+                    ours = {f"{title}, the original's pyramid": partial(self.onnx.detect, image)}
+                    yield from self.against_peers(ours, turns, work="original", path=str(path))
 
     def networks(self) -> Iterator[Row]:
         """The networks' share of a photograph's time, and of the machine's peak speed."""
@@ -190,36 +213,39 @@ class Bench:
     def daemon(self) -> Iterator[Row]:
         """A directory through a daemon on loopback, against the same in this process; pings meanwhile."""
         paths = sorted((self.photos / "dlib_faces").glob("*.jpg"))[:8]
-        result = daemon_rows.compare(self.onnx, paths, turns=self.turns(3))
-        yield Row(
-            f"{len(paths)} photographs: in process / through a daemon",
-            "in process",
-            result.in_process,
-            result.through_daemon,
-            f"ping p50 {result.ping(50):.1f} ms, p99 {result.ping(99):.1f} ms of {len(result.pings)}; "
-            f"ready after {result.ready:.2f} s",
-        )
+        for name, pipeline in self.searches.items():
+            result = daemon_rows.compare(pipeline, paths, turns=self.turns(3))
+            yield Row(
+                f"{len(paths)} photographs, {name}: in process / through a daemon",
+                "in process",
+                result.in_process,
+                result.through_daemon,
+                f"ping p50 {result.ping(50):.1f} ms, p99 {result.ping(99):.1f} ms of {len(result.pings)}; "
+                f"ready after {result.ready:.2f} s",
+            )
 
     def memory(self) -> Iterator[Row]:
         """The most memory an executor takes: for photographs of 36 Mpx alone, and over many of mixed sizes."""
-        count, parameters = self.options.images, self.onnx.parameters
+        count = self.options.images
         begin, end = (count // 5, 2 * count // 5), (4 * count // 5, count)
         samples = self.photos / "compreface_samples"
         large = [samples / "001_A.jpg", samples / "003_A.jpg"]
-        [peak] = daemon_rows.peaks(large * 6, parameters, stretches=[(0, 12)])
-        yield Row("executor's peak memory", "(memory)", [], [peak / 2**30], "12 photographs of 36 Mpx", "GiB")
-        with tempfile.TemporaryDirectory() as folder:
-            first, last = daemon_rows.peaks(
-                self._mixed(Path(folder), count), parameters, stretches=[begin, end]
+        for name, pipeline in self.searches.items():
+            title, parameters = f"executor's peak memory, {name}", pipeline.parameters
+            [peak] = daemon_rows.peaks(large * 6, parameters, stretches=[(0, 12)])
+            yield Row(title, "(memory)", [], [peak / 2**30], "12 photographs of 36 Mpx", "GiB")
+            with tempfile.TemporaryDirectory() as folder:
+                first, last = daemon_rows.peaks(
+                    self._mixed(Path(folder), count), parameters, stretches=[begin, end]
+                )
+            yield Row(
+                f"{title}: images {begin[0]} to {begin[1]} / {end[0]} to {end[1]}",
+                "(memory)",
+                [first / 2**30],
+                [last / 2**30],
+                f"{count} photographs of 0.1 to 36 Mpx",
+                "GiB",
             )
-        yield Row(
-            f"executor's peak memory: images {begin[0]} to {begin[1]} / {end[0]} to {end[1]}",
-            "(memory)",
-            [first / 2**30],
-            [last / 2**30],
-            f"{count} photographs of 0.1 to 36 Mpx",
-            "GiB",
-        )
 
     def flood(self) -> Iterator[Row]:
         """The memory of a daemon and its process while clients send as much as the limits allow."""
@@ -330,7 +356,7 @@ def main() -> None:
     if not options.photos.is_dir():
         parser.error(f"{options.photos} is no folder: the photographs are needed")
     try:
-        parameters = chosen_parameters(options.parameters)
+        searches = {name: chosen_parameters(options.parameters, search=name) for name in SEARCHES}
     except ParametersError as error:
         parser.error(str(error))
 
@@ -339,7 +365,7 @@ def main() -> None:
         lines += ["face_recognition on OpenBLAS dlib: absent (no --openblas)", ""]
     lines.append(HEAD)
     print("\n".join(lines), flush=True)
-    bench = Bench(options, parameters)
+    bench = Bench(options, searches)
     done: list[Row] = []
     for name in wanted:
         for row in getattr(bench, name)():
@@ -349,31 +375,12 @@ def main() -> None:
     if options.markdown:
         options.markdown.write_text("\n".join(lines) + "\n")
     if options.plot:
-        plot([row for row in done if row.reference.startswith("face_recognition")], options.plot, lines[0])
-
-
-def plot(rows: list[Row], file: Path, title: str) -> None:
-    """Draws the ratios to the references as bars."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(9, 0.45 * len(rows) + 1.2))
-    names = [f"{row.what}\nvs {row.reference}" for row in rows]
-    axes.barh(
-        names,
-        [row.ratio for row in rows],
-        color=["#4477aa" if "bin" in row.reference else "#66ccee" for row in rows],
-    )
-    for index, row in enumerate(rows):
-        axes.text(row.ratio, index, f" {row.ratio:.1f}x", va="center")
-    axes.invert_yaxis()
-    axes.set_xlabel("times as fast")
-    axes.set_title(title.partition("; face_recognition")[0], fontsize=9)
-    axes.tick_params(labelsize=7)
-    figure.tight_layout()
-    figure.savefig(file, dpi=110)
+        ratios = {
+            (row.what, row.reference): row.ratio
+            for row in done
+            if row.reference.startswith("face_recognition")
+        }
+        drawings.bars(ratios, options.plot, lines[0].partition("; face_recognition")[0])
 
 
 if __name__ == "__main__":

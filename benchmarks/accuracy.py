@@ -31,7 +31,7 @@ from pyraface.core.errors import ImageError, ParametersError
 from pyraface.core.images.decode import Picture as Pixels
 from pyraface.core.images.decode import decode
 
-from . import curves
+from . import drawings
 from . import truth as truths
 from .common import PACKAGES, machine, timed, today, versions
 from .detectors import Absent, Detector, Offer, Ours, Outside, offers
@@ -177,12 +177,12 @@ def report(
     yield from (f"- not read: {line}" for line in unreadable)
 
 
-def drawn(pictures: list[Picture], results: list[Results]) -> Iterator[curves.Series]:
+def drawn(pictures: list[Picture], results: list[Results]) -> Iterator[drawings.Series]:
     """Yields the curve of each detector."""
     for result in results:
         summary = _summary(pictures, result, OVERLAPS[0])
         name = f"{result.name} ({_figure(summary.average_precision)})"
-        yield curves.Series(name, summary.curve, (summary.recall, summary.precision))
+        yield drawings.Series(name, summary.curve, (summary.recall, summary.precision))
 
 
 def _summary(
@@ -275,7 +275,7 @@ def main() -> None:
         options.markdown.write_text("\n".join(lines) + "\n")
     if options.plot:
         title = f"{len(pictures)} photographs, IoU {OVERLAPS[0]} (average precision)"
-        curves.draw(list(drawn(pictures, results)), options.plot, title)
+        drawings.curves(list(drawn(pictures, results)), options.plot, title)
 
 
 if __name__ == "__main__":

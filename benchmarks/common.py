@@ -55,13 +55,19 @@ def packaged_parameters(*, search: str = "", **detection: float) -> Parameters:
     return replace(packaged, detection=changed)
 
 
-def chosen_parameters(file: Path | None) -> Parameters:
+def chosen_parameters(file: Path | None, *, search: str = "") -> Parameters:
     """Returns the parameters of the file named on the command line, or else the default parameters.
+
+    Args:
+        search: the search that they set instead; "": their own.
 
     Raises:
         ParametersError: the file is missing or wrong.
     """
-    return packaged_parameters() if file is None else parameters.load(file)
+    if file is None:
+        return packaged_parameters(search=search)
+    found = parameters.load(file)
+    return replace(found, detection=replace(found.detection, search=search or found.detection.search))
 
 
 def searching(search: str, *, threads: int = 0, **detection: float) -> Pipeline:

@@ -100,7 +100,7 @@ def original(pipeline: Pipeline, image: bytes) -> original_rules.Found:
 
 def main() -> None:
     file = Path(sys.argv[1]) if len(sys.argv) > 1 else None
-    pipeline = Pipeline(chosen_parameters(file), start("dlib"))
+    pipeline = Pipeline(chosen_parameters(file, search="everywhere"), start("dlib"))
     for line in sys.stdin:
         print(json.dumps(work(pipeline, json.loads(line))), flush=True)
 

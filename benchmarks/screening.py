@@ -158,7 +158,7 @@ def main() -> None:
 
 def photographs(paths: list[Path]) -> None:
     """Prints how long whole photographs take, without screening and with it."""
-    defaults = packaged_parameters()
+    defaults = packaged_parameters(search="everywhere")
     pipelines = [
         Pipeline(defaults, OnnxEngine(EngineOptions(screened=screened))) for screened in (False, True)
     ]

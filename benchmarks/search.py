@@ -29,7 +29,7 @@ from pyraface.core.images.decode import Picture as Pixels
 from pyraface.core.images.decode import decode
 from pyraface.core.parameters import ImageLimits
 
-from . import curves
+from . import drawings
 from . import truth as truths
 from .common import PACKAGES, SEARCHES, machine, searching, today, versions
 from .detectors import Detector, FaceRecognition, Hog
@@ -236,12 +236,12 @@ def thresholds(pictures: list[Picture], seen: dict[str, list[Seen]]) -> Iterator
         yield f"| {threshold:g} | {' | '.join(cells)} | {compared(pictures, seen['everywhere'], rows)} |"
 
 
-def drawn(pictures: list[Picture], seen: dict[str, list[Seen]]) -> Iterator[curves.Series]:
+def drawn(pictures: list[Picture], seen: dict[str, list[Seen]]) -> Iterator[drawings.Series]:
     """Yields the curve of each program, and its default on it."""
     for name in (*SEARCHES, HOG, CNN):
         default = summary(pictures, at_default(name, seen[name]))
         every = summary(pictures, seen[LOWEST_GUIDED if name == "guided" else name])
-        yield curves.Series(name, every.curve, (default.recall, default.precision))
+        yield drawings.Series(name, every.curve, (default.recall, default.precision))
 
 
 def main() -> None:
@@ -284,7 +284,9 @@ def main() -> None:
     if options.markdown:
         options.markdown.write_text("\n".join(lines) + "\n")
     if options.plot:
-        curves.draw(list(drawn(pictures, seen)), options.plot, f"{len(pictures)} photographs, IoU {OVERLAP}")
+        drawings.curves(
+            list(drawn(pictures, seen)), options.plot, f"{len(pictures)} photographs, IoU {OVERLAP}"
+        )
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def with_pillow(sampling: Image.Resampling) -> Shrunk:
 
 def main() -> None:
     print(f"{today()}; {machine()}; {versions(*PACKAGES, 'pyvips-binary')}\n")
-    parameters = packaged_parameters()
+    parameters = packaged_parameters(search="everywhere")
     detection = dataclasses.replace(parameters.detection, upsample=1, height=300, levels=1, threshold=-0.5)
     pipeline = Pipeline(dataclasses.replace(parameters, detection=detection), "onnx")
     pictures = truth.read(photos_folder() / "wider_face_val_subset")

@@ -95,6 +95,7 @@ CASES = [
         "--rows photograph --parameters PARAMETERS --turns 1",
         {
             against(r"photograph, (1|4|12|36) Mpx, same pyramid"): 4,
+            against(r"photograph, (1|4|12|36) Mpx, guided"): 4,
             against(r"photograph, 4 Mpx, the original's pyramid"): 1,
         },
     ),
@@ -109,14 +110,14 @@ CASES = [
     Case(
         "benchmarks",
         "--rows daemon --parameters PARAMETERS --turns 1",
-        {against(r"4 photographs: in process / through a daemon"): 1},
+        {against(r"4 photographs, (everywhere|guided): in process / through a daemon"): 2},
     ),
     Case(
         "benchmarks",
         "--rows memory --parameters PARAMETERS --images 5",
         {
-            rf"\| executor's peak memory \| \(memory\) \| \| {FIGURE} GiB \| \| 12 photographs .*\|": 1,
-            against(r"executor's peak memory: images 1 to 2 / 4 to 5", "GiB"): 1,
+            rf"\| executor's peak memory, (everywhere|guided) \| \(memory\) \| \| {FIGURE} GiB \| \| 12 photographs .*\|": 2,
+            against(r"executor's peak memory, (everywhere|guided): images 1 to 2 / 4 to 5", "GiB"): 2,
         },
     ),
     Case(

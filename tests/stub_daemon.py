@@ -17,7 +17,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -94,11 +94,16 @@ class StubEngine:
 
 
 def stub_daemon(
-    folder: Path, *arguments: str, seconds: float, proposer: bool = True, **changes: object
+    folder: Path,
+    *arguments: str,
+    seconds: float,
+    proposer: bool = True,
+    environment: Mapping[str, str] | None = None,
+    **changes: object,
 ) -> AbstractContextManager[support.DaemonProcess]:
     """`tests.support.daemon` with this engine; `seconds` an image."""
-    environment = {SECONDS: str(seconds), WITHOUT_PROPOSER: "" if proposer else "1"}
-    return support.daemon(folder, *arguments, module="tests.stub_daemon", environment=environment, **changes)
+    variables = {SECONDS: str(seconds), WITHOUT_PROPOSER: "" if proposer else "1", **(environment or {})}
+    return support.daemon(folder, *arguments, module="tests.stub_daemon", environment=variables, **changes)
 
 
 def main() -> None:

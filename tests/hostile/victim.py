@@ -87,10 +87,10 @@ class Victim:
         peer = await self.welcomed()
         peer.send(Detect(1, image))
         answer = await peer.next()
+        assert isinstance(answer, (Found, Failed)), answer
         peer.send(Ping(2))
         assert isinstance(await peer.next(), Pong)
         await peer.close()
-        assert isinstance(answer, (Found, Failed)), answer
         return answer
 
     async def serves(self, host: str = "127.0.0.200") -> None:
@@ -122,8 +122,11 @@ class Victim:
     def mark(self) -> None:
         """What it is like now, is what it has to be like later."""
         run(self.serves())
-        time.sleep(1)
-        self.marks = self.first = self.memory()
+        before = [sys.maxsize]
+        while (now := self.memory()) < before:  # as long as it is given back
+            before = now
+            time.sleep(0.2)
+        self.marks = self.first = now
         self.descriptors = self.descriptors_without_clients()
         self.read = len(self.process.log.read_bytes())
 

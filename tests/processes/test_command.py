@@ -20,6 +20,7 @@ import psutil
 import pytest
 from PIL import Image, ImageFilter
 
+from tests.stub_daemon import stub_daemon
 from tests.support import ROOT, daemon, environment, parameters_xml, still_running
 
 
@@ -57,6 +58,13 @@ def folder(tmp_path: Path, astronaut_jpeg: bytes, astronaut: np.ndarray) -> Path
     (folder / "notes.txt").write_text("not looked at")
     (folder / ".hidden.jpg").write_bytes(astronaut_jpeg)
     return folder
+
+
+def small_images(folder: Path, count: int) -> None:
+    """Makes a folder of images for an engine that finds no face."""
+    folder.mkdir()
+    for number in range(count):
+        Image.new("RGB", (16, 16), (number % 256, number // 256, 0)).save(folder / f"{number:03}.png")
 
 
 def test_a_directory_gives_one_line_an_image_and_the_exit_status_says_that_some_failed(folder: Path) -> None:
@@ -386,15 +394,13 @@ def test_a_reader_that_leaves_stops_the_run_quietly(folder: Path) -> None:
 
 
 def test_a_reader_that_takes_nothing_keeps_it_neither_from_ending_nor_from_its_servers(
-    tmp_path: Path, astronaut_jpeg: bytes
+    tmp_path: Path,
 ) -> None:
     parameters, album = tmp_path / "hasty.xml", tmp_path / "album"
     parameters.write_text(parameters_xml(read_timeout=2))
-    album.mkdir()
-    for index in range(200):
-        (album / f"{index}.jpg").write_bytes(astronaut_jpeg)
+    small_images(album, 400)  # whose lines do not fit in the pipe
     ours, theirs = os.pipe()
-    with daemon(tmp_path, idle_timeout=2) as server:
+    with stub_daemon(tmp_path, seconds=0.0, idle_timeout=2) as server:
         words = ["--servers", f"127.0.0.1:{server.port}", "--parameters", str(parameters), str(album)]
         process = subprocess.Popen(
             [sys.executable, "-m", "pyraface.client", *words],
@@ -409,16 +415,23 @@ def test_a_reader_that_takes_nothing_keeps_it_neither_from_ending_nor_from_its_s
             # until nothing fits in any more, and for longer than anybody is patient
             filled, before = array.array("i", [0]), -1
             deadline = time.monotonic() + 60
-            while filled[0] != before or filled[0] < 32_000:
+            changed = time.monotonic()
+            while filled[0] < 32_000 or time.monotonic() - changed < 3:
                 assert process.poll() is None
                 assert time.monotonic() < deadline
-                before = filled[0]
-                time.sleep(3.5)
+                if filled[0] != before:
+                    before, changed = filled[0], time.monotonic()
+                time.sleep(0.02)
                 fcntl.ioctl(ours, termios.FIONREAD, filled)
             process.send_signal(signal.SIGTERM)
-            time.sleep(0.5)
+            assert process.stderr is not None
+            said = ""
+            while "a second interrupt" not in said:
+                line = process.stderr.readline()
+                assert line, said
+                said += line
             process.send_signal(signal.SIGTERM)
-            said = process.communicate(timeout=30)[1]
+            said += process.communicate(timeout=30)[1]
         finally:
             process.kill()
             process.communicate()
@@ -458,16 +471,12 @@ def test_an_interrupt_keeps_what_is_done_and_leaves_no_process(
     assert 0 < len(lines_of(output.read_text())) < 300
 
 
-def test_a_server_is_not_blamed_for_the_time_in_which_the_client_itself_was_stopped(
-    tmp_path: Path, astronaut_jpeg: bytes
-) -> None:
+def test_a_server_is_not_blamed_for_the_time_in_which_the_client_itself_was_stopped(tmp_path: Path) -> None:
     parameters, output = tmp_path / "impatient.xml", tmp_path / "faces.jsonl"
     parameters.write_text(parameters_xml(read_timeout=2))
     album = tmp_path / "album"
-    album.mkdir()
-    for index in range(60):
-        (album / f"{index}.jpg").write_bytes(astronaut_jpeg)
-    with daemon(tmp_path) as server:
+    small_images(album, 60)
+    with stub_daemon(tmp_path, seconds=0.05) as server:
         words = [
             "--servers",
             f"127.0.0.1:{server.port}",
@@ -489,7 +498,7 @@ def test_a_server_is_not_blamed_for_the_time_in_which_the_client_itself_was_stop
                 time.sleep(0.02)
             process.send_signal(signal.SIGSTOP)  # Ctrl-Z
             left = 60 - output.read_bytes().count(b"\n")
-            time.sleep(3.5)
+            time.sleep(2.5)  # longer than read_timeout
             process.send_signal(signal.SIGCONT)
             said = process.communicate(timeout=120)[1]
         finally:

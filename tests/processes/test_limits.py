@@ -19,6 +19,7 @@ from pyraface.core.errors import ErrorCode
 from pyraface.core.protocol import wire
 from pyraface.core.protocol.messages import Cancel, Closing, Detect, Failed, Found, Ping, Pong
 from pyraface.daemon.budget import SMALL_FRAME
+from tests.stub_daemon import stub_daemon
 from tests.support import DaemonProcess, Peer, daemon, run
 
 
@@ -233,14 +234,12 @@ def test_a_client_that_says_nothing_is_told_so_but_not_one_that_pings(server: Da
 
 
 def test_a_client_that_waits_for_an_answer_is_not_idle(tmp_path: Path, astronaut: np.ndarray) -> None:
-    stream = io.BytesIO()
-    Image.fromarray(astronaut).resize((1000, 1000)).save(stream, "JPEG")
-    with daemon(tmp_path, "--engine", "dlib", height=700, width=1000, idle_timeout=0.5) as slow:
+    with stub_daemon(tmp_path, seconds=1.5, idle_timeout=0.5) as slow:
 
         async def talk() -> None:
             peer, _ = await Peer.welcomed(slow.port)
             began = time.monotonic()
-            peer.send(Detect(1, stream.getvalue()))
+            peer.send(Detect(1, photograph(0, astronaut)))
             assert isinstance(await peer.next(), Found)
             assert time.monotonic() - began > 1, "too quick to prove anything"
             assert (await last_words(peer)).code is ErrorCode.IDLE

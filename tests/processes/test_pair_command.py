@@ -86,10 +86,10 @@ def other(code: str) -> str:
     return f"{(int(code[:4]) + 1) % 10000:04}{code[4:]}"
 
 
-def pair(desk: Desk, home: Path, code: str, *host: str) -> subprocess.CompletedProcess[str]:
+def pair(parameters: Path, home: Path, code: str, *host: str) -> subprocess.CompletedProcess[str]:
     """Runs `pyraface pair` as the user of another home."""
     return subprocess.run(
-        [sys.executable, "-m", "pyraface.client", "pair", *host, "--parameters", str(desk.parameters)],
+        [sys.executable, "-m", "pyraface.client", "pair", *host, "--parameters", str(parameters)],
         cwd=ROOT,
         env=environment(XDG_CONFIG_HOME=str(home)),
         input=code + "\n",
@@ -104,7 +104,7 @@ def test_the_machine_that_shows_a_code_is_found_and_gives_its_key_to_whoever_typ
     desk: Desk, tmp_path: Path
 ) -> None:
     code = desk.code()
-    done = pair(desk, tmp_path / "there", code)
+    done = pair(desk.parameters, tmp_path / "there", code)
     assert done.returncode == 0, done.stderr
     assert f"paired with {subprocess.check_output(['hostname'], text=True).strip()[:64]}" in done.stderr
     assert desk.process.wait(10) == 0
@@ -122,13 +122,13 @@ def test_a_key_that_is_added_leaves_those_that_are_there(desk: Desk, tmp_path: P
     file.parent.mkdir(parents=True)
     file.write_text("ab" * 32 + "\n")
     file.chmod(0o600)
-    assert pair(desk, tmp_path / "there", desk.code(), f"127.0.0.1:{desk.port}").returncode == 0
+    assert pair(desk.parameters, tmp_path / "there", desk.code(), f"127.0.0.1:{desk.port}").returncode == 0
     assert file.read_text() == "ab" * 32 + "\n" + desk.key
 
 
 def test_a_wrong_code_uses_it_up_and_three_of_them_end_it(desk: Desk, tmp_path: Path) -> None:
     for number in (1, 2, 3):
-        done = pair(desk, tmp_path / "there", other(desk.code(number)), f"127.0.0.1:{desk.port}")
+        done = pair(desk.parameters, tmp_path / "there", other(desk.code(number)), f"127.0.0.1:{desk.port}")
         assert done.returncode == 2
         assert "the code is wrong, and used up" in done.stderr
     assert desk.process.wait(10) == 1
@@ -138,10 +138,10 @@ def test_a_wrong_code_uses_it_up_and_three_of_them_end_it(desk: Desk, tmp_path: 
 
 def test_the_code_before_is_of_no_use_after_a_guess(desk: Desk, tmp_path: Path) -> None:
     first = desk.code()
-    pair(desk, tmp_path / "there", other(first), f"127.0.0.1:{desk.port}")
+    pair(desk.parameters, tmp_path / "there", other(first), f"127.0.0.1:{desk.port}")
     assert desk.code(2) != first
-    assert pair(desk, tmp_path / "there", first, f"127.0.0.1:{desk.port}").returncode == 2
-    assert pair(desk, tmp_path / "there", desk.code(3), f"127.0.0.1:{desk.port}").returncode == 0
+    assert pair(desk.parameters, tmp_path / "there", first, f"127.0.0.1:{desk.port}").returncode == 2
+    assert pair(desk.parameters, tmp_path / "there", desk.code(3), f"127.0.0.1:{desk.port}").returncode == 0
 
 
 class Stranger:
@@ -212,25 +212,32 @@ def test_what_a_stranger_says_wrongly_costs_no_code(
         stranger.writer.close()
 
     run(talk())
-    assert pair(desk, tmp_path / "there", shown, f"127.0.0.1:{desk.port}").returncode == 0
+    assert pair(desk.parameters, tmp_path / "there", shown, f"127.0.0.1:{desk.port}").returncode == 0
     assert "Traceback" not in desk.said
 
 
-def test_silent_strangers_keep_nobody_away_for_long(desk: Desk, tmp_path: Path) -> None:
-    code = desk.code()
+def test_silent_strangers_keep_nobody_away_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pair_module, "EXCHANGE_TIME", 1.0)
+    port = free_udp_port()
+    file = tmp_path / "pairing.xml"
+    file.write_text(parameters_xml(server_port_pairing=port))
+    said: list[str] = []
 
     async def talk() -> None:
-        silent = [await Stranger.comes(desk) for _ in range(20)]
+        found = parameters.parse(file.read_bytes())
+        giving = asyncio.create_task(pair_module.give(found, host="127.0.0.1", port=port, say=said.append))
         deadline = time.monotonic() + 60
-        while (
-            await asyncio.to_thread(pair, desk, tmp_path / "there", code, f"127.0.0.1:{desk.port}")
-        ).returncode:
-            assert time.monotonic() < deadline, desk.said
-        for stranger in silent:
-            stranger.writer.close()
+        while not said:
+            await asyncio.sleep(0.01)
+        code = re.findall(r"code: (\d{4}-\d{4})", said[0])[0]
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
+        while (await asyncio.to_thread(pair, file, tmp_path / "there", code, f"127.0.0.1:{port}")).returncode:
+            assert time.monotonic() < deadline, said
+        await giving
+        for _, writer in silent:
+            writer.close()
 
     run(talk())
-    assert desk.process.wait(10) == 0
 
 
 def test_after_some_minutes_nobody_is_given_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,7 +272,7 @@ def test_connections_that_are_reset_before_they_are_served_leave_no_trace(desk: 
             stranger.connect(("127.0.0.1", desk.port))
             stranger.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     desk.process.send_signal(signal.SIGCONT)
-    done = pair(desk, tmp_path / "there", code, f"127.0.0.1:{desk.port}")
+    done = pair(desk.parameters, tmp_path / "there", code, f"127.0.0.1:{desk.port}")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in desk.said
 
@@ -310,7 +317,7 @@ def recorded(desk: Desk) -> Iterator[tuple[int, bytearray]]:
 def test_who_listens_hears_neither_the_code_nor_the_key(desk: Desk, tmp_path: Path) -> None:
     code = desk.code()
     with recorded(desk) as (port, heard):
-        done = pair(desk, tmp_path / "there", code, f"127.0.0.1:{port}")
+        done = pair(desk.parameters, tmp_path / "there", code, f"127.0.0.1:{port}")
     assert done.returncode == 0, done.stderr
     assert b"paired" in heard
     for secret in (code.encode(), code.replace("-", "").encode(), bytes.fromhex(desk.key), desk.key.encode()):
@@ -331,7 +338,9 @@ def test_an_impostor_without_the_code_gives_no_key(desk: Desk, tmp_path: Path) -
     async def talk() -> subprocess.CompletedProcess[str]:
         async with await asyncio.start_server(serve, "127.0.0.1", 0) as there:
             port = there.sockets[0].getsockname()[1]
-            return await asyncio.to_thread(pair, desk, tmp_path / "there", "1234-5678", f"127.0.0.1:{port}")
+            return await asyncio.to_thread(
+                pair, desk.parameters, tmp_path / "there", "1234-5678", f"127.0.0.1:{port}"
+            )
 
     done = run(talk())
     assert done.returncode == 2
@@ -366,14 +375,14 @@ def test_who_is_asked_for_the_code_may_end_it_instead(tmp_path: Path) -> None:
 def test_what_is_no_code_is_not_sent_and_where_nobody_is_the_error_says_what_to_do(
     desk: Desk, tmp_path: Path
 ) -> None:
-    done = pair(desk, tmp_path / "there", "1234", f"127.0.0.1:{desk.port}")
+    done = pair(desk.parameters, tmp_path / "there", "1234", f"127.0.0.1:{desk.port}")
     assert done.returncode == 2
     assert "eight digits" in done.stderr
     code = desk.code()
     desk.process.kill()
     desk.process.wait()
     for host in ((), ("127.0.0.1:1",)):
-        done = pair(desk, tmp_path / "there", code, *host)
+        done = pair(desk.parameters, tmp_path / "there", code, *host)
         assert done.returncode == 2
         assert "pyraface-daemon pair" in done.stderr
         assert "Traceback" not in done.stderr

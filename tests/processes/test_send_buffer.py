@@ -65,14 +65,14 @@ def settings(**changes: object) -> parameters.Parameters:
 
 
 def test_a_server_to_which_images_still_leave_is_not_taken_for_silent(tmp_path: Path) -> None:
-    image = b"\0" + os.urandom(18_000_000)
+    image = b"\0" + os.urandom(9_500_000)
     with stub_daemon(tmp_path, seconds=0.0) as server, narrow(server.port) as (port, _):
 
         async def talk() -> None:
-            connection = await connect("127.0.0.1", port, settings(read_timeout=4), keyfile.load())
+            connection = await connect("127.0.0.1", port, settings(read_timeout=3), keyfile.load())
             began = time.monotonic()
             answer = await connection.request(image, asyncio.get_running_loop().create_future())
-            assert time.monotonic() - began > 8, "too quick to prove anything"
+            assert time.monotonic() - began > 6, "too quick to prove anything"
             assert isinstance(answer, Failed)
             assert answer.code is ErrorCode.NOT_AN_IMAGE
             assert isinstance(await connection.inquire(), Status)

@@ -23,7 +23,8 @@ from pyraface.core.errors import ErrorCode
 from pyraface.core.protocol import announcement, wire
 from pyraface.core.protocol.announcement import Announcement, Probe
 from pyraface.core.protocol.messages import Closing, Hello, Inquire, Status, Welcome
-from tests.support import ROOT, daemon, environment, free_udp_port, parameters_xml
+from tests.stub_daemon import stub_daemon
+from tests.support import ROOT, environment, free_udp_port, parameters_xml
 
 KEYS = [
     *(
@@ -125,8 +126,8 @@ def stranger(
 def test_every_server_on_the_network_is_a_line_with_what_it_is_and_how_busy(tmp_path: Path) -> None:
     port = free_udp_port()
     with (
-        daemon(tmp_path, beacon=True, server_port_ip_disc=port, name="cellar") as two,
-        daemon(tmp_path, beacon=True, server_port_ip_disc=port, name="attic") as one,
+        stub_daemon(tmp_path, seconds=0.0, beacon=True, server_port_ip_disc=port, name="cellar") as two,
+        stub_daemon(tmp_path, seconds=0.0, beacon=True, server_port_ip_disc=port, name="attic") as one,
     ):
         done = servers(tmp_path, port=port)
         as_json = servers(tmp_path, "--json", port=port)
@@ -154,7 +155,11 @@ def test_every_server_on_the_network_is_a_line_with_what_it_is_and_how_busy(tmp_
 def test_the_servers_that_are_named_are_the_only_ones_and_one_that_stands_still_is_listed_as_such(
     tmp_path: Path,
 ) -> None:
-    with daemon(tmp_path, name="one") as one, daemon(tmp_path, name="two") as two, daemon(tmp_path):
+    with (
+        stub_daemon(tmp_path, seconds=0.0, name="one") as one,
+        stub_daemon(tmp_path, seconds=0.0, name="two") as two,
+        stub_daemon(tmp_path, seconds=0.0),
+    ):
         two.process.send_signal(signal.SIGSTOP)
         try:
             places = f"127.0.0.1:{one.port},127.0.0.1:{two.port}"
@@ -189,8 +194,10 @@ def test_a_server_whose_key_this_user_does_not_have_is_listed_as_that(tmp_path: 
     port = free_udp_port()
     theirs = {"XDG_CONFIG_HOME": str(tmp_path / "theirs")}
     with (
-        daemon(tmp_path, beacon=True, server_port_ip_disc=port, name="cellar", environment=theirs) as cellar,
-        daemon(tmp_path, beacon=True, server_port_ip_disc=port, name="attic") as attic,
+        stub_daemon(
+            tmp_path, seconds=0.0, beacon=True, server_port_ip_disc=port, name="cellar", environment=theirs
+        ) as cellar,
+        stub_daemon(tmp_path, seconds=0.0, beacon=True, server_port_ip_disc=port, name="attic") as attic,
     ):
         done = servers(tmp_path, port=port)
         as_json = servers(tmp_path, "--json", port=port)
@@ -276,7 +283,7 @@ def test_a_reason_of_a_stranger_commands_no_terminal_either(tmp_path: Path) -> N
 def test_on_a_narrow_terminal_the_important_columns_are_left(tmp_path: Path) -> None:
     file = tmp_path / "client.xml"
     file.write_text(parameters_xml())
-    with daemon(tmp_path, name="a" * 60) as server:
+    with stub_daemon(tmp_path, seconds=0.0, name="a" * 60) as server:
         shown = {}
         for columns in (80, 40):
             ours, theirs = pty.openpty()
@@ -321,7 +328,7 @@ def test_a_subcommand_is_one_only_as_the_first_word() -> None:
 
 
 def test_a_reader_that_leaves_is_one_line(tmp_path: Path) -> None:
-    with daemon(tmp_path) as server:
+    with stub_daemon(tmp_path, seconds=0.0) as server:
         command = (
             f"'{sys.executable}' -m pyraface.client servers --servers 127.0.0.1:{server.port} >/dev/full"
         )

@@ -14,8 +14,8 @@ from pyraface.core import parameters
 from tests.stub_daemon import stub_daemon
 from tests.support import parameters_xml, run
 
-IMAGES = 60
-SECONDS = 0.12
+IMAGES = 40
+SECONDS = 0.1
 
 
 @pytest.fixture(scope="module")

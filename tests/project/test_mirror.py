@@ -39,7 +39,6 @@ ELSEWHERE = {
     "core/parameters/values.py": "core/parameters/test_parameters.py",
     "core/search/everywhere.py": "core/test_pipeline.py",
     # nothing but processes and sockets: tested from outside
-    "client/archive_run.py": "processes/test_resume.py",
     "client/client.py": "processes/test_command.py",
     "client/commands/detect.py": "processes/test_command.py",
     "client/commands/pair.py": "processes/test_pair_command.py",

@@ -140,6 +140,19 @@ def pairs() -> list[bytes]:
     return [shares[0] + sealed, shares[1], b"A" + bytes(32) + sealed[:-1], Secret(bytes(32)).confirmation]
 
 
+def networks() -> list[bytes]:
+    """The size of a network's input, and numbers for its outputs: likely ones, and those at the ends of their range."""
+    likely = np.random.default_rng(0).normal(0.6, 0.5, 40).astype(np.float32)
+    ends = np.array([1, np.inf, -np.inf, 3e38, -3e38, 1e-45, 0.31, -0.0], np.float32)
+    not_a_number = np.array([1, 1, 1, np.nan], np.float32)
+    return [
+        b"",
+        b"\x00",
+        *(bytes([1, 2]) + numbers.tobytes() for numbers in (likely, ends, not_a_number)),
+        bytes([7, 7]) + likely[:3].tobytes(),
+    ]
+
+
 def main() -> None:
     """Replaces the corpus."""
     shutil.rmtree(CORPUS, ignore_errors=True)
@@ -152,6 +165,7 @@ def main() -> None:
         "image": pictures(),
         "journal": outputs(),
         "pairing": pairs(),
+        "outputs": networks(),
     }
     for target, inputs in seeds.items():
         folder = CORPUS / target

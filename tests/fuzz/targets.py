@@ -8,9 +8,20 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from pyraface.client.outputs.journal import Journal
+from pyraface.core import boxes as geometry
 from pyraface.core import parameters
-from pyraface.core.errors import ErrorCode, ImageError, OutputError, ParametersError, RemoteProtocolError
+from pyraface.core.engines.network import yunet
+from pyraface.core.errors import (
+    EngineError,
+    ErrorCode,
+    ImageError,
+    OutputError,
+    ParametersError,
+    RemoteProtocolError,
+)
 from pyraface.core.images.decode import decode
 from pyraface.core.parameters import ImageLimits
 from pyraface.core.protocol import announcement, wire
@@ -132,6 +143,32 @@ def pairing(data: bytes) -> None:
         assert error.code is ErrorCode.WRONG_KEY
 
 
+def outputs(data: bytes) -> None:
+    """YuNet's outputs for an input of up to 256 x 256: finite boxes, each place once, or EngineError."""
+    size = (32 * (1 + data[0] % 8), 32 * (1 + data[1] % 8)) if len(data) > 1 else (32, 32)
+    numbers = np.frombuffer(data[2 : len(data) - (len(data) - 2) % 4], np.float32) if len(data) > 5 else _ZERO
+    maps, at = [], 0
+    for name in yunet.OUTPUTS:
+        stride = int(name.rpartition("_")[2])
+        shape = size[0] // stride * (size[1] // stride), 4 if name.startswith("bbox") else 1
+        # the bytes over and over: a short input fills every map
+        maps.append(np.resize(np.roll(numbers, -at), shape).astype(np.float32))
+        at += shape[0] * shape[1]
+    try:
+        with np.errstate(all="raise", under="ignore", invalid="ignore"):
+            boxes, scores = yunet.decoded(maps, size, 0.3)
+            squares = yunet.as_dlib(boxes)
+    except EngineError as error:
+        assert "not numbers" in str(error)
+        return
+    assert np.isfinite(squares).all()
+    assert (squares[:, 2:] > squares[:, :2]).all()
+    assert ((scores >= np.float32(0.3)) & (scores <= 1)).all()
+    assert (np.triu(geometry.iou(boxes, boxes), 1) <= yunet.OVERLAP).all()
+
+
+_ZERO = np.zeros(1, np.float32)
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (codec, payload, datagram, xml, image, journal, pairing)
+    target.__name__: target for target in (codec, payload, datagram, xml, image, journal, pairing, outputs)
 }

@@ -24,6 +24,7 @@ RUNS = {
     "image": 3_000,
     "journal": 10_000,
     "pairing": 1_000,
+    "outputs": 5_000,
 }
 
 

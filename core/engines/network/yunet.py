@@ -29,8 +29,9 @@ OUTPUTS = tuple(f"{name}_{stride}" for name in ("cls", "obj", "bbox") for stride
 OVERLAP = 0.4
 """The intersection over union above which the weaker of two boxes is dropped."""
 
-LONGEST_LOG = 10.0
-"""The limit of what the network gives for the logarithm of a side in strides: e^10 strides are 176,000 px and more."""
+FARTHEST = 10.0
+"""The limit, both ways, of what the network gives for a box: the way of its centre from the cell, in strides, and the
+logarithm of a side in strides. Real faces come nowhere near it, and the power of e stays in the range of numbers."""
 
 SMALLEST, LARGEST = 10.0, 300.0
 """Pixels: the side of the faces that the network finds."""
@@ -92,7 +93,7 @@ def decoded(
         threshold: the least score.
 
     Raises:
-        EngineError: a score is not a number.
+        EngineError: a score or a box is not a number.
     """
     found: list[Boxes] = []
     scores: list[NDArray[np.float32]] = []
@@ -103,26 +104,40 @@ def decoded(
             raise EngineError("YuNet gave scores that are not numbers: its device or library is broken")
         cells = np.flatnonzero(score >= threshold)
         row, column = np.divmod(cells, size[1] // stride)
-        x, y, across, down = shift[cells].T
+        x, y, across, down = np.clip(shift[cells], -FARTHEST, FARTHEST).T
         center = np.stack([column + x, row + y], axis=1) * stride
-        # beyond the limit, which no face comes near, the power of e may leave the range of numbers
-        half = np.exp(np.minimum(np.stack([across, down], axis=1), LONGEST_LOG)) * stride / 2
+        half = np.exp(np.stack([across, down], axis=1)) * stride / 2
         found.append(np.concatenate([center - half, center + half], axis=1).astype(np.float32))
         scores.append(score[cells])
     boxes, score = np.concatenate(found), np.concatenate(scores)
+    if not np.isfinite(boxes).all():
+        raise EngineError("YuNet gave boxes that are not numbers: its device or library is broken")
     best = strongest(boxes, score)
     return boxes[best], score[best]
 
 
 def strongest(boxes: Boxes, scores: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Returns the indices, the best first, of the boxes that overlap no better one that is returned by more than OVERLAP."""
-    waiting = np.argsort(-scores, kind="stable")
+    """Returns the indices, the best first, of the boxes that overlap no better one that is returned by more than OVERLAP.
+
+    A picture of a stadium has tens of thousands of boxes, so each is compared with those near to it alone.
+    """
+    centers = (boxes[:, 0] + boxes[:, 2]) / 2
+    across = np.argsort(centers, kind="stable")
+    sorted_boxes, sorted_centers = boxes[across], centers[across]
+    place = np.empty(len(boxes), np.intp)
+    place[across] = np.arange(len(boxes))
+    # the widths of two boxes with more overlap differ by less than 1 / OVERLAP, and OVERLAP of the wider one is shared; the
+    # pixel is for rounding
+    reach = (1 / OVERLAP - 1) / 2 * (boxes[:, 2] - boxes[:, 0]) + 1
+    first = np.searchsorted(sorted_centers, centers - reach)
+    last = np.searchsorted(sorted_centers, centers + reach)
+    waiting = np.ones(len(boxes), np.bool_)
     kept: list[int] = []
-    while len(waiting):
-        best = int(waiting[0])
-        kept.append(best)
-        rest = waiting[1:]
-        waiting = rest[geometry.iou(boxes[best : best + 1], boxes[rest])[0] <= OVERLAP]
+    for best in np.argsort(-scores, kind="stable").tolist():
+        if waiting[place[best]]:
+            kept.append(best)
+            near = slice(first[best], last[best])
+            waiting[near] &= geometry.iou(boxes[best : best + 1], sorted_boxes[near])[0] <= OVERLAP
     return np.array(kept, np.intp)
 
 

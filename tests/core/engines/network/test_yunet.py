@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pyraface.core import boxes as geometry
 from pyraface.core.engines.network import yunet
 from pyraface.core.errors import EngineError
 
@@ -44,12 +46,49 @@ def test_the_best_of_boxes_that_overlap_stays_alone() -> None:
     assert yunet.strongest(boxes, np.array([0.5, 0.9, 0.4], np.float32)).tolist() == [1, 2]
 
 
-def test_a_score_that_is_not_a_number_is_an_error_and_a_huge_side_is_not() -> None:
+@pytest.mark.parametrize(
+    ("count", "span", "largest"), [(0, 1, 5), (1, 1, 5), (300, 200, 90), (800, 150, 300), (800, 2000, 30)]
+)
+def test_the_strongest_are_those_of_a_comparison_of_each_with_all(
+    count: int, span: float, largest: float
+) -> None:
+    random = np.random.default_rng(1)
+    corner = random.uniform(0, span, (count, 2))
+    sides = np.exp(random.uniform(np.log(3), np.log(largest), (count, 2)))
+    boxes = np.concatenate([corner, corner + sides], axis=1).astype(np.float32)
+    scores = random.uniform(0.3, 1, count).round(2).astype(np.float32)  # equal ones keep their order
+    kept: list[int] = []
+    for index in np.argsort(-scores, kind="stable").tolist():
+        if (geometry.iou(boxes[index : index + 1], boxes[kept]) <= yunet.OVERLAP).all():
+            kept.append(index)
+    assert yunet.strongest(boxes, scores).tolist() == kept
+
+
+def test_a_stadium_of_boxes_takes_seconds_at_most() -> None:
+    """Half a second; comparing each of these with all took 13."""
+    left, top = (side.ravel() for side in np.meshgrid(np.arange(0, 2000, 11), np.arange(0, 2000, 11)))
+    boxes = np.stack([left, top, left + 12, top + 12], axis=1).astype(np.float32)
+    began = time.process_time()
+    assert len(yunet.strongest(boxes, np.linspace(1, 0.3, len(boxes), dtype=np.float32))) == len(boxes)
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("value", [1e9, -1e9, np.inf, -np.inf])
+def test_a_huge_number_for_a_box_is_limited(value: float) -> None:
     outputs = maps(32, 32)
     outputs[0][0] = outputs[3][0] = 1
-    outputs[6][0] = 1e9
-    assert np.isfinite(yunet.decoded(outputs, (32, 32), 0.5)[0]).all()
-    outputs[3][0] = np.nan
+    outputs[6][0] = value
+    [[left, top, right, bottom]] = yunet.decoded(outputs, (32, 32), 0.5)[0].tolist()
+    assert -yunet.FARTHEST * 8 <= (left + right) / 2 == (top + bottom) / 2 <= yunet.FARTHEST * 8
+    assert left < right
+    assert top < bottom
+
+
+@pytest.mark.parametrize("which", [0, 3, 6])
+def test_a_score_or_a_box_that_is_not_a_number_is_an_error(which: int) -> None:
+    outputs = maps(32, 32)
+    outputs[0][0] = outputs[3][0] = 1
+    outputs[which][0] = np.nan
     with pytest.raises(EngineError, match="not numbers"):
         yunet.decoded(outputs, (32, 32), 0.5)
 

@@ -5,7 +5,8 @@
 The largest face of each photograph whose person is known is degraded in many ways: shrunk, out of focus, shaken, saved as
 a poor JPEG, noisy. Then pairs are told apart by their encodings: a degraded face and a sharp one, and two faces degraded
 alike. The thresholds were chosen on deepface's pairs; face_recognition's and dlib's judge them. Last, faces of WIDER FACE,
-which were not degraded, and whose blur people have rated.
+which were not degraded, and whose blur people have rated. `python -m benchmarks.occlusion` does the same for faces that are
+cut or covered.
 """
 
 from __future__ import annotations
@@ -325,12 +326,17 @@ def in_practice(pipeline: Pipeline, folder: Path) -> Iterator[str]:
     """Yields one line: how many of the faces that pyraface finds in every third photograph of WIDER FACE are comparable."""
     files = sorted((folder / "images").glob("*/*.jpg"))[::3]
     found = Faces.concatenate([pipeline.detect(file.read_bytes()) for file in files])
-    small = found.sizes < pipeline.parameters.encoding.least_size
-    blurred = found.sharpness < pipeline.parameters.encoding.least_sharpness
+    least = pipeline.parameters.encoding
+    lacks = {
+        "are too small": found.sizes < least.least_size,
+        "too blurred": found.sharpness < least.least_sharpness,
+        "cut by the edge": found.inside < least.least_inside,
+        "of too low a confidence": found.confidences < least.least_confidence,
+    }
+    reasons = ", ".join(f"{share.mean():.0%} {reason}" for reason, share in lacks.items())
     yield (
         f"The default finds {len(found)} faces in {len(files)} of its photographs: {found.comparable.mean():.0%} are "
-        f"comparable, {(small & ~blurred).mean():.0%} are too small only, {(blurred & ~small).mean():.0%} too blurred only, "
-        f"{(small & blurred).mean():.0%} both."
+        f"comparable, {reasons}; a face may be several of these."
     )
 
 

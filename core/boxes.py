@@ -51,6 +51,12 @@ def iou(a: Boxes, b: Boxes) -> NDArray[np.float32]:
     return cast("NDArray[np.float32]", np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
 
 
+def inside(boxes: Boxes, width: float, height: float) -> NDArray[np.float32]:
+    """Returns the share of each box's area, (n,), that lies in a picture of `width` x `height`; 0 for an empty box."""
+    whole, seen = areas(boxes), areas(clip(boxes, width, height))
+    return cast("NDArray[np.float32]", np.divide(seen, whole, out=np.zeros_like(whole), where=whole > 0))
+
+
 def to_image(boxes: Boxes, scale: tuple[float, float], origin: tuple[float, float]) -> Boxes:
     """Returns boxes of a tile in the frame of the image it was cut from.
 

@@ -36,11 +36,14 @@ class Quality(NamedTuple):
     Attributes:
         size: the shorter side of its box, in pixels of the upright image.
         sharpness: 0 to 1, how much detail it shows (`core.quality`).
-        comparable: whether it is large and sharp enough for its encoding to be compared with others.
+        inside: 0 to 1, the share of the detector's box that lies inside the image; `Face.box` ends at the image's edge.
+        comparable: whether its encoding can be compared with others: it is large, sharp and whole enough, and the detector
+            sure enough.
     """
 
     size: float
     sharpness: float
+    inside: float
     comparable: bool
 
 
@@ -55,7 +58,7 @@ class Face:
         detector: the network that decided that it is a face.
         turned: the degrees clockwise, 0, 90, 180 or 270, that bring it upright: it was found and encoded so.
         encoding: (128,) float32.
-        quality: its size, its sharpness, and whether it is comparable.
+        quality: its size, its sharpness, how much of it is inside the image, and whether it is comparable.
     """
 
     box: NDArray[np.float32]
@@ -102,7 +105,9 @@ class Faces(Sequence[Face]):
         encodings: (n, 128) float32: two faces of one person are usually closer than 0.6 (Euclidean distance);
             a row of NaN stands for an encoding that was not computed.
         sharpness: (n,) float32: 0 to 1, how much detail a face shows (`quality`).
-        comparable: (n,) bool: whether a face is large and sharp enough for its encoding to be compared with others.
+        inside: (n,) float32: 0 to 1, the share of the detector's box that lies inside the image.
+        comparable: (n,) bool: whether the encoding of a face can be compared with others: it is large, sharp and whole
+            enough, and the detector sure enough.
 
     Raises:
         ValueError: an array has another shape or type; the message names the expected and the actual one.
@@ -115,6 +120,7 @@ class Faces(Sequence[Face]):
     turned: NDArray[np.int32]
     encodings: NDArray[np.float32]
     sharpness: NDArray[np.float32]
+    inside: NDArray[np.float32]
     comparable: NDArray[np.bool_]
 
     def __post_init__(self) -> None:
@@ -127,6 +133,7 @@ class Faces(Sequence[Face]):
             "turned": ((n,), np.int32),
             "encodings": ((n, ENCODING_LENGTH), np.float32),
             "sharpness": ((n,), np.float32),
+            "inside": ((n,), np.float32),
             "comparable": ((n,), np.bool_),
         }
         for name, (shape, dtype) in expected.items():
@@ -150,8 +157,13 @@ class Faces(Sequence[Face]):
         level: int,
         detector: Detector = "cnn",
         turned: int = 0,
+        inside: NDArray[np.float32] | None = None,
     ) -> Faces:
         """Returns faces of one level, one detector and one turn, neither encoded nor measured.
+
+        Args:
+            boxes: as far as they lie inside the image.
+            inside: the share of each that does; None: they are whole.
 
         Their encodings and sharpness are NaN, comparable is False.
 
@@ -166,6 +178,7 @@ class Faces(Sequence[Face]):
             np.full(n, turned, np.int32),
             np.full((n, ENCODING_LENGTH), np.nan, np.float32),
             np.full(n, np.nan, np.float32),
+            np.ones(n, np.float32) if inside is None else inside,
             np.zeros(n, np.bool_),
         )
 
@@ -230,7 +243,12 @@ class Faces(Sequence[Face]):
             cast("Detector", str(self.detectors[number])),
             int(self.turned[number]),
             self.encodings[number],
-            Quality(float(self.sizes[number]), float(self.sharpness[number]), bool(self.comparable[number])),
+            Quality(
+                float(self.sizes[number]),
+                float(self.sharpness[number]),
+                float(self.inside[number]),
+                bool(self.comparable[number]),
+            ),
         )
 
     @property

@@ -25,11 +25,12 @@ def of_faces(faces: Faces) -> list[dict[str, object]]:
             "quality": {
                 "size": round(size, BOX_DECIMALS),
                 "sharpness": _shortest(sharpness),
+                "inside": _shortest(inside),
                 "comparable": comparable,
             },
             "encoding": [_shortest(number) for number in encoding],
         }
-        for box, confidence, level, detector, turned, size, sharpness, comparable, encoding in zip(
+        for box, confidence, level, detector, turned, size, sharpness, inside, comparable, encoding in zip(
             [[round(edge, BOX_DECIMALS) for edge in box] for box in faces.boxes.tolist()],
             faces.confidences.tolist(),
             faces.levels.tolist(),
@@ -37,6 +38,7 @@ def of_faces(faces: Faces) -> list[dict[str, object]]:
             faces.turned.tolist(),
             faces.sizes.tolist(),
             faces.sharpness.tolist(),
+            faces.inside.tolist(),
             faces.comparable.tolist(),
             faces.encodings.tolist(),
             strict=True,

@@ -1,10 +1,17 @@
-"""Quality: the detail that a picture shows of a face, and whether the face's encoding is comparable with others.
+"""Quality: how much a picture shows of a face, and whether the face's encoding is comparable with others.
 
-The encoder returns an ordinary encoding even for a face of a few pixels or a completely blurred face. Such an encoding lies
-somewhere between all people, too far from the same person's sharp pictures and too near to other blurred faces. Two
-measures detect it: the size of the face in pixels of the photograph limits the detail that can be there, and its sharpness
-measures the detail that is there (a photograph that was enlarged, out of focus or smoothed has many pixels and little
-detail). docs/accuracy.md has the figures.
+The encoder returns an ordinary encoding even for a face of a few pixels, a completely blurred face or half a face. Such an
+encoding lies somewhere between all people, too far from the same person's good pictures and too near to other bad ones. Four
+measures detect it:
+
+- the size of the face in pixels of the photograph limits the detail that can be there;
+- its sharpness measures the detail that is there (a photograph that was enlarged, out of focus or smoothed has many pixels
+  and little detail);
+- the share of its box that lies inside the photograph tells how much of it the edge cuts off;
+- the detector's confidence falls where a face is covered, seen from the side or lies on its side, and hardly where it is
+  small or blurred.
+
+docs/accuracy.md has the figures.
 """
 
 from __future__ import annotations
@@ -36,7 +43,14 @@ def measured(faces: Faces, sharpness: NDArray[np.float32], parameters: EncodingP
         faces: boxes in pixels of the photograph as it came.
         sharpness: (n,) float32, as `sharpness` measures it.
     """
-    comparable = (faces.sizes >= parameters.least_size) & (sharpness >= parameters.least_sharpness)
+    comparable = (
+        (faces.sizes >= parameters.least_size)
+        & (sharpness >= parameters.least_sharpness)
+        & (faces.inside >= parameters.least_inside)
+        & (faces.confidences >= parameters.least_confidence)
+        # where YuNet decided alone, dlib's network was far from sure
+        & (faces.detectors == "cnn")
+    )
     return faces.with_quality(sharpness, comparable)
 
 

@@ -36,7 +36,7 @@ class Progress:
 
     Attributes:
         images, faces, failed: counts so far.
-        poor: faces so far that are too small or too blurred for their encodings to be compared.
+        poor: faces so far whose encodings cannot be compared with others.
     """
 
     def __init__(self, *, quiet: bool = False, terminal_taken: bool = False) -> None:
@@ -121,7 +121,7 @@ class Progress:
         """Returns the line that ends a run."""
         seconds = time.monotonic() - self._started
         took = duration(seconds) if seconds >= 60 else f"{seconds:.1f} s"
-        poor = f" ({self.poor} too small or blurred to compare)" if self.poor else ""
+        poor = f" ({self.poor} not comparable)" if self.poor else ""
         return (
             f"{plural(self.images, 'image')}, {plural(self.faces, 'face')}{poor}, {self.failed} failed, "
             f"in {took} ({self.images / max(seconds, 1e-3):.2f} images/s)"

@@ -98,9 +98,8 @@ class DetectionParameters(Section):
         text = super().as_text()
         if self.search != "everywhere":
             return text
-        # results of the search everywhere are the same as before there were others, and as while `adaptive` was a parameter:
-        # so is its fingerprint
-        return text.partition(", search=")[0].replace(", threshold=", ", adaptive=0, threshold=") + ")"
+        # the parameters of the other searches have no influence on the results of this one
+        return text.partition(", search=")[0] + ")"
 
     @property
     def tile_pixels(self) -> int:
@@ -176,6 +175,20 @@ class EncodingParameters(Section):
     )
     least_sharpness: float = _number(
         "least_sharpness", 0.35, 0, 1, "the least sharpness of a face whose encoding is comparable"
+    )
+    least_inside: float = _number(
+        "least_inside",
+        0.7,
+        0,
+        1,
+        "the least share of a face's box inside the image, of a face whose encoding is comparable",
+    )
+    least_confidence: float = _number(
+        "least_confidence",
+        0.8,
+        -1,
+        2,
+        "the detector's least confidence in a face whose encoding is comparable",
     )
 
 

@@ -46,7 +46,7 @@ OWN_PART = 1 << 16
 From this size on msgpack's header of bytes is always "bin 32"."""
 
 MAX_CONTAINERS = 64
-"""Maps and lists in a frame. The largest message (Found) has 18. Without a limit, a frame of one-byte empty lists would take
+"""Maps and lists in a frame. The largest message (Found) has 20. Without a limit, a frame of one-byte empty lists would take
 60 times its length in memory before any check could refuse it."""
 
 MAX_ITEMS = 32
@@ -60,6 +60,7 @@ _ARRAYS: dict[str, type[Any]] = {
     "turned": np.int32,
     "encodings": np.float32,
     "sharpness": np.float32,
+    "inside": np.float32,
     "comparable": np.bool_,
 }
 
@@ -358,8 +359,10 @@ def _check_faces(faces: Faces) -> None:
         raise ValueError(f"detectors must be of {', '.join(DETECTORS)}")
     if not _among(faces.turned, np.array(TURNS, np.int32)):
         raise ValueError(f"turned must be of {', '.join(map(str, TURNS))}")
-    if not ((faces.sharpness >= 0) & (faces.sharpness <= 1)).all():  # false for NaN
-        raise ValueError("sharpness must be 0 to 1")
+    for name in ("sharpness", "inside"):
+        share = getattr(faces, name)
+        if not ((share >= 0) & (share <= 1)).all():  # false for NaN
+            raise ValueError(f"{name} must be 0 to 1")
 
 
 def _among(values: NDArray[Any], allowed: NDArray[Any]) -> bool:

@@ -34,8 +34,15 @@ class Everywhere:
             for place, found in zip(places, detected, strict=True):
                 origin = float(place[0]), float(place[1])
                 # the box of a face that continues beyond its tile is whole; only the image's own edge cuts it off
-                in_image = boxes.clip(boxes.to_image(found.voted, level.zoom, origin), width, height)
-                candidates.append(Faces.detected(in_image, found.confidences, level=level.index))
+                whole = boxes.to_image(found.voted, level.zoom, origin)
+                candidates.append(
+                    Faces.detected(
+                        boxes.clip(whole, width, height),
+                        found.confidences,
+                        level=level.index,
+                        inside=boxes.inside(whole, width, height),
+                    )
+                )
         return Faces.concatenate(candidates)
 
     def finest_zoom(self, width: int, height: int, *, faces_from: float = 0) -> float:

@@ -130,4 +130,9 @@ def _decided(
     """The proposed face as the detector sees it, or none."""
     boxes: Boxes = geometry.to_image(found.voted, (crop.zoom, crop.zoom), crop.origin)
     same = np.flatnonzero(geometry.iou(boxes, proposed[None])[:, 0] >= SAME_PLACE)[:1]
-    return Faces.detected(geometry.clip(boxes[same], *size), found.confidences[same], level=level)
+    return Faces.detected(
+        geometry.clip(boxes[same], *size),
+        found.confidences[same],
+        level=level,
+        inside=geometry.inside(boxes[same], *size),
+    )

@@ -130,9 +130,40 @@ def test_a_box_is_cut_off_at_the_edges(box: Any, expected: Any) -> None:
 
 def test_no_boxes_are_cut_off() -> None:
     assert boxes.clip(NONE, 20, 10).shape == (0, 4)
+    assert boxes.inside(NONE, 20, 10).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        ((1, 2, 3, 4), 1),
+        ((0, 0, 20, 10), 1),
+        ((-5, 0, 5, 10), 0.5),
+        ((15, 5, 25, 15), 0.25),
+        ((-10, -10, 30, 20), 0.1666667),
+        ((25, 11, 30, 15), 0),
+        ((5, 5, 5, 9), 0),
+    ],
+)
+def test_the_share_of_a_box_that_lies_inside(box: Any, expected: float) -> None:
+    found = boxes.inside(at(box), 20, 10)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, [expected], rtol=1e-6)
+
+
+@given(some_boxes)
+def test_no_more_than_all_of_a_box_lies_inside(a: Boxes) -> None:
+    share = boxes.inside(a / np.float32(3) - np.float32(2.3), 11.7, 9.1)
+    assert ((share >= 0) & (share <= 1)).all()
 
 
 def test_no_function_changes_its_arguments() -> None:
     a = at((1, 2, 30, 40), (5, 5, 6, 6))
     a.flags.writeable = False
-    boxes.areas(a), boxes.iou(a, a), boxes.to_image(a, (2, 2), (1, 1)), boxes.clip(a, 9, 9)
+    (
+        boxes.areas(a),
+        boxes.iou(a, a),
+        boxes.to_image(a, (2, 2), (1, 1)),
+        boxes.clip(a, 9, 9),
+        boxes.inside(a, 9, 9),
+    )

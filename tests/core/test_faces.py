@@ -9,7 +9,17 @@ import pytest
 
 from pyraface.core.faces import ENCODING_LENGTH, Faces
 
-ARRAYS = ("boxes", "confidences", "levels", "detectors", "turned", "encodings", "sharpness", "comparable")
+ARRAYS = (
+    "boxes",
+    "confidences",
+    "levels",
+    "detectors",
+    "turned",
+    "encodings",
+    "sharpness",
+    "inside",
+    "comparable",
+)
 
 
 def faces(n: int, start: int = 0) -> Faces:
@@ -23,6 +33,7 @@ def faces(n: int, start: int = 0) -> Faces:
         (number % 4 * 90).astype(np.int32),
         np.repeat(number, ENCODING_LENGTH).reshape(n, ENCODING_LENGTH),
         number / 10,
+        1 - number / 16,
         number % 2 == 1,
     )
 
@@ -35,7 +46,7 @@ def assert_same(found: Faces, expected: Faces) -> None:
 @pytest.mark.parametrize("empty", [Faces.empty(), Faces.concatenate([]), faces(3)[np.zeros(3, np.bool_)]])
 def test_no_faces_have_arrays_of_length_0(empty: Faces) -> None:
     assert len(empty) == 0
-    shapes = [(0, 4), (0,), (0,), (0,), (0,), (0, 128), (0,), (0,)]
+    shapes = [(0, 4), (0,), (0,), (0,), (0,), (0, 128), (0,), (0,), (0,)]
     assert [getattr(empty, name).shape for name in ARRAYS] == shapes
     assert empty.encoded.shape == empty.sizes.shape == (0,)
     assert empty.encoded.dtype == np.bool_
@@ -65,6 +76,8 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "too many turned": ("turned", np.zeros(3, np.int32), r"shape \(2,\), not .*\(3,\)"),
     "sharpness of float64": ("sharpness", np.zeros(2), "float32 .*not float64"),
     "too few sharpnesses": ("sharpness", np.zeros(1, np.float32), r"shape \(2,\), not .*\(1,\)"),
+    "inside of float64": ("inside", np.zeros(2), "float32 .*not float64"),
+    "too many inside": ("inside", np.zeros(3, np.float32), r"shape \(2,\), not .*\(3,\)"),
     "comparable as numbers": ("comparable", np.zeros(2, np.uint8), "bool .*not uint8"),
     "short encodings": ("encodings", np.zeros((2, 127), np.float32), r"shape \(2, 128\), not .*\(2, 127\)"),
 }
@@ -108,8 +121,8 @@ def test_faces_are_a_sequence_of_single_faces() -> None:
     one = found[np.int64(1)]
     assert one.box.tolist() == [1, 1, 2, 2]
     assert (one.confidence, one.level, one.encoding.shape) == (1.0, 1, (128,))
-    assert one.quality == (1.0, pytest.approx(0.1), True)
-    assert (one.quality.size, one.quality.comparable) == (1.0, True)
+    assert one.quality == (1.0, pytest.approx(0.1), 0.9375, True)
+    assert (one.quality.size, one.quality.inside, one.quality.comparable) == (1.0, 0.9375, True)
     assert found[-1].confidence == 2
     assert found.index(one) == 1
     assert one in found
@@ -164,6 +177,8 @@ def test_detected_faces_have_a_level_and_no_encodings_yet() -> None:
     turned = Faces.detected(one.boxes, one.confidences, level=3, detector="yunet", turned=90)
     assert (turned.detectors.tolist(), turned.turned.tolist()) == (["yunet", "yunet"], [90, 90])
     assert Faces.concatenate([found, turned]).detectors.tolist() == ["cnn", "cnn", "yunet", "yunet"]
+    cut = Faces.detected(one.boxes, one.confidences, level=3, inside=np.array([0.5, 1], np.float32))
+    assert Faces.concatenate([found, cut]).inside.tolist() == [1, 1, 0.5, 1]
 
 
 def test_faces_that_differ_in_detector_or_turn_are_not_equal() -> None:

@@ -226,12 +226,12 @@ class Named:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        (b"", b"", "a54408cd859e4fc2"),
-        (b"<screening>1", b"<screening>0", "f20c7772b085db53"),
-        (b"<reduced_decoding>0", b"<reduced_decoding>1", "59dc204624fd7275"),
-        (b"<threshold>0<", b"<threshold>-0.25<", "7a992eb41ec85335"),
-        (b"<landmarks>5<", b"<landmarks>68<", "51381e99e887537a"),
-        (b"<same_overlap>0.5", b"<same_overlap>.75", "e0ad9a08ccca75e7"),
+        (b"", b"", "9645ff7707899619"),
+        (b"<screening>1", b"<screening>0", "db68d0f95585ba4e"),
+        (b"<reduced_decoding>0", b"<reduced_decoding>1", "cfa4fe379395690c"),
+        (b"<threshold>0<", b"<threshold>-0.25<", "3d14b7427fedc826"),
+        (b"<landmarks>5<", b"<landmarks>68<", "0841dc174ecaae9b"),
+        (b"<same_overlap>0.5", b"<same_overlap>.75", "3a82eb92e24e2853"),
     ],
 )
 def test_the_fingerprint_of_an_engine_and_its_parameters_stays_the_same(

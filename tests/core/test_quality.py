@@ -1,4 +1,4 @@
-"""How much of a face is seen: the portrait, shrunk, blurred, shaken, cut off; and the same whatever the engine."""
+"""How much of a face is seen: the portrait, shrunk, blurred, shaken, cut by the edge; and the same whatever the engine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from skimage.measure import blur_effect
 from pyraface.core import parameters, quality
 from pyraface.core.faces import Faces
 from pyraface.core.images.decode import Picture
-from pyraface.core.parameters import EncodingParameters
+from pyraface.core.parameters import DetectionParameters, EncodingParameters
 from pyraface.core.pipeline import Pipeline
 from tests.support import ROOT
 
@@ -116,16 +116,98 @@ def test_no_faces_have_no_measures(astronaut: np.ndarray) -> None:
     assert len(quality.measured(Faces.empty(), measures, EncodingParameters())) == 0
 
 
-def test_a_face_is_comparable_if_it_is_both_large_and_sharp_enough() -> None:
-    sides = np.array([25, 24.9, 25, 300, 10], np.float32)
-    boxes = np.stack([sides * 0, sides * 0, sides, sides + 5], axis=1)
-    faces = Faces.detected(boxes, np.ones(5, np.float32), level=0)
-    measures = np.array([0.5, 0.9, 0.49, 0.5, 0.1], np.float32)
-    found = quality.measured(faces, measures, EncodingParameters(least_size=25, least_sharpness=0.5))
-    assert found.comparable.tolist() == [True, False, False, True, False]
-    assert found.sharpness.tolist() == measures.tolist()
-    none = EncodingParameters(least_size=0, least_sharpness=0)
-    assert quality.measured(faces, measures, none).comparable.all()
+GOOD = {"size": 25.0, "sharpness": 0.5, "inside": 0.75, "confidence": 0.5}
+"""Just enough of everything, for the thresholds of the next test."""
+
+
+@pytest.mark.parametrize(
+    ("changes", "comparable"),
+    [
+        ({}, True),
+        ({"size": 300, "sharpness": 1, "inside": 1, "confidence": 1.5}, True),
+        ({"size": 24.9}, False),
+        ({"sharpness": 0.49}, False),
+        ({"inside": 0.74}, False),
+        ({"confidence": 0.49}, False),
+        ({"size": 10, "sharpness": 0.1, "inside": 0.1, "confidence": -0.5}, False),
+    ],
+    ids=str,
+)
+def test_a_face_is_comparable_if_it_has_enough_of_everything(
+    changes: dict[str, float], comparable: bool
+) -> None:
+    of = GOOD | changes
+    boxes = np.array([[0, 0, of["size"], of["size"] + 5]], np.float32)
+    inside, sharp = np.array([of["inside"]], np.float32), np.array([of["sharpness"]], np.float32)
+    faces = Faces.detected(boxes, np.array([of["confidence"]], np.float32), level=0, inside=inside)
+    thresholds = EncodingParameters(
+        least_size=25, least_sharpness=0.5, least_inside=0.75, least_confidence=0.5
+    )
+    found = quality.measured(faces, sharp, thresholds)
+    assert found.comparable.tolist() == [comparable]
+    assert (found.sharpness.tolist(), found.inside.tolist()) == (sharp.tolist(), inside.tolist())
+    none = EncodingParameters(least_size=0, least_sharpness=0, least_inside=0, least_confidence=-1)
+    assert quality.measured(faces, sharp, none).comparable.all()
+
+
+def test_a_face_that_yunet_alone_found_is_not_comparable() -> None:
+    boxes, one = np.array([[0, 0, 90, 90]], np.float32), np.ones(1, np.float32)
+    for detector, comparable in (("cnn", True), ("yunet", False)):
+        faces = Faces.detected(boxes, one, level=0, detector=detector)  # type: ignore[arg-type]
+        assert quality.measured(faces, one, EncodingParameters()).comparable.tolist() == [comparable]
+
+
+def cut(astronaut: np.ndarray, side: str, share: float) -> np.ndarray:
+    """The portrait without a share of the face's box at its side."""
+    left, top, right, bottom = FACE[0]
+    rows, columns = slice(0, 512), slice(0, 512)
+    missing = round(90 * share)
+    if side in ("left", "right"):
+        columns = slice(int(left) + missing, 512) if side == "left" else slice(0, int(right) - missing)
+    else:
+        rows = slice(int(top) + missing, 512) if side == "top" else slice(0, int(bottom) - missing)
+    return np.ascontiguousarray(astronaut[rows, columns])
+
+
+SIDES = ("left", "top", "right", "bottom")
+
+
+@pytest.fixture(scope="module", params=["onnx", "dlib", "guided"])
+def searching(request: pytest.FixtureRequest) -> Pipeline:
+    """A pipeline of each engine that searches the picture at its own size, and one that is guided."""
+    packaged = parameters.parse((ROOT / "parameters.xml").read_bytes())
+    if request.param == "guided":
+        request.getfixturevalue("yunet_weights")
+        return Pipeline(replace(packaged, detection=DetectionParameters(search="guided")), "onnx")
+    detection = replace(packaged.detection, upsample=0, levels=1)
+    return Pipeline(replace(packaged, detection=detection), request.param)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_face_that_the_edge_cuts_in_half_is_not_comparable_and_one_that_lacks_a_fifth_is(
+    side: str, searching: Pipeline, astronaut: np.ndarray
+) -> None:
+    whole = searching.find(Picture.whole(astronaut))
+    assert whole.comparable.tolist() == [True]
+    assert whole.inside.tolist() == [1]
+    [little] = searching.find(Picture.whole(cut(astronaut, side, 0.2)))
+    assert little.quality.comparable
+    assert 0.75 < little.quality.inside < 0.95
+    assert np.linalg.norm(little.encoding - whole.encodings[0]) < 0.45
+    half = searching.find(Picture.whole(cut(astronaut, side, 0.5)))
+    # where even the detector sees no face in half of one, there is nothing to mark
+    assert half.comparable.tolist() in ([], [False])
+    assert (half.inside < EncodingParameters().least_inside).all()
+
+
+def test_the_share_inside_is_that_of_the_box_which_the_edge_cuts_off(
+    searching: Pipeline, astronaut: np.ndarray
+) -> None:
+    [found] = searching.find(Picture.whole(cut(astronaut, "left", 0.2)))
+    left, top, right, bottom = found.box.tolist()
+    assert left == 0
+    assert found.quality.inside == pytest.approx((right - left) / (bottom - top), abs=0.01)  # it was a square
+    assert found.quality.size == pytest.approx(right - left)
 
 
 @pytest.mark.parametrize(("radius", "comparable"), [(0, True), (3.5, False)], ids=["sharp", "blurred"])
@@ -151,7 +233,11 @@ def test_the_thresholds_are_parameters_and_outputs_made_with_others_are_done_aga
     pipeline = Pipeline(small, "onnx")
     picture = Picture.whole(np.ascontiguousarray(astronaut[20:240, 100:320]))
     assert pipeline.find(picture).comparable.tolist() == [True]
-    for changes in ({"least_size": 110}, {"least_sharpness": 0.9}):
+    for changes in (
+        {"least_size": 110},
+        {"least_sharpness": 0.9},
+        {"least_confidence": 1.5},
+    ):
         stricter = replace(small, encoding=replace(small.encoding, **changes))
         other = Pipeline(stricter, pipeline.engine)
         assert other.find(picture).comparable.tolist() == [False]

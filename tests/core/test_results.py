@@ -37,20 +37,20 @@ def test_a_line_has_the_quality_of_each_face_in_numbers_that_read_back_the_same(
     sharpness = np.array([0.612345678, 0.7, 0.1], np.float32)
     boxes = np.array([[10, 20, 110.126, 120], [0, 0, 24, 30.5], [50, 50, 150, 150]], np.float32)
     faces = (
-        Faces.detected(boxes, np.ones(3, np.float32), level=0)
+        Faces.detected(
+            boxes, np.ones(3, np.float32), level=0, inside=np.array([1, 0.9, 0.333333343], np.float32)
+        )
         .with_encodings(np.zeros((3, 128), np.float32))
         .with_quality(sharpness, np.array([True, False, False]))
     )
     found = qualities(faces)
     assert found == [
-        {"size": 100, "sharpness": found[0]["sharpness"], "comparable": True},  # type: ignore[index]
-        {"size": 24, "sharpness": found[1]["sharpness"], "comparable": False},  # type: ignore[index]
-        {"size": 100, "sharpness": found[2]["sharpness"], "comparable": False},  # type: ignore[index]
+        {"size": 100, "sharpness": found[0]["sharpness"], "inside": 1, "comparable": True},  # type: ignore[index]
+        {"size": 24, "sharpness": found[1]["sharpness"], "inside": 0.899999976, "comparable": False},  # type: ignore[index]
+        {"size": 100, "sharpness": found[2]["sharpness"], "inside": 0.333333343, "comparable": False},  # type: ignore[index]
     ]
     read = np.array([one["sharpness"] for one in found], np.float32)  # type: ignore[index]
     np.testing.assert_array_equal(read, sharpness)
     with Progress(quiet=True) as progress:
         progress.add(result(faces))
-        assert progress.summary().startswith(
-            "1 image, 3 faces (2 too small or blurred to compare), 0 failed, in "
-        )
+        assert progress.summary().startswith("1 image, 3 faces (2 not comparable), 0 failed, in ")

@@ -71,7 +71,10 @@ def test_a_directory_gives_one_line_an_image_and_the_exit_status_says_that_some_
     done = pyraface("--servers", "auto", folder)
     assert done.returncode == 1, done.stderr
     assert "no server answered on the network: starting one on this machine\n" in done.stderr
-    assert "7 images, 3 faces, 3 failed" in done.stderr
+    # c.png lies on its side, which not every search turns upright
+    assert re.search(r"^7 images, 3 faces( \(1 not comparable\))?, 3 failed", done.stderr, re.MULTILINE), (
+        done.stderr
+    )
     assert "2 other files skipped" in done.stderr
     lines = lines_of(done.stdout)
     assert set(lines) == {"a.jpg", "b.JPEG", "c.png", "empty.png", "cut.jpg", "text.jpg", "vanished.jpg"}
@@ -84,7 +87,7 @@ def test_a_directory_gives_one_line_an_image_and_the_exit_status_says_that_some_
     assert str(face["digest"]).startswith("sha256:")
     (found,) = face["faces"]  # type: ignore[misc]
     assert set(found) == {"box", "confidence", "level", "detector", "turned", "quality", "encoding"}
-    assert set(found["quality"]) == {"size", "sharpness", "comparable"}
+    assert set(found["quality"]) == {"size", "sharpness", "inside", "comparable"}
     assert list(found["box"]) == ["left", "top", "right", "bottom"]
     assert len(found["encoding"]) == 128
     assert "Traceback" not in done.stderr
@@ -102,7 +105,7 @@ def test_faces_too_small_or_too_blurred_to_compare_are_marked_and_counted(
     with daemon(tmp_path) as server:
         done = pyraface("--servers", f"127.0.0.1:{server.port}", "--faces-from", "20", folder)
     assert done.returncode == 0, done.stderr
-    assert "3 images, 3 faces (2 too small or blurred to compare), 0 failed" in done.stderr
+    assert "3 images, 3 faces (2 not comparable), 0 failed" in done.stderr
     faces = {name: line["faces"][0] for name, line in lines_of(done.stdout).items()}  # type: ignore[index]
     assert {name: face["quality"]["comparable"] for name, face in faces.items()} == {
         "sharp.png": True,

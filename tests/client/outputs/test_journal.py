@@ -46,6 +46,7 @@ def faces(count: int, seed: int = 0) -> Faces:
         np.zeros(count, np.int32),
         chance.standard_normal((count, 128), np.float32),
         chance.random(count, np.float32),
+        chance.random(count, np.float32),
         chance.random(count) < 0.5,
     )
 

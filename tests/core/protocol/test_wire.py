@@ -91,6 +91,7 @@ def packed_found(**changed: Any) -> bytes:
         "turned": array("<i4", [0]),
         "encodings": array("<f4", [0, 128]),
         "sharpness": array("<f4", [0]),
+        "inside": array("<f4", [0]),
         "comparable": array("|b1", [0]),
     } | changed
     return packed(type="found", id=1, faces=faces, width=1, height=1, orientation=1, seconds=0.5)
@@ -105,6 +106,7 @@ def some_faces(n: int = 1) -> Faces:
         np.zeros(n, np.int32),
         np.zeros((n, 128), np.float32),
         np.full(n, 0.5, np.float32),
+        np.ones(n, np.float32),
         np.ones(n, np.bool_),
     )
 
@@ -609,6 +611,9 @@ NO_FACES = {
     "a sharpness above 1": ("sharpness", [1.01]),
     "a sharpness below 0": ("sharpness", [-0.01]),
     "an infinite sharpness": ("sharpness", [np.inf]),
+    "a share of NaN inside": ("inside", [np.nan]),
+    "more than all of it inside": ("inside", [1.01]),
+    "less than nothing inside": ("inside", [-0.01]),
 }
 
 
@@ -642,7 +647,7 @@ def without(frame: bytes, *names: str) -> bytes:
     return framed(msgpack.packb(content))
 
 
-@pytest.mark.parametrize("names", [["sharpness"], ["comparable"], ["sharpness", "comparable"], ["encodings"]])
+@pytest.mark.parametrize("names", [["sharpness"], ["inside"], ["sharpness", "comparable"], ["encodings"]])
 def test_faces_without_one_of_their_arrays_are_refused(names: list[str]) -> None:
     codec, found = codec_fed(without(wire.encode(found_with(some_faces())), *names))
     assert (found, code_of(codec)) == ([], ErrorCode.BAD_FIELD)
@@ -797,6 +802,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.just
 codes = st.sampled_from(ErrorCode)
 numbers = st.floats(0, allow_infinity=False, allow_nan=False)
 floats = st.floats(-1e6, 1e6, width=32)
+shares = st.floats(0, 1, width=32)
 
 
 @st.composite
@@ -814,7 +820,8 @@ def faces(draw: st.DrawFn) -> Faces:
         np.array(draw(st.lists(st.sampled_from(DETECTORS), min_size=n, max_size=n)), "U5"),
         np.array(draw(st.lists(st.sampled_from(TURNS), min_size=n, max_size=n)), np.int32),
         np.repeat(np.array(encoding, np.float32), 128).reshape(n, 128) + np.arange(128, dtype=np.float32),
-        np.array(draw(st.lists(st.floats(0, 1, width=32), min_size=n, max_size=n)), np.float32),
+        np.array(draw(st.lists(shares, min_size=n, max_size=n)), np.float32),
+        np.array(draw(st.lists(shares, min_size=n, max_size=n)), np.float32),
         np.array(draw(st.lists(st.booleans(), min_size=n, max_size=n)), np.bool_),
     )
 

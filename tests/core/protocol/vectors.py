@@ -116,6 +116,7 @@ def _value(name: str, value: Any) -> Any:
             np.array(value["turned"], np.int32),
             np.array(value["encodings"], np.float32).reshape(-1, 128),
             np.array(value["sharpness"], np.float32),
+            np.array(value["inside"], np.float32),
             np.array(value["comparable"], np.bool_),
         )
     if name == "code":

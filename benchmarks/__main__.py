@@ -18,7 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from pyraface.core.engines.onnx.detector import cells_of
 from pyraface.core.engines.onnx.engine import OnnxEngine
 from pyraface.core.errors import ParametersError
 from pyraface.core.images.decode import decode
-from pyraface.core.parameters import Parameters
+from pyraface.core.parameters import Parameters, SearchName
 from pyraface.core.pipeline import Pipeline
 
 from . import daemon as daemon_rows
@@ -96,7 +96,7 @@ class Bench:
         searches: the parameters of each search, by its name.
     """
 
-    def __init__(self, options: argparse.Namespace, searches: dict[str, Parameters]) -> None:
+    def __init__(self, options: argparse.Namespace, searches: Mapping[SearchName, Parameters]) -> None:
         self.options = options
         self.searches = {name: Pipeline(parameters, "onnx") for name, parameters in searches.items()}
         self.onnx = self.searches["everywhere"]
@@ -109,7 +109,7 @@ class Bench:
         return self.options.turns or usual
 
     def against_peers(
-        self, ours: dict[str, Callable[[], object]], turns: dict[str, int], **work: object
+        self, ours: Mapping[str, Callable[[], object]], turns: dict[str, int], **work: object
     ) -> Iterator[Row]:
         """Yields a row a peer and work of ours, named by its title: all take turns."""
         for each in ours.values():

@@ -10,21 +10,22 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pyraface.core import parameters, resampling
-from pyraface.core.parameters import Parameters
+from pyraface.core.parameters import Parameters, SearchName
 from pyraface.core.pipeline import Pipeline
 
 Result = TypeVar("Result")
 
 PACKAGES = ("face_recognition", "dlib", "onnxruntime", "numpy", "Pillow", "uvloop")
 
+SEARCHES: tuple[SearchName, ...] = ("everywhere", "guided")
 
-SEARCHES = ("everywhere", "guided")
+HOG, CNN = "face_recognition, its default (HOG)", "face_recognition, its CNN"
 
 
 def photos_folder() -> Path:
@@ -43,7 +44,7 @@ def zoomed(
     return tile
 
 
-def packaged_parameters(*, search: str = "", **detection: float) -> Parameters:
+def packaged_parameters(*, search: str = "", **detection: Any) -> Parameters:
     """Returns the default parameters, without reading a file of this user.
 
     Args:
@@ -70,7 +71,7 @@ def chosen_parameters(file: Path | None, *, search: str = "") -> Parameters:
     return replace(found, detection=replace(found.detection, search=search or found.detection.search))
 
 
-def searching(search: str, *, threads: int = 0, **detection: float) -> Pipeline:
+def searching(search: str, *, threads: int = 0, **detection: Any) -> Pipeline:
     """Returns a pipeline of the onnx engine with default parameters and this search.
 
     Args:

@@ -1,7 +1,7 @@
-"""GPU: both engines on this machine's GPU, tiles one by one and in batches, faces, and whole photographs.
+"""GPU: both engines on this machine's GPU: tiles, YuNet's proposals, crops and faces, and whole photographs by search.
 
     python -m benchmarks.gpu [PHOTOS] [--engines onnx,dlib] [--megapixels 0.24,0.96,3.84] [--threads 1,2,4,8] [--seconds 5]
-                             [--rows tiles,faces,photographs] [--faces 1,32]
+                             [--rows tiles,proposals,crops,faces,photographs] [--faces 1,32] [--searches everywhere,guided]
 
 Everything is repeated for so many seconds; with the defaults it is done in under five minutes, after what the first start
 with TensorRT takes. Photographs are decoded by so many threads while the engine has the one before, as in a daemon; without
@@ -32,8 +32,9 @@ from pyraface.core.errors import ImageError, PyrafaceError
 from pyraface.core.images.decode import Picture, decode
 from pyraface.core.parameters import ImageLimits
 from pyraface.core.pipeline import Pipeline
+from pyraface.core.search import guided
 
-from .common import PACKAGES, machine, packaged_parameters, photos_folder, timed, today, versions
+from .common import PACKAGES, SEARCHES, machine, packaged_parameters, photos_folder, timed, today, versions
 from .inside import InsideNetworks
 from .parity import SUFFIXES
 from .peer import chips, tile
@@ -41,7 +42,7 @@ from .peer import chips, tile
 PHOTOGRAPHS = 40
 """At most; they are held in memory."""
 
-ROWS = ("tiles", "faces", "photographs")
+ROWS = ("tiles", "proposals", "crops", "faces", "photographs")
 
 
 def main() -> None:
@@ -59,6 +60,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="for each figure (default: %(default)s)")
     parser.add_argument("--rows", default=",".join(ROWS), help="separated by commas (default: %(default)s)")
     parser.add_argument("--faces", default="1,32", help="faces per call (default: %(default)s)")
+    parser.add_argument(
+        "--searches", default=",".join(SEARCHES), help="of photographs (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     wanted = arguments.rows.split(",")
     if unknown := set(wanted) - set(ROWS):
@@ -80,8 +84,13 @@ def main() -> None:
             continue
         rows = {
             "tiles": tiles(engine, sizes, arguments.seconds),
+            "proposals": proposals(engine, sizes, arguments.seconds),
+            "crops": crops(engine, arguments.seconds),
             "faces": faces(engine, counts, arguments.seconds),
-            "photographs": whole(engine, images, threads, arguments.seconds),
+            "photographs": itertools.chain.from_iterable(
+                whole(engine, search, images, threads, arguments.seconds)
+                for search in arguments.searches.split(",")
+            ),
         }
         begin = [("start", f"{seconds:.1f} s", f"{engine.device}; {engine.fingerprint}")]
         for what, figure, note in itertools.chain(begin, *(rows[row] for row in wanted)):
@@ -105,6 +114,30 @@ def tiles(engine: Engine, sizes: list[float], seconds: float) -> Iterator[tuple[
             )
 
 
+def proposals(engine: Engine, sizes: list[float], seconds: float) -> Iterator[tuple[str, str, str]]:
+    """Yields how many tiles a second YuNet goes over."""
+    proposer = engine.proposer()
+    for size in sizes:
+        each = rate(partial(proposer.propose, [tile(size)], guided.PROPOSED), seconds)
+        yield f"YuNet, tiles of {size} Mpx", f"{each:.2f}/s", memory()
+
+
+def crops(engine: Engine, seconds: float) -> Iterator[tuple[str, str, str]]:
+    """Yields how many crops a second are decided, alone and in the batches of the guided search."""
+    side = guided.CROP
+    pixels = np.ascontiguousarray(tile(side * side * 1.5 / 1e6)[:side, :side])
+
+    def decide(count: int) -> None:
+        engine.detect([engine.prepare(pixels, guided.SCALES)] * count)
+
+    for count in sorted({1, min(guided.CROPS_AT_ONCE, engine.batch_size(side, side))}):
+        yield (
+            f"crops of {side} px, {count} at once",
+            f"{rate(partial(decide, count), seconds) * count:.1f}/s",
+            memory(),
+        )
+
+
 def faces(engine: Engine, counts: list[int], seconds: float) -> Iterator[tuple[str, str, str]]:
     """Yields how many faces a second are encoded."""
     for count in counts:
@@ -113,10 +146,10 @@ def faces(engine: Engine, counts: list[int], seconds: float) -> Iterator[tuple[s
 
 
 def whole(
-    engine: Engine, images: list[bytes], threads: list[int], seconds: float
+    engine: Engine, search: str, images: list[bytes], threads: list[int], seconds: float
 ) -> Iterator[tuple[str, str, str]]:
     """Yields how many photographs a second go through, bytes in, faces out, with so many threads that decode."""
-    pipeline = Pipeline(packaged_parameters(), engine)
+    pipeline = Pipeline(packaged_parameters(search=search), engine)
     pipeline.detect(images[0])
     for count in threads:
         done, taken = 0, 0.0
@@ -129,7 +162,7 @@ def whole(
                     ahead.append(decoders.submit(pipeline.decode, next(upcoming)))
                 pipeline.find(ahead.popleft().result())
                 done, taken = done + 1, time.perf_counter() - began
-        yield f"photographs, {count} decoding threads", f"{done / taken:.2f}/s", memory()
+        yield f"photographs, {search}, {count} decoding threads", f"{done / taken:.2f}/s", memory()
 
 
 def rate(work: Callable[[], object], seconds: float) -> float:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from PIL import Image
 from pyraface.core.boxes import Boxes
 from pyraface.core.pipeline import Pipeline
 
-from .common import PACKAGES, machine, photos_folder, searching, timed, today, versions
+from .common import CNN, HOG, PACKAGES, machine, photos_folder, searching, timed, today, versions
 from .parity import SUFFIXES
 
 Points = NDArray[np.float64]
@@ -112,10 +112,12 @@ def deepface(folder: Path) -> list[Picture]:
 
 def _megapixels(path: Path) -> float:
     with Image.open(path) as image:
-        return image.width * image.height / 1e6
+        return float(image.width * image.height / 1e6)
 
 
-def rows(name: str, pictures: list[Picture], programs: dict[str, Callable[[Path], Boxes]]) -> Iterator[str]:
+def rows(
+    name: str, pictures: list[Picture], programs: Mapping[str, Callable[[Path], Boxes]]
+) -> Iterator[str]:
     """Yields a row a program."""
     totals = {program: Total() for program in programs}
     for find in programs.values():
@@ -156,7 +158,7 @@ def main() -> None:
         f"pyraface, {name}": partial(ours, searching(name, threads=options.threads))
         for name in ("guided", "everywhere")
     }
-    programs["face_recognition, its default (HOG)"] = partial(theirs, "hog")
+    programs[HOG] = partial(theirs, "hog")
     lines = [f"{today()}; {machine()}; {versions(*PACKAGES)}", ""]
     lines.append("| | program | true faces | boxes | photographs with a box | wall s | CPU s |")
     lines.append("|---|---|--:|--:|--:|--:|--:|")
@@ -165,7 +167,7 @@ def main() -> None:
         smallest = sorted(pictures, key=lambda picture: picture.megapixels)[: options.cnn]
         shown = list(rows(name, pictures, programs))
         if smallest:
-            cnn = {**programs, "face_recognition, its CNN": partial(theirs, "cnn")}
+            cnn: dict[str, Callable[[Path], Boxes]] = {**programs, CNN: partial(theirs, "cnn")}
             shown += rows(f"{name}, the smallest", smallest, cnn)
         lines += shown
         print("\n".join(shown), flush=True)

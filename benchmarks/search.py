@@ -31,7 +31,7 @@ from pyraface.core.parameters import ImageLimits
 
 from . import drawings
 from . import truth as truths
-from .common import PACKAGES, SEARCHES, machine, searching, today, versions
+from .common import CNN, HOG, PACKAGES, SEARCHES, machine, searching, today, versions
 from .detectors import Detector, FaceRecognition, Hog
 from .metrics import SIZES, SMALLEST_FACE, Found, Summary, Verdict, judge, summarize
 from .truth import Picture
@@ -41,7 +41,6 @@ PRECISION = 0.985
 LOWEST = -1.0
 THRESHOLDS = (0.0, -0.1, -0.2, -0.3, -0.4, -0.5, -0.6, -0.7, -0.8, -0.9)
 
-HOG, CNN = "face_recognition, its default (HOG)", "face_recognition, its CNN"
 LOWEST_GUIDED = "guided, lowest"
 
 

@@ -198,8 +198,10 @@ CASES = [
         {
             rf"\| (onnx|dlib) \| start \| {FIGURE} s \| .* \|": 2,
             rf"\| (onnx|dlib) \| tiles of 0\.02 Mpx, 1 at once \| {FIGURE}/s \| .* \|": 2,
+            rf"\| (onnx|dlib) \| YuNet, tiles of 0\.02 Mpx \| {FIGURE}/s \| .* \|": 2,
+            rf"\| (onnx|dlib) \| crops of \d+ px, 1 at once \| {FIGURE}/s \| .* \|": 2,
             rf"\| (onnx|dlib) \| encoding, [12] at once \| {FIGURE}/s \| .* \|": 4,
-            rf"\| (onnx|dlib) \| photographs, [12] decoding threads \| {FIGURE}/s \| .* \|": 4,
+            rf"\| (onnx|dlib) \| photographs, (everywhere|guided), [12] decoding threads \| {FIGURE}/s \| .* \|": 8,
         },
     ),
     Case(

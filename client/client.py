@@ -70,6 +70,14 @@ def main(words: list[str] | None = None) -> int:
 
         say(f"pyraface: {error}")
         return commands.EXIT_USAGE
+    except RuntimeError as error:
+        from ..core.host import threads
+        from .console.terminal import say
+
+        if not threads.refused(error):
+            raise
+        say(f"pyraface: {threads.REMEDY}")
+        return commands.EXIT_USAGE
     except KeyboardInterrupt:  # before the work began, or while it ended
         return commands.EXIT_INTERRUPTED
 

@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
     # not at the top: --help does not wait for numpy and the rest
     import uvloop
 
-    from ..core.host import standard_streams
+    from ..core.host import standard_streams, threads
     from . import logs, process
 
     process.disable_core_dumps()
@@ -88,6 +88,10 @@ def main(arguments: list[str] | None = None) -> None:
         uvloop.run(_run(options))
     except PyrafaceError as error:
         sys.exit(f"pyraface-daemon: {error}")
+    except RuntimeError as error:
+        if not threads.refused(error):
+            raise
+        sys.exit(f"pyraface-daemon: {threads.REMEDY}")
 
 
 async def _run(options: argparse.Namespace) -> None:

@@ -146,9 +146,11 @@ class Beacon:
 
     def _watch_addresses(self) -> None:
         """Announces at once when an interface gets an address; where netlink is missing, at the next interval."""
-        if not hasattr(socket, "AF_NETLINK"):
+        try:
+            self._netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        except OSError as error:
+            log.debug("beacon: no news of addresses: %s", error)
             return
-        self._netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
         self._netlink.setblocking(False)
         self._netlink.bind((0, _RTMGRP_IPV4_IFADDR))
         asyncio.get_running_loop().add_reader(self._netlink, self._addresses_changed)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 from ..core.engines import EngineName
 from ..core.errors import EngineError, ErrorCode, RemoteProtocolError
-from ..core.host import subprocesses, tasks
+from ..core.host import subprocesses, tasks, threads
 from ..core.host.streams import read_message
 from ..core.protocol import wire
 from ..core.protocol.messages import Cancel, Closing, Detect, Failed, Found, Message, Welcome
@@ -235,11 +235,11 @@ class Executor:
 
     async def _spawn(self) -> tuple[_Worker, Welcome]:
         ours, theirs = socket.socketpair()
-        command, environment = subprocesses.python_module(
-            "pyraface.daemon.worker",
-            *("--channel", str(theirs.fileno()), "--engine", self._engine, "--search", self._search),
-        )
         try:
+            command, environment = subprocesses.python_module(
+                "pyraface.daemon.worker",
+                *("--channel", str(theirs.fileno()), "--engine", self._engine, "--search", self._search),
+            )
             process = await asyncio.create_subprocess_exec(
                 *command,
                 env=environment,
@@ -252,7 +252,8 @@ class Executor:
             )
         except OSError as error:
             ours.close()
-            raise EngineError(f"the worker cannot be started: {error}") from error
+            reason = threads.REMEDY if threads.refused(error) else error
+            raise EngineError(f"the worker cannot be started: {reason}") from error
         finally:
             theirs.close()
         ours.setblocking(False)

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import logging
 import socket
+from typing import Any
 
 from ..core.errors import LimitError, ServerError
 from ..core.protocol import wire
@@ -27,6 +28,9 @@ NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 ACCEPT_PAUSE = 0.2
 """Seconds before a connection is accepted again after such an error."""
 
+_IP_FREEBIND = 15
+"""From linux/in.h: a socket may be bound to an address that the machine does not have yet, IPv6 included."""
+
 MOST_REFUSALS = 32
 """Refusals that are explained at the same time; further connections are closed without an explanation."""
 
@@ -34,16 +38,42 @@ MOST_REFUSALS = 32
 def listen(host: str, port: int) -> socket.socket:
     """Returns a TCP socket bound to host and port; port 0 takes a free one.
 
+    The address need not exist yet: at boot an interface may get it later than the daemon starts.
+
     Raises:
         ServerError: the address is not available; the message says why, and the remedy.
     """
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            _bind(listener, address, host)
+            listener.listen(BACKLOG)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
     except OSError as error:
-        raise ServerError(
-            f"cannot listen on {host}:{port}: {error.strerror}; is another daemon running? --port takes another"
-        ) from error
+        remedy = "--host takes an address of this machine"
+        if error.errno == errno.EADDRINUSE:
+            remedy = "is another daemon running? --port takes another port"
+        elif error.errno in (errno.EACCES, errno.EPERM):
+            remedy = "ports below 1024 are for root; --port takes another"
+        raise ServerError(f"cannot listen on {host}:{port}: {error.strerror}; {remedy}") from error
+
+
+def _bind(listener: socket.socket, address: Any, host: str) -> None:
+    try:
+        listener.bind(address)
+    except OSError as error:
+        if error.errno != errno.EADDRNOTAVAIL:
+            raise
+        listener.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
+        listener.bind(address)
+        log.warning("no interface has the address %s yet: clients reach this server when one gets it", host)
 
 
 class Listener:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import socket
 from collections.abc import Callable
 
 from ..core.errors import ErrorCode, PairingError, RemoteProtocolError, ServerError
 from ..core.host import keyfile
+from ..core.host.interfaces import machine_name
 from ..core.host.streams import read_message
 from ..core.parameters import Parameters
 from ..core.protocol import wire
@@ -53,7 +53,7 @@ async def give(parameters: Parameters, *, host: str, port: int | None, say: Call
         KeyFileError: there is no key to give.
     """
     key = keyfile.load_or_make()[0]
-    name = (parameters.beacon.name or socket.gethostname())[:64]
+    name = (parameters.beacon.name or machine_name())[:64]
     with listen(host, parameters.ports.pairing if port is None else port) as listener:
         desk = _Desk(key, name, say, listener.getsockname()[1])
         tcp = await asyncio.start_server(desk.serve, sock=listener, limit=MAX_GREETING_BYTES)

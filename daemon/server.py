@@ -14,6 +14,7 @@ from typing import Any
 from ..core.engines import EngineName
 from ..core.errors import ServerError
 from ..core.host import tasks
+from ..core.host.interfaces import machine_name
 from ..core.parameters import Parameters
 from ..core.protocol.announcement import Announcement
 from ..core.protocol.messages import PROTOCOL_VERSIONS, Welcome
@@ -100,7 +101,7 @@ class Server:
         if not starting.done():
             await tasks.end([starting])
             return None
-        name = self._parameters.beacon.name or socket.gethostname()
+        name = self._parameters.beacon.name or machine_name()
         return dataclasses.replace(
             starting.result(),
             name=name[:64],
@@ -126,7 +127,10 @@ class Server:
                 await beacon.start()
             except OSError as error:
                 await tasks.end([accepting])
-                raise ServerError(f"{error.strerror}; choose another port, or use --no-beacon") from error
+                raise ServerError(
+                    f"{error.strerror}; choose another port (params/ports/server_port_ip_disc) on this machine and on its "
+                    "clients, or use --no-beacon"
+                ) from error
         self._log_ready(welcome)
         process.notify("READY=1")
         await self._until_told_to_stop(executor, accepting)

@@ -12,6 +12,7 @@ from typing import IO
 
 from ...core.errors import ServerError
 from ...core.host import subprocesses, tasks
+from ...core.host.interfaces import loopback_is_down
 from ...core.parameters import Parameters
 from ...core.protocol.proofs import KEY_BYTES
 from .connection import ServerConnection
@@ -59,6 +60,11 @@ class LocalDaemon:
         return await connect("127.0.0.1", self._port, self._parameters, (self.key,), patience=START_TIMEOUT)
 
     async def _start(self) -> ServerConnection:
+        if loopback_is_down():
+            raise ServerError(
+                "no server can be started on this machine, because its loopback interface is down; "
+                "as root: ip link set lo up"
+            )
         with socket.create_server(("127.0.0.1", 0)) as listener, tempfile.NamedTemporaryFile("wb") as file:
             self._port = listener.getsockname()[1]
             # the daemon reads the same parameters as this process, even if the user's file has changed

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 
 from ...core.errors import ErrorCode, PairingError, RefusedError, RemoteProtocolError
+from ...core.host.interfaces import machine_name
 from ...core.host.streams import read_message
 from ...core.parameters import Parameters
 from ...core.protocol import wire
@@ -81,7 +81,7 @@ async def _exchange(
         return answer
 
     exchange = Exchange(code, asks=True)
-    answer = await ask(Pair(socket.gethostname()[:64], exchange.share))
+    answer = await ask(Pair(machine_name(), exchange.share))
     assert isinstance(answer, Pair)
     secret = exchange.finish(answer.share)
     last = await ask(Proof(secret.confirmation))

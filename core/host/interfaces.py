@@ -1,14 +1,43 @@
-"""Interfaces: the broadcast addresses of this machine's networks."""
+"""Interfaces: this machine's networks, with their broadcast addresses, and its name there."""
 
 from __future__ import annotations
 
+import array
+import contextlib
+import fcntl
 import ipaddress
+import os
 import socket
+import struct
 
 import psutil
 
+from ..text import sendable
+
 LOOPBACK_BROADCAST = "127.255.255.255"
 """Reaches every listener on this machine: a machine finds its own servers, and no packet leaves it."""
+
+_SIOCGIFCONF, _SIOCGIFFLAGS, _SIOCGIFBRDADDR, _SIOCGIFNETMASK = 0x8912, 0x8913, 0x8919, 0x891B
+"""From linux/sockios.h; netdevice(7) describes them."""
+
+_IFF_UP = 1
+
+_IFREQ_BYTES = 40 if struct.calcsize("P") == 8 else 32
+"""Bytes of a struct ifreq: a name of 16 bytes, and a union."""
+
+_MOST_INTERFACES = 256
+
+
+def machine_name() -> str:
+    """Returns the name of this machine, at most 64 characters, read as UTF-8 whatever the locale is."""
+    return sendable(os.fsencode(socket.gethostname()).decode("utf-8", "replace"), 64)
+
+
+def loopback_is_down() -> bool:
+    """Returns whether the loopback interface is switched off: this machine then cannot reach itself."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        return not struct.unpack_from("H", _ask(sock, _SIOCGIFFLAGS, "lo"), 16)[0] & _IFF_UP
+    return False
 
 
 def broadcast_addresses(names: tuple[str, ...] = ()) -> dict[str, list[str]]:
@@ -18,16 +47,52 @@ def broadcast_addresses(names: tuple[str, ...] = ()) -> dict[str, list[str]]:
         names: the interfaces wanted; missing ones are omitted. Empty: all interfaces.
     """
     found: dict[str, list[str]] = {}
-    for name, addresses in psutil.net_if_addrs().items():
+    for name, address, netmask, broadcast in _addresses():
         if names and name not in names:
             continue
-        for address in addresses:
-            if address.family != socket.AF_INET:
-                continue
-            target = _broadcast(address.address, address.netmask, address.broadcast)
-            if target and target not in found.setdefault(name, []):
-                found[name].append(target)
+        target = _broadcast(address, netmask, broadcast)
+        if target and target not in found.setdefault(name, []):
+            found[name].append(target)
     return {name: targets for name, targets in found.items() if targets}
+
+
+def _addresses() -> list[tuple[str, str, str | None, str | None]]:
+    """Returns interface, address, netmask and broadcast address of each IPv4 address."""
+    try:
+        listed = psutil.net_if_addrs()
+    except OSError:  # a sandbox without the netlink family, which the C library uses
+        return _addresses_without_netlink()
+    return [
+        (name, one.address, one.netmask, one.broadcast)
+        for name, addresses in listed.items()
+        for one in addresses
+        if one.family == socket.AF_INET
+    ]
+
+
+def _addresses_without_netlink() -> list[tuple[str, str, str | None, str | None]]:
+    buffer = array.array("B", bytes(_MOST_INTERFACES * _IFREQ_BYTES))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        request = struct.pack("iP", len(buffer), buffer.buffer_info()[0])
+        size = struct.unpack("iP", fcntl.ioctl(sock, _SIOCGIFCONF, request))[0]
+        entries = [bytes(buffer[at : at + _IFREQ_BYTES]) for at in range(0, size, _IFREQ_BYTES)]
+        found: list[tuple[str, str, str | None, str | None]] = []
+        for entry in entries:
+            name = os.fsdecode(entry[:16].partition(b"\0")[0])
+            netmask, broadcast = (_address(sock, name, which) for which in (_SIOCGIFNETMASK, _SIOCGIFBRDADDR))
+            found.append((name, socket.inet_ntoa(entry[20:24]), netmask, broadcast))
+        return found
+
+
+def _address(sock: socket.socket, name: str, which: int) -> str | None:
+    try:
+        return socket.inet_ntoa(_ask(sock, which, name)[20:24])
+    except OSError:
+        return None
+
+
+def _ask(sock: socket.socket, which: int, name: str) -> bytes:
+    return fcntl.ioctl(sock, which, os.fsencode(name).ljust(_IFREQ_BYTES, b"\0"))
 
 
 def _broadcast(address: str, netmask: str | None, listed: str | None) -> str | None:

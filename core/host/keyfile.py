@@ -29,6 +29,11 @@ _MOST_BYTES = MAX_KEYS * 100
 
 _LINE = re.compile(rb"[0-9a-fA-F]{%d}" % (2 * KEY_BYTES))
 
+_RIGHTS_OF_OTHERS = 0o077
+"""The owner's right to execute does no harm, and some file systems give it to every file."""
+
+_CHOWN = "it must be this user's own: sudo chown {} {}"
+
 _OR_NONE = "or set params/security/authentication to none in parameters.xml, on a network whose every user may use it"
 
 
@@ -64,9 +69,8 @@ def load() -> Keys:
     except FileNotFoundError:
         return ()
     except OSError as error:
-        raise KeyFileError(
-            f"{name}: cannot be read: {error.strerror}; it must be a file of this user"
-        ) from error
+        remedy = _made_by_another_user() or "it must be a file of this user"
+        raise KeyFileError(f"{name}: cannot be read: {error.strerror}; {remedy}") from error
     lines = content.split()
     if (
         not lines
@@ -90,12 +94,12 @@ def load_or_make() -> Keys:
     keys = load()
     if keys:
         return keys
-    with (
-        _alone(),
-        _written((secrets.token_bytes(KEY_BYTES),)) as written,
-        contextlib.suppress(FileExistsError),
-    ):
-        os.link(written, path())  # another daemon that started at the same time may have been first
+    with _alone():
+        # another daemon that started at the same time may have been first. The lock decides, not a hard link: exFAT, CIFS
+        # and some FUSE file systems have none
+        if not load():
+            with _written((secrets.token_bytes(KEY_BYTES),)) as written:
+                os.replace(written, path())
     return load()
 
 
@@ -123,8 +127,8 @@ def _check_rights(name: str, status: os.stat_result) -> None:
         raise KeyFileError(f"{name}: is no regular file; remove it")
     # root may use the file of the user whose daemon it administers
     if os.geteuid() not in (status.st_uid, 0):
-        raise KeyFileError(f"{name}: belongs to another user; it must be this user's own")
-    if stat.S_IMODE(status.st_mode) & 0o177:
+        raise KeyFileError(f"{name}: belongs to another user; {_CHOWN.format(os.geteuid(), name)}")
+    if stat.S_IMODE(status.st_mode) & _RIGHTS_OF_OTHERS:
         raise KeyFileError(
             f"{name}: has the mode {stat.S_IMODE(status.st_mode):04o}: others may know its keys. "
             f"If no other user has read it: chmod 600 {name}; otherwise remove it, start the daemon again and pair again"
@@ -158,6 +162,7 @@ def _written(keys: Keys) -> Iterator[str]:
     try:
         number = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
+            _check_file_system(number)
             with open(number, "wb") as file:
                 file.write(b"".join(key.hex().encode() + b"\n" for key in keys))
                 file.flush()
@@ -170,8 +175,27 @@ def _written(keys: Keys) -> Iterator[str]:
         raise _unwritable(error) from error
 
 
+def _check_file_system(number: int) -> None:
+    """Checks that a new file, still empty, has only the rights that it was created with: exFAT and CIFS keep none."""
+    mode = stat.S_IMODE(os.fstat(number).st_mode)
+    if mode & _RIGHTS_OF_OTHERS:
+        os.close(number)
+        raise KeyFileError(
+            f"{path()}: its file system gives every file the mode {mode:04o}, so others could read the keys; "
+            f"set $XDG_CONFIG_HOME to a folder on another file system, or mount this one with umask=077, {_OR_NONE}"
+        )
+
+
 def _unwritable(error: OSError) -> KeyFileError:
-    return KeyFileError(
-        f"{path()}: cannot be written: {error.strerror}; "
-        f"set $XDG_CONFIG_HOME to a folder that this user may write to, {_OR_NONE}"
-    )
+    remedy = _made_by_another_user() or "set $XDG_CONFIG_HOME to a folder that this user may write to"
+    return KeyFileError(f"{path()}: cannot be written: {error.strerror}; {remedy}, {_OR_NONE}")
+
+
+def _made_by_another_user() -> str | None:
+    """Returns the remedy if another user, most often root in this user's home, made the file or its folder."""
+    folder = os.path.dirname(path())
+    for name in (folder, path()):
+        with contextlib.suppress(OSError):
+            if os.stat(name).st_uid != os.geteuid():
+                return f"{name} was made by another user, and {_CHOWN.format(f'-R {os.geteuid()}', folder)}"
+    return None

@@ -9,11 +9,13 @@ import os
 import signal
 import socket
 import sys
+from typing import NoReturn
 
 import numpy as np
 
 from ...core import parameters as parameters_file
 from ...core.errors import EngineError, ErrorCode, PyrafaceError
+from ...core.host import threads
 from ...core.images.decode import Picture, claim_pillow
 from ...core.images.formats import load_decoders
 from ...core.parameters import SEARCHES, SearchName
@@ -45,6 +47,11 @@ def _warm_up(pipeline: Pipeline) -> tuple[SearchName, ...]:
     return tuple(searches)
 
 
+def _give_up(channel: socket.socket, reason: str) -> NoReturn:
+    send(channel, Closing.because(ErrorCode.ENGINE_FAILED, reason))
+    sys.exit(1)
+
+
 def main() -> None:
     """Reads parameters.xml from standard input, then serves the socket with the number that --channel gives."""
     parser = argparse.ArgumentParser(prog="python -m pyraface.daemon.worker", description=__doc__)
@@ -73,11 +80,16 @@ def main() -> None:
             tile_pixels=parameters.detection.tile_pixels,
         )
         log.info("%s", sandbox.enter(memory, gpu=pipeline.engine.gpu))
-    except PyrafaceError as error:
-        send(channel, Closing.because(ErrorCode.ENGINE_FAILED, str(error)))
-        sys.exit(1)
+        worker = Worker(channel, pipeline, searches)
+        worker.start()
+    except (PyrafaceError, RuntimeError) as error:
+        if threads.refused(error):
+            _give_up(channel, threads.REMEDY)
+        elif isinstance(error, RuntimeError):
+            raise
+        _give_up(channel, str(error))
     try:
-        Worker(channel, pipeline, searches).run()
+        worker.run()
     except (BrokenPipeError, ConnectionResetError):
         os._exit(0)  # the daemon is gone
 

@@ -47,7 +47,7 @@ class _Request(NamedTuple):
 
 
 class Worker:
-    """Answers the requests that arrive over `channel` until the daemon closes it.
+    """Answers the requests that arrive over `channel` until the daemon closes it. Call `start`, then `run`.
 
     Args:
         searches: those that the pipeline can do, its default first.
@@ -69,10 +69,23 @@ class Worker:
         self._room = DecodeWindow(PIXELS_AHEAD)
         self._turns = itertools.count()
 
+    def start(self) -> None:
+        """Starts every thread, so that none is refused after the welcome.
+
+        Raises:
+            RuntimeError: the system allows this user no further thread.
+        """
+        all_started = threading.Event()
+        try:
+            for _ in range(self._pipeline.parameters.daemon.decoding_threads):
+                self._decoders.submit(all_started.wait)  # an idle thread would take the next one, too
+            threading.Thread(target=self._receive, name="receive", daemon=True).start()
+        finally:
+            all_started.set()
+
     def run(self) -> None:
         """Sends a welcome, then answers requests; the end of the channel ends the process."""
         send(self._channel, self._welcome())
-        threading.Thread(target=self._receive, name="receive", daemon=True).start()
         while True:
             request = self._requests.get()
             answer = self._answer(request)

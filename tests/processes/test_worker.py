@@ -38,6 +38,7 @@ def talk():
     print(len(worker._cancelled), flush=True)
     os._exit(0)
 
+worker.start()
 threading.Thread(target=talk).start()
 worker.run()
 """

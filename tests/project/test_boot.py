@@ -41,6 +41,12 @@ def test_the_unit_starts_the_daemon_with_options_it_has() -> None:
     parser().parse_args(arguments)
 
 
+def test_the_units_groups_are_made_by_the_commands_above_it() -> None:
+    text = (BOOT / "pyraface.service").read_text()
+    for group in unit()["Service"]["SupplementaryGroups"].split():
+        assert f"sudo groupadd --force --system {group}" in text
+
+
 def test_the_unit_waits_for_the_drain_and_signals_the_daemon_alone() -> None:
     service = unit()["Service"]
     assert service["Type"] == "notify"

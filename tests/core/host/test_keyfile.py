@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,7 @@ def test_there_is_an_end_to_adding() -> None:
         keyfile.add(b"k" * 32)
 
 
-@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620, 0o700, 0o666], ids=oct)
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620, 0o710, 0o666], ids=oct)
 def test_a_file_that_others_have_a_right_to_is_refused(home: Path, mode: int) -> None:
     file = written(home, LINE, mode)
     with pytest.raises(KeyFileError, match=rf"{file}: has the mode {mode:04o}.*chmod 600"):
@@ -125,6 +126,48 @@ def test_a_file_of_another_user_is_refused_but_root_may_use_any(
     monkeypatch.setattr(os, "geteuid", lambda: 54321)
     with pytest.raises(KeyFileError, match="belongs to another user"):
         keyfile.load()
+
+
+def test_a_right_of_its_owner_to_execute_does_no_harm(home: Path) -> None:
+    written(home, LINE, 0o700)
+    assert len(keyfile.load()) == 1
+
+
+def test_a_file_system_whose_files_others_may_read_holds_no_key(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Simulated: the mode that exFAT reports for every file."""
+    fstat = os.fstat
+
+    def every_file_is_readable(number: int) -> os.stat_result:
+        status = fstat(number)
+        return os.stat_result((status.st_mode | 0o755, *status[1:]))
+
+    monkeypatch.setattr(os, "fstat", every_file_is_readable)
+    with pytest.raises(KeyFileError, match=r"every file the mode 0755.*\$XDG_CONFIG_HOME.*umask=077"):
+        keyfile.load_or_make()
+    assert list((home / "pyraface").iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("folder_mode", [0o700, 0o755])
+def test_a_key_that_root_made_in_a_users_folder_says_how_to_give_it_back(
+    monkeypatch: pytest.MonkeyPatch, folder_mode: int
+) -> None:
+    with tempfile.TemporaryDirectory() as name:  # a folder of pytest's is closed to other users
+        monkeypatch.setenv("XDG_CONFIG_HOME", name)
+        os.chmod(name, 0o755)
+        keyfile.load_or_make()
+        folder = Path(name) / "pyraface"
+        folder.chmod(folder_mode)
+        os.seteuid(12345)
+        try:
+            with pytest.raises(KeyFileError, match=rf"sudo chown -R 12345 {folder}"):
+                keyfile.load()
+            with pytest.raises(KeyFileError, match=rf"sudo chown -R 12345 {folder}"):
+                keyfile.add(b"k" * 32)
+        finally:
+            os.seteuid(0)
 
 
 def test_without_a_home_there_is_no_key_and_making_one_says_what_to_do(

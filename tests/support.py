@@ -19,6 +19,7 @@ from typing import TypeVar
 
 import psutil
 
+from pyraface.core.engines.network import yunet
 from pyraface.core.host import keyfile
 from pyraface.core.protocol import wire
 from pyraface.core.protocol.messages import PROTOCOL_VERSIONS, Challenge, Hello, Message, Proof, Welcome
@@ -27,6 +28,10 @@ from pyraface.core.protocol.proofs import Role, Transcript, certificate_digest
 ROOT = Path(__file__).resolve().parent.parent
 
 T = TypeVar("T")
+
+YUNET = Path(yunet.__file__).with_name(yunet.WEIGHTS_FILE)
+SEARCH = "guided" if YUNET.is_file() else "everywhere"
+"""The search that reads and computes the most: the guided one, unless the package was built without YuNet."""
 
 READY = re.compile(rb"ready on (\S+):(\d+): (\S+) on ")
 
@@ -96,24 +101,30 @@ def free_udp_port() -> int:
 
 
 class DaemonProcess:
-    """A running `python -m pyraface.daemon`, or another module that is one; its worker has that module's name too."""
+    """A running `python -m pyraface.daemon`, or another module that is one; its worker has that module's name too.
+
+    Args:
+        place: for its log.
+        folder: with the package: this checkout, or a copy of it.
+    """
 
     def __init__(
         self,
-        folder: Path,
+        place: Path,
         arguments: list[str],
         *,
         prefix: tuple[str, ...] = (),
         module: str = "pyraface.daemon",
         environment: Mapping[str, str] | None = None,
+        folder: Path = ROOT,
     ) -> None:
-        self.log = folder / f"daemon-{time.monotonic_ns()}.log"
+        self.log = place / f"daemon-{time.monotonic_ns()}.log"
         self._module = module
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*prefix, sys.executable, "-m", module, *arguments],
                 stderr=log,
-                cwd=ROOT,
+                cwd=folder,
                 env={**os.environ, **(environment or {})},
             )
         self.host, self.port, self.engine = self._ready()

@@ -21,6 +21,7 @@ from ...core.images.formats import load_decoders
 from ...core.parameters import SEARCHES, SearchName
 from ...core.pipeline import Pipeline
 from ...core.protocol.messages import Closing
+from ...core.search import AUTOMATIC
 from . import sandbox
 from .worker import Worker, log, send
 
@@ -36,14 +37,19 @@ def _warm_up(pipeline: Pipeline) -> tuple[SearchName, ...]:
     picture = Picture.whole(np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8))
     pipeline.find(picture)
     searches = [pipeline.default_search]
+    unable: dict[str, list[str]] = {}
     for name in SEARCHES:
         if name != pipeline.default_search:
             try:
                 pipeline.find(picture, search=name)
             except EngineError as error:
-                log.info("no client can ask for the search %s: %s", name, error)
+                unable.setdefault(str(error), []).append(name)
             else:
                 searches.append(name)
+    if pipeline.default_search != AUTOMATIC and pipeline.parameters.detection.search == "auto":
+        return tuple(searches)  # the pipeline has said why
+    for reason, names in unable.items():
+        log.info("no client can ask for the search %s: %s", " or ".join(names), reason)
     return tuple(searches)
 
 

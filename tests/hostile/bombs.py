@@ -28,6 +28,17 @@ def flat(width: int = 64, height: int = 64, mode: str = "RGB") -> Image.Image:
     return Image.new(mode, (width, height))
 
 
+def noise(width: int, height: int) -> Image.Image:
+    """An image without a pattern."""
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
+
+
+def crowd(jpeg: bytes, width: int, height: int, side: int) -> Image.Image:
+    """An image that the face of a portrait fills, over and over, at this size."""
+    portrait = Image.open(io.BytesIO(jpeg)).convert("RGB").crop((140, 40, 300, 200)).resize((side, side))
+    return Image.fromarray(np.tile(np.asarray(portrait), (height // side, width // side, 1)))
+
+
 def zeros(megabytes: int) -> bytes:
     """A zlib stream of so many megabytes of zeros: a thousandth of that."""
     packer = zlib.compressobj(9)

@@ -43,7 +43,7 @@ from pyraface.core.protocol.messages import (
     Pong,
 )
 from tests.hostile import bombs
-from tests.support import NONCE, DaemonProcess, Peer, daemon, free_udp_port, run
+from tests.support import NONCE, SEARCH, DaemonProcess, Peer, daemon, free_udp_port, run
 
 FRAME = 8 << 20
 
@@ -186,6 +186,7 @@ def victim(tmp_path_factory: pytest.TempPathFactory, astronaut_jpeg: bytes) -> I
         max_bytes_in_flight=4 * FRAME,
         max_bytes_per_connection=2 * FRAME,
         queue=16,
+        search=SEARCH,
         read_timeout=3,
         handshake_timeout=1,
         frame_timeout=4,

@@ -20,7 +20,6 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from pyraface.core.engines.network import yunet
 from tests.processes.watcher import (
     HIDES,
     LISTENS,
@@ -35,7 +34,7 @@ from tests.processes.watcher import (
     surprises,
     why_blind,
 )
-from tests.support import free_udp_port, parameters_xml
+from tests.support import SEARCH, YUNET, free_udp_port, parameters_xml
 
 SCRIPT = Path(sys.executable).name
 DAEMON, WORKER, CLIENT = "pyraface.daemon", "pyraface.daemon.worker", "pyraface.client"
@@ -120,10 +119,7 @@ def started(module: str, options: str) -> Rules:
 WORKER_STARTED = started(WORKER, r"--channel \d+ --engine (auto|onnx|dlib) --search \w+")
 DAEMON_STARTED = started(DAEMON, r"--fd \d+ --key-fd \d+ --parameters \S+ --no-beacon --stop-at-eof")
 MODELS_READ: Rules = [(READS, r".*/face_recognition_models/models/\w+\.dat")]
-YUNET = Path(yunet.__file__).with_name(yunet.WEIGHTS_FILE)
-SEARCH = "everywhere"
-if YUNET.is_file():  # not where the package was built without it
-    SEARCH = "guided"
+if YUNET.is_file():
     MODELS_READ.append((READS, rf".*/core/engines/network/{re.escape(YUNET.name)}"))
 
 

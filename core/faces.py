@@ -53,7 +53,8 @@ class Face:
 
     Attributes:
         box: (4,) float32: left, top, right, bottom, in pixels of the upright image, origin top left.
-        confidence: the detector's score; above its threshold (0 in dlib), unbounded above.
+        confidence: the detector's score. dlib's is above its threshold (0 in dlib) and unbounded above; YuNet's is 0 to 1,
+            on a scale of its own.
         level: the pyramid level that its box comes from.
         detector: the network that decided that it is a face.
         turned: the degrees clockwise, 0, 90, 180 or 270, that bring it upright: it was found and encoded so.
@@ -98,7 +99,8 @@ class Faces(Sequence[Face]):
 
     Attributes:
         boxes: (n, 4) float32: left, top, right, bottom, in pixels of the upright image, origin top left.
-        confidences: (n,) float32: the detector's score; above its threshold (0 in dlib), unbounded above.
+        confidences: (n,) float32: the detector's score. dlib's is above its threshold (0 in dlib) and unbounded above;
+            YuNet's is 0 to 1, on a scale of its own.
         levels: (n,) int32: the pyramid level the box comes from; 0 is the whole image, 1 its quadrants, and so on.
         detectors: (n,) text of 5 characters: the network that decided, "cnn" or "yunet".
         turned: (n,) int32: the degrees clockwise, 0, 90, 180 or 270, that bring a face upright: it was found and encoded so.

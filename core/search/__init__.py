@@ -8,19 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..engines import Engine, Proposer
-from ..errors import EngineError
 from ..parameters import DetectionParameters, SearchName
 from .base import Search
 from .everywhere import Everywhere
 from .guided import Guided
+from .most import Most
 
-__all__ = ["AUTOMATIC", "Everywhere", "Guided", "Search", "start"]
+__all__ = ["AUTOMATIC", "Everywhere", "Guided", "Most", "Search", "start"]
 
 AUTOMATIC: SearchName = "everywhere"
 """The search that `auto` in parameters.xml stands for, where it can run; elsewhere, everywhere is searched."""
 
 _GUIDED: dict[SearchName, Callable[[Engine, Proposer, DetectionParameters], Search]] = {
     "guided": Guided,
+    "most": Most,
 }
 
 
@@ -38,6 +39,4 @@ def start(
     """
     if name == "everywhere":
         return Everywhere(engine, detection)
-    if name not in _GUIDED:
-        raise EngineError(f"this version has no search named {name}")
     return _GUIDED[name](engine.with_threshold(detection.guided_threshold), proposer(), detection)

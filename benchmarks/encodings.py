@@ -28,7 +28,7 @@ from pyraface.core.images.decode import Picture, decode
 from pyraface.core.parameters import ImageLimits
 from pyraface.core.pipeline import Pipeline
 
-from .common import PACKAGES, machine, packaged_parameters, photos_folder, today, versions
+from .common import PACKAGES, SEARCHES, machine, packaged_parameters, photos_folder, today, versions
 
 SIZES = (20, 30, 40, 60, 80, 120)
 """Pixels: sides of the face's box."""
@@ -153,7 +153,10 @@ def main() -> None:
         "deepface": (photos / "deepface_pairs", published(photos / "deepface_pairs")),
         "knn": (photos / "face_recognition_knn", by_person(photos / "face_recognition_knn")),
     }
-    rows = {"face_recognition": plain(engine), "pyraface": ours(Pipeline(packaged_parameters(), engine))}
+    rows = {"face_recognition": plain(engine)}
+    rows |= {
+        f"pyraface, {name}": ours(Pipeline(packaged_parameters(search=name), engine)) for name in SEARCHES
+    }
     rows |= {
         "face_recognition, 10 jitters": plain(start("onnx", EngineOptions(jitters=10))),
         "face_recognition, 68 landmarks": plain(start("onnx", EngineOptions(landmarks=68))),

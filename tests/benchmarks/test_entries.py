@@ -182,7 +182,7 @@ CASES = [
         "--markdown FOLDER/table.md",
         {
             rf"\| (deepface|knn): [^|]+ {cells(3)} {FIGURE}% \| {FIGURE}% \| {FIGURE} \|": (
-                2 * 4 + len(encodings.SIZES)
+                2 * 5 + len(encodings.SIZES)
             )
         },
     ),

@@ -71,6 +71,9 @@ class StubEngine:
         self._work()
         return [Proposals(np.zeros((0, 4), np.float32), np.zeros(0, np.float32)) for _ in tiles]
 
+    def scores(self, tiles: Sequence[Pixels]) -> NDArray[np.float32]:
+        return np.zeros(len(tiles), np.float32)
+
     def with_threshold(self, threshold: float) -> Engine:
         del threshold
         return self

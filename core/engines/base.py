@@ -101,6 +101,15 @@ class Proposer(Protocol):
         """
         ...
 
+    def scores(self, tiles: Sequence[Pixels]) -> NDArray[np.float32]:
+        """Returns the best score, (n,), of a face in the middle of each tile; the tiles all have one shape.
+
+        Raises:
+            ValueError: the tiles differ in shape, or are not (h, w, 3) uint8.
+            EngineError: the device failed.
+        """
+        ...
+
 
 class Engine(Protocol):
     """Detects and encodes; both networks, on one device."""
@@ -125,8 +134,8 @@ class Engine(Protocol):
 
         Args:
             scales: the number of scales at which the tile is searched, from its own down in steps of 5/6; 0: all. With 6
-                or fewer, an engine that screens in 8-bit integers gives confidences that are up to 0.15 off, rarely more.
-                An engine may ignore this and search all scales.
+                or fewer, an engine that screens in 8-bit integers decides by these alone: confidences are up to 0.15 off,
+                rarely more. An engine may ignore this and search all scales.
 
         Raises:
             ValueError: the tile is not (h, w, 3) uint8.

@@ -33,6 +33,7 @@ from benchmarks import (
     runtime,
     search,
     sharpness,
+    turned,
     zooming,
 )
 from tests.simulation import world
@@ -301,6 +302,14 @@ CASES = [
         "benchmarks.simulation",
         "--images 100",
         {rf".*: 100 images in {FIGURE} virtual s .*: efficiency {FIGURE}%, .*": len(world.scenarios())},
+    ),
+    Case(
+        "benchmarks.turned",
+        "PHOTOS/wider_face_val_subset --markdown FOLDER/table.md",
+        {
+            r"\| guided \| \d+ \| \d of 3 \| \d, \d, \d, \d \| .* \|": len(turned.TURNS) + len(turned.TILTS),
+            r"Upright photographs: 0 of 2 faces in 2 are declared turned\.": 1,
+        },
     ),
     Case("benchmarks.zooming", "", {rf"\| [^|]+ {cells(3)} {FIGURE} s \|": len(zooming.FILTERS)}),
 ]

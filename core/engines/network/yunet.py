@@ -82,6 +82,38 @@ def network_input(tiles: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
     return planes
 
 
+def middle_scores(outputs: Sequence[NDArray[np.float32]], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Returns the best score, (n,), of the cells in the middle half of each tile, both ways.
+
+    Args:
+        outputs: those of `OUTPUTS`, (n, cells, 1 or 4) each.
+        size: height and width of the network's input.
+
+    Raises:
+        EngineError: a score is not a number.
+    """
+    best = []
+    for index, stride in enumerate(STRIDES):
+        rows, columns = size[0] // stride, size[1] // stride
+        score = _score(outputs[index], outputs[index + len(STRIDES)]).reshape(-1, rows, columns)
+        middle = score[:, rows // 4 : rows - rows // 4, columns // 4 : columns - columns // 4]
+        best.append(middle.max(axis=(1, 2)))
+    strongest: NDArray[np.float32] = np.max(best, axis=0)
+    return strongest
+
+
+def _score(face: NDArray[np.float32], thing: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The scores of cells, (..., cells), from both of their outputs, (..., cells, 1).
+
+    Raises:
+        EngineError: a score is not a number.
+    """
+    score: NDArray[np.float32] = np.sqrt(np.clip(face[..., 0], 0, 1) * np.clip(thing[..., 0], 0, 1))
+    if not np.isfinite(score.max(initial=0)):
+        raise EngineError("YuNet gave scores that are not numbers: its device or library is broken")
+    return score
+
+
 def decoded(
     outputs: Sequence[NDArray[np.float32]], size: tuple[int, int], threshold: float
 ) -> tuple[Boxes, NDArray[np.float32]]:
@@ -99,9 +131,7 @@ def decoded(
     scores: list[NDArray[np.float32]] = []
     for index, stride in enumerate(STRIDES):
         face, thing, shift = (outputs[index + len(STRIDES) * which] for which in range(3))
-        score = np.sqrt(np.clip(face[:, 0], 0, 1) * np.clip(thing[:, 0], 0, 1))
-        if not np.isfinite(score.max(initial=0)):
-            raise EngineError("YuNet gave scores that are not numbers: its device or library is broken")
+        score = _score(face, thing)
         cells = np.flatnonzero(score >= threshold)
         row, column = np.divmod(cells, size[1] // stride)
         x, y, across, down = np.clip(shift[cells], -FARTHEST, FARTHEST).T

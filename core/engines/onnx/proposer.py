@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from ...errors import EngineError
 from .. import checks
@@ -38,17 +40,27 @@ class YuNet:
     def propose(self, tiles: Sequence[Pixels], threshold: float) -> list[Proposals]:
         if not tiles:
             return []
+        outputs, size = self._outputs(tiles)
+        proposals = []
+        for index in range(len(tiles)):
+            boxes, scores = yunet.decoded([each[index] for each in outputs], size, threshold)
+            proposals.append(Proposals(yunet.as_dlib(boxes), scores))
+        return proposals
+
+    def scores(self, tiles: Sequence[Pixels]) -> NDArray[np.float32]:
+        if not tiles:
+            return np.zeros(0, np.float32)
+        return yunet.middle_scores(*self._outputs(tiles))
+
+    def _outputs(self, tiles: Sequence[Pixels]) -> tuple[list[NDArray[np.float32]], tuple[int, int]]:
+        """The network's outputs, (tiles, cells, 1 or 4) each, and the height and width of its input."""
         planes = yunet.network_input([checks.checked_pixels(tile) for tile in tiles])
         # the network joins the maps of all tiles, one after the other
         outputs = [
             each.reshape(len(tiles), -1, each.shape[-1]) for each in self._session.run({"input": planes})
         ]
         height, width = planes.shape[2:]
-        proposals = []
-        for index in range(len(tiles)):
-            boxes, scores = yunet.decoded([each[index] for each in outputs], (height, width), threshold)
-            proposals.append(Proposals(yunet.as_dlib(boxes), scores))
-        return proposals
+        return outputs, (height, width)
 
 
 def any_size(model: bytes) -> bytes:

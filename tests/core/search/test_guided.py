@@ -46,9 +46,10 @@ def scene(astronaut: np.ndarray) -> np.ndarray:
 
 
 class Proposed:
-    """Proposes these boxes in an image of some size, and nothing where it is zoomed."""
+    """Proposes these boxes in an image of some size, and nothing where it is zoomed; no turn is better than another."""
 
     fingerprint = "proposed"
+    score = 0.5
 
     def __init__(self, *boxes: tuple[float, float, float, float], size: tuple[int, int] = (512, 512)) -> None:
         self._size = size
@@ -58,12 +59,20 @@ class Proposed:
         assert threshold == guided.PROPOSED
         return [self._in(tile) for tile in tiles]
 
+    def scores(self, tiles: Sequence[Pixels]) -> np.ndarray:
+        return np.full(len(tiles), self.score, np.float32)
+
     def _in(self, tile: Pixels) -> Proposals:
         boxes = self._boxes if tile.shape[:2] == self._size else self._boxes[:0]
         return Proposals(boxes, np.full(len(boxes), 0.5, np.float32))
 
 
 FACE = (178, 80, 266, 168)
+
+
+def scaled(scale: float) -> tuple[float, float, float, float]:
+    """A proposal of the face, so many times as large."""
+    return 222 - 44 * scale, 124 - 44 * scale, 222 + 44 * scale, 124 + 44 * scale
 
 
 @pytest.mark.usefixtures("yunet_weights")
@@ -75,7 +84,7 @@ def test_the_faces_of_the_search_everywhere_are_found(
     found = pipeline.find(Picture.whole(scene))
     assert len(everywhere) == len(found) == 3
     overlaps = geometry.iou(everywhere.boxes, found.boxes)
-    assert (overlaps.max(axis=1) > 0.75).all()
+    assert (overlaps.max(axis=1) > 0.7).all()
     apart = np.linalg.norm(everywhere.encodings - found.encodings[overlaps.argmax(axis=1)], axis=1)
     assert (apart < [0.15, 0.15, 0.3]).all()
     assert pipeline.fingerprint != Pipeline(packaged, "onnx").fingerprint
@@ -106,14 +115,31 @@ def test_the_detector_decides_what_a_proposal_is(engine: engines.Engine, astrona
     assert found.confidences[0] > 0.5
 
 
-@pytest.mark.parametrize("scale", [0.85, 1.2])
-def test_a_proposal_may_be_too_large_or_too_small(
+@pytest.mark.parametrize("scale", [0.9, 1.2])
+def test_a_proposal_may_be_a_little_too_large_or_too_small(
     engine: engines.Engine, astronaut: np.ndarray, scale: float
 ) -> None:
-    center, half = np.array([222, 124]), 44 * scale
-    proposer = Proposed((*(center - half), *(center + half)))
-    found = Guided(engine, proposer, DETECTION).candidates(astronaut)
+    found = Guided(engine, Proposed(scaled(scale)), DETECTION).candidates(astronaut)
     assert geometry.iou(found.boxes, np.array([FACE], np.float32))[0, 0] > 0.7
+
+
+@pytest.mark.parametrize(("score", "count"), [(0.8, 1), (0.7, 0)])
+def test_a_likely_face_that_the_first_look_does_not_see_gets_a_second(
+    engine: engines.Engine, astronaut: np.ndarray, score: float, count: int
+) -> None:
+    proposer = Proposed(scaled(0.8))
+    proposer.score = score
+    found = Guided(engine, proposer, DETECTION).candidates(astronaut)
+    assert len(found) == count
+    assert (geometry.iou(found.boxes, np.array([FACE], np.float32)) > 0.7).all()
+
+
+def test_a_large_face_is_sampled_and_looks_the_same(astronaut: np.ndarray) -> None:
+    large = np.asarray(Image.fromarray(astronaut).resize((2560, 2560)))
+    small = guided.cut(astronaut, np.array(FACE, np.float32), 140)
+    sampled = guided.cut(large, 5 * np.array(FACE, np.float32), 140)
+    assert sampled.zoom == pytest.approx(small.zoom / 5, rel=0.01)
+    assert np.abs(sampled.pixels.astype(int) - small.pixels).mean() < 8
 
 
 def test_a_neighbour_in_the_crop_is_not_the_face_that_was_proposed(
@@ -140,6 +166,12 @@ def test_crops_reach_beyond_the_edges_of_the_image(engine: engines.Engine, astro
     assert (found.boxes[:, 2:] <= [115, 110]).all()
 
 
+def test_a_pixel_of_a_large_face_is_the_mean_of_several() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (2560, 2560, 3), np.uint8)
+    sampled = guided.cut(noise, 5 * np.array(FACE, np.float32), 140)
+    assert sampled.pixels.std() < noise.std() / 3
+
+
 def test_nothing_proposed_is_nothing_found(engine: engines.Engine, astronaut: np.ndarray) -> None:
     assert not len(Guided(engine, Proposed(), DETECTION).candidates(astronaut))
     assert not len(
@@ -150,7 +182,7 @@ def test_nothing_proposed_is_nothing_found(engine: engines.Engine, astronaut: np
 def test_more_crops_than_the_search_everywhere_costs_are_not_searched_one_by_one(
     engine: engines.Engine, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Guided, "_crop", None)
+    monkeypatch.setattr(guided, "cut", None)
     small = DetectionParameters(search="guided", levels=1)
     many = Proposed(
         *((float(x), float(y), x + 8.0, y + 8.0) for x in range(0, 150, 10) for y in range(0, 150, 10))

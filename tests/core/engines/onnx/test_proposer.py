@@ -61,6 +61,18 @@ def test_each_tile_of_a_batch_gets_its_own_proposals(proposer: Proposer, astrona
     assert proposer.propose([], 0.3) == []
 
 
+def test_a_face_in_the_middle_of_a_tile_has_the_score_of_its_proposal(
+    proposer: Proposer, astronaut: np.ndarray
+) -> None:
+    face, beside = astronaut[28:220, 126:318], astronaut[28:220, 30:222]
+    [found] = proposer.propose([np.ascontiguousarray(face)], 0.3)
+    scores = proposer.scores([face, beside, np.roll(face, 96, axis=0), np.zeros_like(face)])
+    assert scores.shape == (4,)
+    assert scores[0] == pytest.approx(found.scores[0], abs=1e-6)
+    assert (scores[1:] < 0.1).all()
+    assert proposer.scores([]).shape == (0,)
+
+
 def test_the_fingerprint_says_what_else_may_change_its_numbers(
     proposer: Proposer, onnx_engine: OnnxEngine
 ) -> None:

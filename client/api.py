@@ -12,7 +12,7 @@ from ..core import parameters as parameters_file
 from ..core.errors import ErrorCode, ImageError, UnreadableError
 from ..core.images import inputs
 from ..core.images.inputs import ImageInput
-from ..core.parameters import Parameters
+from ..core.parameters import Parameters, search_named
 from ..core.protocol.messages import MAX_FACES_FROM
 from ..core.results import Result
 from .inputs.file_reader import File, FileReader, digest_of
@@ -38,11 +38,16 @@ class Client:
         parameters: from `parameters.load()`; None loads them from the usual places.
         faces_from: size of the smallest face to find, in pixels of each image, up to 1000; 0: the setting of each server.
             A server limits the cost (`most_tiles` in its parameters.xml).
+        search: "everywhere", "guided" or "most": the way in which each image is searched; a server that cannot do it is not
+            used. "": the default of each server.
         on_event: called with one line for each event that a user may want to know about: a server found, lost or started.
         keys: keys of the servers that may receive the images, 32 bytes each; None: the keys in this user's key file.
 
+    Raises:
+        ValueError: `faces_from` is out of its range, or there is no search of this name.
+
     Raises (on entering):
-        ServerError: no server can be reached, and none can be started.
+        ServerError: no server can be reached that can do the search, and none can be started.
         KeyFileError: the key file is invalid.
         ParametersError: parameters.xml is invalid.
         RuntimeError: this client was entered before.
@@ -54,15 +59,17 @@ class Client:
         *,
         parameters: Parameters | None = None,
         faces_from: int = 0,
+        search: str = "",
         on_event: Callable[[str], None] | None = None,
         keys: Sequence[bytes] | None = None,
     ) -> None:
         if not 0 <= faces_from <= MAX_FACES_FROM:
             raise ValueError(f"faces_from must be 0 to {MAX_FACES_FROM} pixels, not {faces_from}")
+        wanted = search_named(search) if search else ""
         self._parameters = parameters if parameters is not None else parameters_file.load()
         tell = on_event if on_event is not None else log.info
         known = None if keys is None else tuple(keys)
-        self._pool = Pool(servers, self._parameters, tell, faces_from=faces_from, keys=known)
+        self._pool = Pool(servers, self._parameters, tell, faces_from=faces_from, search=wanted, keys=known)
         self._reader = FileReader(
             max_file_bytes=self._parameters.daemon.max_frame_bytes, servers=lambda: self._pool.servers
         )

@@ -10,11 +10,11 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 
 from ..core import parameters as parameters_file
-from ..core import pyramid
 from ..core.errors import ErrorCode, NoImagesError, OutputError
-from ..core.parameters import DetectionParameters
+from ..core.parameters import AUTOMATIC, DetectionParameters, search_named
 from ..core.results import Result
 from .api import Client
 from .console.progress import Progress
@@ -45,11 +45,12 @@ async def run(options: argparse.Namespace) -> bool:
         interrupt = _Interrupt(journal, progress)
         try:
             if options.faces_from:
-                progress.say(_cost(options.faces_from, parameters.detection))
+                progress.say(_cost(options.faces_from, options.search, parameters.detection))
             client = Client(
                 options.servers,
                 parameters=parameters,
                 faces_from=options.faces_from,
+                search=options.search,
                 on_event=progress.say,
             )
             skipped = await _work(options, client, interrupt)
@@ -191,11 +192,16 @@ def _how_to_resume(options: argparse.Namespace, journal: Journal) -> str:
     return f"resume with: {shlex.join(['pyraface', *words])}"
 
 
-def _cost(faces_from: int, detection: DetectionParameters) -> str:
+def _cost(faces_from: int, search: str, detection: DetectionParameters) -> str:
     """Returns a line that states the cost of --faces-from, with the parameters of this machine."""
+    # not at the top: a client that is not asked for the cost needs no image library
+    from ..core import search as searches
+
     width, height = PREDICTED_FOR
-    wanted = pyramid.work(pyramid.levels(width, height, detection, faces_from=faces_from))
-    usual = pyramid.work(pyramid.levels(width, height, detection))
+    if not search:
+        search = AUTOMATIC if detection.search == "auto" else detection.search
+    work = partial(searches.work, search_named(search), PREDICTED_FOR, detection)
+    wanted, usual = work(faces_from=faces_from), work()
     return (
         f"faces from {faces_from} px: a photograph of {width} x {height} pixels takes {wanted.tiles} tiles, "
         f"{wanted.pixels / 1e6:.0f} megapixels in all, {wanted.pixels / usual.pixels:.1f} times the default"

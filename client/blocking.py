@@ -25,7 +25,12 @@ READY = 16
 
 
 def detect_faces(
-    image: ImageInput, *, servers: str = "auto", parameters: Parameters | None = None, faces_from: int = 0
+    image: ImageInput,
+    *,
+    servers: str = "auto",
+    parameters: Parameters | None = None,
+    faces_from: int = 0,
+    search: str = "",
 ) -> Result:
     """Returns the result of one image. For many images use `map_faces`.
 
@@ -33,11 +38,14 @@ def detect_faces(
 
     Raises:
         TypeError: the image has none of the forms that an image may have.
+        ValueError: `faces_from` is out of its range, or there is no search of this name.
         ServerError: no server can be reached, and none can be started.
         ParametersError: parameters.xml is invalid.
     """
     inputs.checked(image)
-    (result,) = map_faces([image], servers=servers, parameters=parameters, faces_from=faces_from)
+    (result,) = map_faces(
+        [image], servers=servers, parameters=parameters, faces_from=faces_from, search=search
+    )
     return result
 
 
@@ -47,6 +55,7 @@ def map_faces(
     servers: str = "auto",
     parameters: Parameters | None = None,
     faces_from: int = 0,
+    search: str = "",
     ordered: bool = False,
 ) -> Generator[Result, None, None]:
     """Yields the result of each image, in the order in which they are done; with `ordered`, in the order of the images.
@@ -60,7 +69,7 @@ def map_faces(
 
     Args:
         images: each as for `Client.detect`.
-        servers, parameters, faces_from: as for `Client`.
+        servers, parameters, faces_from, search: as for `Client`.
 
     Raises:
         TypeError: `images` is a single image or not iterable, or an image has none of the forms. For a list or a tuple the
@@ -73,7 +82,7 @@ def map_faces(
     inputs.checked_many(images, "map_faces")
     return _results(
         inputs.each_checked(images),
-        lambda: Client(servers, parameters=parameters, faces_from=faces_from),
+        lambda: Client(servers, parameters=parameters, faces_from=faces_from, search=search),
         ordered=ordered,
     )
 

@@ -15,6 +15,7 @@
     |-- DetectionError             the faces of an image that failed were asked for; .code says why it failed
     |-- ServerError                no server can be reached or started
     |   |-- WrongKeyError          the server has none of this user's keys
+    |   |-- SearchUnavailableError the server cannot do the search that was asked for
     |   |-- RefusedError           the server ended the greeting; .code says why
     |   `-- ServerLostError        the connection ended before the answer came
     |-- PairingError               no key was transferred
@@ -171,6 +172,10 @@ class ServerError(PyrafaceError):
 
 class WrongKeyError(ServerError):
     """The server has none of this user's keys: it belongs to another user, or is not paired yet."""
+
+
+class SearchUnavailableError(ServerError):
+    """The server cannot do the search that was asked for; the message names it, and the searches that it can do."""
 
 
 class RefusedError(ServerError):

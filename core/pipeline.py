@@ -22,7 +22,7 @@ from .faces import Faces
 from .images import arrays, inputs
 from .images.decode import Picture, at_once, decode
 from .images.inputs import ImageInput
-from .parameters import Parameters, SearchName, search_named
+from .parameters import AUTOMATIC, Parameters, SearchName, search_named
 from .search import Search
 
 log = logging.getLogger("pyraface.pipeline")
@@ -69,13 +69,11 @@ class Pipeline:
             self.search(named)
             return named
         try:
-            self.search(searches.AUTOMATIC)
+            self.search(AUTOMATIC)
         except EngineError as error:
-            log.warning(
-                "images are searched everywhere, because %s cannot run: %s", searches.AUTOMATIC, error
-            )
+            log.warning("images are searched everywhere, because %s cannot run: %s", AUTOMATIC, error)
             return "everywhere"
-        return searches.AUTOMATIC
+        return AUTOMATIC
 
     def search(self, name: str = "") -> Search:
         """Returns a search, started when it is asked for first; "" is the default one. Any thread may call this.

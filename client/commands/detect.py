@@ -27,6 +27,14 @@ def parser() -> argparse.ArgumentParser:
         "this machine for this run; local: only one that is started on this machine; otherwise the servers named",
     )
     parser.add_argument(
+        "--search",
+        choices=["everywhere", "guided", "most"],
+        default="",
+        help="everywhere: in every part of the photograph, as face_recognition does; guided: where a small network proposes "
+        "faces: more of them, in a fraction of the time; most: also the faces of which that network alone is sure. A "
+        "server that cannot do it is not used (default: the setting in each server's parameters.xml)",
+    )
+    parser.add_argument(
         "--faces-from",
         type=_pixels,
         default=0,

@@ -73,8 +73,10 @@ class ServerConnection:
         ]
         self._alive()
 
-    async def request(self, image: bytes, cancelled: asyncio.Future[Any], *, faces_from: int = 0) -> Answer:
-        """Returns the server's answer for the bytes of an image file; faces_from: as in `messages.Detect`.
+    async def request(
+        self, image: bytes, cancelled: asyncio.Future[Any], *, faces_from: int = 0, search: str = ""
+    ) -> Answer:
+        """Returns the server's answer for the bytes of an image file; faces_from, search: as in `messages.Detect`.
 
         The end of `cancelled` before that cancels the request; the server still answers, and until then its credit is
         in use.
@@ -85,7 +87,7 @@ class ServerConnection:
         if self.lost.done():
             raise self.lost.result()
         id = next(self._ids)
-        request = Detect(id, image, faces_from=faces_from)
+        request = Detect(id, image, faces_from=faces_from, search=search)
         try:
             frame = wire.encode_parts(request, max_frame_bytes=self.welcome.max_frame_bytes)
         except LocalProtocolError:

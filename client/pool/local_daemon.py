@@ -29,10 +29,14 @@ class LocalDaemon:
     """Child daemon. It ends with this process, even if this process is killed, because its standard input then ends.
 
     Its key is new and is not in any file, so only this process can use the daemon.
+
+    Args:
+        search: its default search; "": that of the parameters.
     """
 
-    def __init__(self, parameters: Parameters) -> None:
+    def __init__(self, parameters: Parameters, *, search: str = "") -> None:
         self._parameters = parameters
+        self._search = search
         self.key = secrets.token_bytes(KEY_BYTES)
         self._process: asyncio.subprocess.Process | None = None
         self._log: IO[bytes] | None = None
@@ -76,6 +80,7 @@ class LocalDaemon:
                 "pyraface.daemon",
                 *("--fd", str(listener.fileno()), "--key-fd", str(key_end), "--parameters", file.name),
                 *("--no-beacon", "--stop-at-eof"),
+                *(("--search", self._search) if self._search else ()),
             )
             try:
                 self._process = await asyncio.create_subprocess_exec(

@@ -13,7 +13,7 @@ from ...core.errors import ErrorCode, ServerLostError
 from ...core.host import tasks
 from ...core.host.keyfile import Keys
 from ...core.parameters import Parameters
-from ...core.protocol.messages import Failed, Found
+from ...core.protocol.messages import Failed, Found, Welcome
 from ..scheduling.instructions import Disconnect, GiveUp, Reason, Send, Withdraw
 from ..scheduling.scheduler import Scheduler
 from .connection import Answer, ServerConnection
@@ -45,13 +45,15 @@ class _Server:
     name: str
     connection: ServerConnection
     """The most recent connection."""
+    search: str
+    """The search requested from it; "": its default."""
     faces_from: int
     """The size of the smallest face requested from it."""
 
     @property
     def fingerprint(self) -> str:
-        """Fingerprint of everything that determines its faces: the engine, its parameters, and the size requested."""
-        fingerprint = self.connection.welcome.fingerprint
+        """Fingerprint of everything that determines its faces: engine, parameters, the search and the size requested."""
+        fingerprint = self.connection.welcome.fingerprint_of(self.search)
         return f"{fingerprint}-from-{self.faces_from}" if self.faces_from else fingerprint
 
     def answered(self, answer: Answer) -> Answered:
@@ -77,7 +79,7 @@ class Pool:
     Args:
         servers: "auto", "local" or "HOST[:PORT],...", as for `Client`.
         tell: called with one line for each event that the user should know about.
-        faces_from: size of the smallest face to find, as in `messages.Detect`.
+        faces_from, search: as in `messages.Detect`; a server that cannot do the search is not used.
         keys: keys of the servers that may receive images; None: the keys in this user's key file.
 
     Raises (on entering):
@@ -92,12 +94,14 @@ class Pool:
         tell: Callable[[str], None],
         *,
         faces_from: int = 0,
+        search: str = "",
         keys: Keys | None = None,
     ) -> None:
         self._parameters = parameters
         self._faces_from = faces_from
+        self._search = search
         self._tell = tell
-        self._supervisor = Supervisor(servers, parameters, self, tell, keys=keys)
+        self._supervisor = Supervisor(servers, parameters, self, tell, search=search, keys=keys)
         self._scheduler = Scheduler()
         self._tasks: set[asyncio.Task[object]] = set()
         self._fingerprints: set[str] = set()
@@ -111,8 +115,8 @@ class Pool:
         self._draining = self._closing = False
         self._alone: asyncio.TimerHandle | None = None
         self._abandoned = False
-        self._first: tuple[str, str] | None = None
-        """Name and fingerprint of the first server."""
+        self._first: tuple[str, Welcome] | None = None
+        """Name and welcome of the first server."""
 
     async def __aenter__(self) -> Pool:
         try:
@@ -213,7 +217,9 @@ class Pool:
         """Starts to send images to the server."""
         welcome = connection.welcome
         name = place if place == LOCAL else f"{welcome.name} ({place})"
-        server = self._servers.setdefault(place, _Server(place, name, connection, self._faces_from))
+        server = self._servers.setdefault(
+            place, _Server(place, name, connection, self._search, self._faces_from)
+        )
         server.name, server.connection = name, connection
         self._compare(server)
         self._fingerprints.add(server.fingerprint)
@@ -247,12 +253,18 @@ class Pool:
 
     def _compare(self, server: _Server) -> None:
         """Tells the user if this server's faces may differ from the faces that the first server finds."""
-        fingerprint = server.connection.welcome.fingerprint
+        welcome = server.connection.welcome
         if self._first is None:
-            self._first = server.name, fingerprint
-        elif fingerprint != self._first[1]:
+            self._first = server.name, welcome
+        name, first = self._first
+        if not self._search and welcome.searches[0] != first.searches[0]:
             self._tell(
-                f"server {server.name} has another engine, device or parameters than {self._first[0]}: "
+                f"server {server.name} does the search {welcome.searches[0]}, and {name} {first.searches[0]}: "
+                f"their faces differ; --search {first.searches[0]} makes them alike"
+            )
+        elif welcome.fingerprint_of(self._search) != first.fingerprint_of(self._search):
+            self._tell(
+                f"server {server.name} has another engine, device or parameters than {name}: "
                 "its faces may differ a little"
             )
 
@@ -288,7 +300,9 @@ class Pool:
     async def _run(self, server: _Server, job: _Job, cancelled: asyncio.Future[None]) -> None:
         """Sends one image to one server, and reports the outcome to the scheduler."""
         try:
-            answer = await server.connection.request(job.image, cancelled, faces_from=self._faces_from)
+            answer = await server.connection.request(
+                job.image, cancelled, faces_from=self._faces_from, search=self._search
+            )
         except ServerLostError:
             return  # server_down puts the image back
         now = self._now

@@ -8,10 +8,10 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from ...core.errors import ServerError
+from ...core.errors import SearchUnavailableError, ServerError
 from ...core.host import keyfile, tasks
 from ...core.host.keyfile import Keys
-from ...core.parameters import Parameters
+from ...core.parameters import AUTOMATIC, Parameters
 from ...core.text import one_line
 from .connection import ServerConnection
 from .discovery import Discovery, Location, locations
@@ -49,6 +49,7 @@ class Supervisor:
     Args:
         servers: "auto", "local" or "HOST[:PORT],...", as for `Client`.
         tell: called with one line for each event that the user should know about.
+        search: a server that cannot do this search is not used; "": any search will do.
         keys: keys of the servers that may receive images; None: the keys in this user's key file.
 
     Raises:
@@ -62,9 +63,11 @@ class Supervisor:
         follower: Follower,
         tell: Callable[[str], None],
         *,
+        search: str = "",
         keys: Keys | None = None,
     ) -> None:
         self._wanted = servers
+        self._search = search
         self._parameters = parameters
         self._follower = follower
         self._tell = tell
@@ -74,6 +77,8 @@ class Supervisor:
         self._heard_of: dict[Location, asyncio.Event] = {}
         self._instances: set[str] = set()
         """Instances of the servers in use."""
+        self._unsuitable: set[Location] = set()
+        """Servers that cannot do the search, of which the user was told."""
         self._connections: set[ServerConnection] = set()
         self._exit = contextlib.AsyncExitStack()
 
@@ -95,6 +100,7 @@ class Supervisor:
             if self._instances:
                 return
             whose = " with a key of ours" if discovery.strangers else ""
+            whose += f" that can do the search {self._search}" if self._unsuitable else ""
             self._tell(f"no server{whose} answered on the network: starting one on this machine")
         if self._wanted in ("auto", "local"):
             await self._start_local()
@@ -122,19 +128,29 @@ class Supervisor:
             if not isinstance(failure, ServerError):
                 raise failure
         if must and len(failures) == len(locations):
-            raise ServerError("no server reached: " + "; ".join(str(failure) for failure in failures))
+            unsuitable = all(isinstance(failure, SearchUnavailableError) for failure in failures)
+            problem = f"no server can do the search {self._search}" if unsuitable else "no server reached"
+            raise ServerError(f"{problem}: " + "; ".join(str(failure) for failure in failures))
         for place, outcome in zip(locations, reached, strict=True):
             if isinstance(outcome, ServerConnection):
                 self._keep_up(place, outcome)
             else:
-                self._tell(f"not reached: {outcome}")
+                if isinstance(outcome, SearchUnavailableError):
+                    self._tell_unsuitable(place, outcome)
+                else:
+                    self._tell(f"not reached: {outcome}")
                 self._keep_up(place, None)
 
     async def _start_local(self) -> None:
-        local = LocalDaemon(self._parameters)
+        local = LocalDaemon(self._parameters, search=self._search)
         self._exit.push_async_callback(local.stop)
         connection = await local.start()
         self._connections.add(connection)
+        found = connection.welcome.searches[0]
+        if not self._search and self._parameters.detection.search == "auto" and found != AUTOMATIC:
+            self._tell(
+                f"{AUTOMATIC} cannot run on this machine, so the search is {found}; --search {AUTOMATIC} says why"
+            )
         self._join(LOCAL, connection)
         self._keep(self._use_local(local, connection))
 
@@ -180,6 +196,9 @@ class Supervisor:
             connection = None
             try:
                 connection = await self._connect(place)
+            except SearchUnavailableError as error:
+                self._tell_unsuitable(place, error)
+                backoff = LONGEST_BACKOFF
             except ServerError as error:
                 log.debug("%s", error)
                 backoff = min(max(FIRST_BACKOFF, 2 * backoff), LONGEST_BACKOFF)
@@ -189,7 +208,19 @@ class Supervisor:
     async def _connect(self, place: Location) -> ServerConnection:
         connection = await connect(place.host, place.port, self._parameters, self._keys or ())
         self._connections.add(connection)
+        searches = connection.welcome.searches
+        if self._search and self._search not in searches:
+            await self._disconnect(connection)
+            raise SearchUnavailableError(
+                f"{one_line(connection.welcome.name)} ({place}) cannot do the search {self._search}, only "
+                f"{one_line(', '.join(searches))}: its log names what it lacks"
+            )
         return connection
+
+    def _tell_unsuitable(self, place: Location, error: SearchUnavailableError) -> None:
+        if place not in self._unsuitable:
+            self._unsuitable.add(place)
+            self._tell(f"not used: {error}")
 
     async def _disconnect(self, connection: ServerConnection) -> None:
         self._connections.discard(connection)

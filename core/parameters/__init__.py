@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .reader import load, parse
 from .schema import (
+    AUTOMATIC,
     SEARCHES,
     BeaconParameters,
     DaemonParameters,
@@ -20,6 +21,7 @@ from .schema import (
 )
 
 __all__ = [
+    "AUTOMATIC",
     "SEARCHES",
     "BeaconParameters",
     "DaemonParameters",

@@ -21,6 +21,9 @@ SearchName = Literal["everywhere", "guided", "most"]
 
 SEARCHES: tuple[SearchName, ...] = get_args(SearchName)
 
+AUTOMATIC: SearchName = "everywhere"
+"""The search that `auto` stands for, where it can run; elsewhere, everywhere is searched."""
+
 REMOVED = {"adaptive": "<search>guided</search> takes its place"}
 """Elements of earlier versions, and what to set instead."""
 

@@ -7,22 +7,39 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .. import pyramid
 from ..engines import Engine, Proposer
 from ..parameters import DetectionParameters, SearchName
+from ..pyramid import Work
+from . import most, proposals
 from .base import Search
 from .everywhere import Everywhere
 from .guided import Guided
 from .most import Most
 
-__all__ = ["AUTOMATIC", "Everywhere", "Guided", "Most", "Search", "start"]
-
-AUTOMATIC: SearchName = "everywhere"
-"""The search that `auto` in parameters.xml stands for, where it can run; elsewhere, everywhere is searched."""
+__all__ = ["Everywhere", "Guided", "Most", "Search", "start", "work"]
 
 _GUIDED: dict[SearchName, Callable[[Engine, Proposer, DetectionParameters], Search]] = {
     "guided": Guided,
     "most": Most,
 }
+
+
+def work(
+    name: SearchName, size: tuple[int, int], detection: DetectionParameters, *, faces_from: float = 0
+) -> Work:
+    """Returns the tiles that a search looks at in an image of this size, (width, height); crops of proposals come on top.
+
+    Args:
+        faces_from: the side of the smallest face wanted, in pixels of the image; 0: the parameters decide.
+    """
+    if name == "everywhere":
+        return pyramid.work(pyramid.levels(*size, detection, faces_from=faces_from))
+    if name == "most":
+        zooms = most.zooms(*size, detection, faces_from=faces_from)
+    else:
+        zooms = proposals.zooms(*size, proposals.finest_zoom(*size, detection, faces_from=faces_from))
+    return pyramid.work(proposals.levels(*size, zooms))
 
 
 def start(

@@ -56,9 +56,8 @@ class Most:
         The confidence of these is YuNet's agreement (`agreement`), 0 to 1.
         """
         height, width, _ = image.shape
-        finest = self._finest(width, height, faces_from)
-        zooms = [*proposals.zooms(width, height, finest / FURTHER), finest]
-        found = proposals.propose(self._proposer, image, proposals.levels(width, height, zooms), PROPOSED)
+        levels = proposals.levels(width, height, zooms(width, height, self._detection, faces_from=faces_from))
+        found = proposals.propose(self._proposer, image, levels, PROPOSED)
         once = found.once()
         decided = self._guided.decided(image, once, faces_from=faces_from)
         likely = once.picked(once.scores >= SURE)  # others cannot agree so well
@@ -74,11 +73,14 @@ class Most:
 
     def finest_zoom(self, width: int, height: int, *, faces_from: float = 0) -> float:
         """Returns the zoom of the smallest face that can be proposed, in its crop."""
-        return guided.crop_zoom(self._finest(width, height, faces_from))
+        return guided.crop_zoom(zooms(width, height, self._detection, faces_from=faces_from)[-1])
 
-    def _finest(self, width: int, height: int, faces_from: float) -> float:
-        finest = proposals.finest_zoom(width, height, self._detection, faces_from=faces_from)
-        return min(FURTHER * finest, proposals.MOST_WANTED)
+
+def zooms(width: int, height: int, detection: DetectionParameters, *, faces_from: float = 0) -> list[float]:
+    """Returns the zooms of YuNet's levels, the coarsest first."""
+    guided_finest = proposals.finest_zoom(width, height, detection, faces_from=faces_from)
+    finest = min(FURTHER * guided_finest, proposals.MOST_WANTED)
+    return [*proposals.zooms(width, height, finest / FURTHER), finest]
 
 
 def agreement(once: Proposed, found: Proposed) -> NDArray[np.float32]:

@@ -18,10 +18,9 @@ from ...core.errors import EngineError, ErrorCode, PyrafaceError
 from ...core.host import threads
 from ...core.images.decode import Picture, claim_pillow
 from ...core.images.formats import load_decoders
-from ...core.parameters import SEARCHES, SearchName
+from ...core.parameters import AUTOMATIC, SEARCHES, SearchName
 from ...core.pipeline import Pipeline
 from ...core.protocol.messages import Closing
-from ...core.search import AUTOMATIC
 from . import sandbox
 from .worker import Worker, log, send
 

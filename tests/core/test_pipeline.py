@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pyraface.core import parameters, turning
-from pyraface.core import search as searches
 from pyraface.core.boxes import Boxes
 from pyraface.core.engines import Detections, Engine, Pixels, Proposer, Tile
 from pyraface.core.errors import EngineError
 from pyraface.core.faces import Faces
-from pyraface.core.parameters import Parameters
+from pyraface.core.parameters import AUTOMATIC, Parameters
 from pyraface.core.pipeline import Pipeline
 from pyraface.core.search import Search
 from tests.stub_daemon import StubEngine
@@ -317,8 +316,8 @@ def test_a_search_that_there_is_not_is_an_error_that_names_the_searches(
 def test_auto_is_the_usual_search_and_where_that_cannot_run_everywhere_and_a_line_says_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert Pipeline(searching("auto"), Proposing()).default_search == searches.AUTOMATIC
-    monkeypatch.setattr(searches, "AUTOMATIC", "guided")
+    assert Pipeline(searching("auto"), Proposing()).default_search == AUTOMATIC
+    monkeypatch.setattr("pyraface.core.pipeline.AUTOMATIC", "guided")
     assert Pipeline(searching("auto"), Proposing()).default_search == "guided"
     assert not caplog.messages
     without = Pipeline(searching("auto"), Proposing(missing=True))

@@ -20,6 +20,7 @@ import pytest
 import pyraface
 from pyraface.client.client import parse
 from pyraface.core.errors import ErrorCode
+from pyraface.core.parameters import SEARCHES
 from pyraface.core.protocol import announcement, wire
 from pyraface.core.protocol.announcement import Announcement, Probe
 from pyraface.core.protocol.messages import Closing, Hello, Inquire, Status, Welcome
@@ -37,6 +38,8 @@ KEYS = [
         "engine",
         "device",
         "fingerprint",
+        "search",
+        "searches",
         "version",
         "draining",
     ),
@@ -134,11 +137,12 @@ def test_every_server_on_the_network_is_a_line_with_what_it_is_and_how_busy(tmp_
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     head, attic, cellar = done.stdout.splitlines()
-    titles = ["name", "address", "state", "engine", "device", "version", "working", "waiting", "clients"]
-    assert re.split("  +", head) == [*titles, "images/s", "done", "up"]
+    titles = ["name", "address", "state", "engine", "device", "search", "version", "working", "waiting"]
+    assert re.split("  +", head) == [*titles, "clients", "images/s", "done", "up"]
     cells = re.split("  +", attic)
     assert cells[:4] == ["attic", f"127.0.0.1:{one.port}", "ready", one.engine]
-    assert cells[5:11] == [f"pyraface {pyraface.__version__}", "0", "0", "0", "0.00", "0"]
+    assert cells[5] in SEARCHES
+    assert cells[6:12] == [f"pyraface {pyraface.__version__}", "0", "0", "0", "0.00", "0"]
     assert cellar.startswith(f"cellar  127.0.0.1:{two.port}")
 
     lines = [json.loads(line) for line in as_json.stdout.splitlines()]
@@ -147,6 +151,8 @@ def test_every_server_on_the_network_is_a_line_with_what_it_is_and_how_busy(tmp_
         assert list(line) == KEYS
         assert (line["host"], line["port"], line["error"]) == ("127.0.0.1", process.port, None)
         assert line["state"] == "ready"
+        assert line["search"] == line["searches"][0] == cells[5]
+        assert "everywhere" in line["searches"]
         assert line["draining"] is False
         assert line["uptime"] > 0
         assert line["clients"] == 0
@@ -266,7 +272,7 @@ def test_a_name_commands_no_terminal_and_means_nothing_but_itself(tmp_path: Path
     assert done.stdout.replace("\n", "").isprintable()
     shown = "\\x1b[2J\\x1b]0;mine\\x07[red]attic\\n"
     (line,) = done.stdout.splitlines()[1:]
-    rest = [shown, shown, shown, "2", "3", "1", "12.50", "1000", "1 d 1 h"]
+    rest = [shown, shown, shown, shown, "2", "3", "1", "12.50", "1000", "1 d 1 h"]
     assert re.split("  +", line) == [shown, f"127.0.0.1:{port}", "ready", *rest]
 
 

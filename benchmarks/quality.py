@@ -5,8 +5,8 @@
 The largest face of each photograph whose person is known is degraded in many ways: shrunk, out of focus, shaken, saved as
 a poor JPEG, noisy. Then pairs are told apart by their encodings: a degraded face and a sharp one, and two faces degraded
 alike. The thresholds were chosen on deepface's pairs; face_recognition's and dlib's judge them. Last, faces of WIDER FACE,
-which were not degraded, and whose blur people have rated. `python -m benchmarks.occlusion` does the same for faces that are
-cut or covered.
+which were not degraded, and whose blur people have rated. `python -m benchmarks.occlusion` does the same for faces that
+are cut or covered.
 """
 
 from __future__ import annotations

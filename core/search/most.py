@@ -68,7 +68,13 @@ class Most:
     def _of_yunet(self, image: Pixels, sure: Proposed, agreed: NDArray[np.float32]) -> Faces:
         """The faces of which YuNet is sure."""
         height, width, _ = image.shape
-        faces = Faces.detected(geometry.clip(sure.boxes, width, height), agreed, level=0, detector="yunet")
+        faces = Faces.detected(
+            geometry.clip(sure.boxes, width, height),
+            agreed,
+            level=0,
+            detector="yunet",
+            inside=geometry.inside(sure.boxes, width, height),
+        )
         return replace(faces, levels=sure.levels)
 
     def finest_zoom(self, width: int, height: int, *, faces_from: float = 0) -> float:

@@ -28,6 +28,7 @@ from benchmarks import (
     encodings,
     fusion,
     gpu,
+    occlusion,
     outside,
     quality,
     runtime,
@@ -250,6 +251,16 @@ CASES = [
             rf"\| 0\.02 Mpx, \d faces? \| (everywhere|guided) {cells(2)} 1/{FIGURE} \| {FIGURE} \| 1/{FIGURE} \| .*\|": 2
             * 3,
             rf"\| 0\.02 Mpx, \d faces? {cells(len(costs.STAGES))}": 3,
+        },
+    ),
+    Case(
+        "benchmarks.occlusion",
+        "--shares 0.5 --markdown FOLDER/table.md",
+        {
+            r"\| (whole|(cut|covered), 50% at the (left|top|right|bottom)) \| \d of \d .*\|": 1
+            + 2 * len(occlusion.SIDES),
+            rf"\| {FIGURE}, {FIGURE} \| (choosing|judging) .*\|": 2 * len(occlusion.THRESHOLDS),
+            rf"\| {FIGURE} to {FIGURE} {cells(2)} .*\|": len(occlusion.CONFIDENCES) - 1,
         },
     ),
     Case("benchmarks.picture", "FOLDER/pyramid.png", {r".*/pyramid\.png: [1-9]\d* kB": 1}),

@@ -67,6 +67,13 @@ def test_what_the_detector_refuses_is_a_face_where_yunet_is_sure_at_two_zooms(
     assert found.boxes[0] == pytest.approx(FACE, abs=0.5)
 
 
+def test_of_a_box_that_the_edge_cuts_the_share_inside_is_known(engine: engines.Engine, wall: Pixels) -> None:
+    seen = Seen((-20, 100, 60, 180), at_400=0.8, at_800=0.7)
+    found = Most(engine, seen, DETECTION).candidates(wall)
+    assert found.boxes[0] == pytest.approx([0, 100, 60, 180], abs=0.5)
+    assert found.inside == pytest.approx([0.75], abs=0.01)
+
+
 @pytest.mark.parametrize("scores", [{"at_400": 0.9}, {"at_800": 0.9}, {"at_400": 0.75, "at_800": 0.6}])
 def test_what_only_one_zoom_shows_is_left_to_the_detector(
     engine: engines.Engine, wall: Pixels, scores: dict[str, float]

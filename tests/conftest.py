@@ -34,14 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes a minute; leave it out with -m 'not slow'")
 
 
-def pytest_collection_finish() -> None:
-    """Leaves what is there before the first test out of every search for garbage, which then takes milliseconds."""
-    gc.collect()
-    gc.freeze()
-
-
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown() -> Generator[None]:
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
     """What a test leaves open is an error of that test, and not of the one in which Python happens to notice it."""
     yield
     # these keep the frames of a failed test
@@ -55,6 +49,9 @@ def pytest_runtest_teardown() -> Generator[None]:
         gc.collect()
     finally:
         sys.unraisablehook = noticed
+    if nextitem is None or nextitem.parent is not item.parent:
+        # the next file's searches leave out what is there now, and take two milliseconds and not twenty
+        gc.freeze()
     if found:
         pytest.fail(f"left behind by this test: {'; '.join(found)}", pytrace=False)
 

@@ -32,7 +32,7 @@ from pyraface.core.engines.onnx.detector import cells_of
 from pyraface.core.engines.onnx.engine import OnnxEngine
 from pyraface.core.errors import ParametersError
 from pyraface.core.images.decode import decode
-from pyraface.core.parameters import Parameters, SearchName
+from pyraface.core.parameters import SEARCHES, Parameters, SearchName
 from pyraface.core.pipeline import Pipeline
 
 from . import daemon as daemon_rows
@@ -40,7 +40,6 @@ from . import drawings
 from . import start as start_rows
 from .common import (
     PACKAGES,
-    SEARCHES,
     chosen_parameters,
     machine,
     photos_folder,

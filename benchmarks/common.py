@@ -16,14 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyraface.core import parameters, resampling
-from pyraface.core.parameters import Parameters, SearchName
+from pyraface.core.parameters import Parameters
 from pyraface.core.pipeline import Pipeline
 
 Result = TypeVar("Result")
 
 PACKAGES = ("face_recognition", "dlib", "onnxruntime", "numpy", "Pillow", "uvloop")
-
-SEARCHES: tuple[SearchName, ...] = ("everywhere", "guided")
 
 HOG, CNN = "face_recognition, its default (HOG)", "face_recognition, its CNN"
 

@@ -5,7 +5,7 @@
 A file's bytes in, encoded faces out, the searches and face_recognition's default (HOG) in turns in one process. The
 photographs show 1, 4 and 8 people: CompreFace's samples, each brought to every size. A bar is the share of the wall time
 of the search everywhere that the guided search is to stay below. The stages are timed on the methods of the pipeline's
-objects, in runs of their own. "Cutting" is the remainder of the search: it makes the tiles for YuNet and the crops, and
+objects, in runs of their own. "Cutting" is the remainder of the search: it makes the tiles and the crops, and
 turns them. "Fusing and measuring" is the remainder of the whole.
 """
 
@@ -25,10 +25,10 @@ from typing import Any
 import face_recognition
 from PIL import Image
 
-from pyraface.core.parameters import SearchName
+from pyraface.core.parameters import SEARCHES, SearchName
 from pyraface.core.pipeline import Pipeline
 
-from .common import HOG, PACKAGES, SEARCHES, machine, photos_folder, searching, timed, today, versions
+from .common import HOG, PACKAGES, machine, photos_folder, searching, timed, today, versions
 
 SAMPLES = {1: "004_A.jpg", 4: "012_4.jpg", 8: "016_8.jpg"}
 """By the number of people."""
@@ -39,7 +39,7 @@ LARGE = "001_A.jpg"
 BARS: dict[float, float] = {1: 1 / 8, 4: 1 / 8, 12: 1 / 8, 36: 1 / 2}
 """By megapixels. Of 36 Mpx, decoding takes a good part, whichever search follows."""
 
-STAGES = ("decoding", "YuNet", "cutting", "deciding", "encoding", "fusing and measuring")
+STAGES = ("decoding", "proposing", "which way up", "cutting", "deciding", "encoding", "fusing and measuring")
 
 
 class Stages:
@@ -51,6 +51,7 @@ class Stages:
             (pipeline, "decode"),
             (search, "candidates"),
             (search._proposer, "propose"),
+            (search._proposer, "scores"),
             (search._engine, "prepare"),
             (search._engine, "detect"),
             (pipeline.engine, "encode"),
@@ -73,12 +74,12 @@ class Stages:
 
     def named(self, whole: float) -> dict[str, float]:
         """Returns the milliseconds of each of STAGES, of the whole's."""
-        yunet = self.taken["propose"]
         deciding = self.taken["prepare"] + self.taken["detect"]
         known = {
             "decoding": self.taken["decode"],
-            "YuNet": yunet,
-            "cutting": self.taken["candidates"] - yunet - deciding,
+            "proposing": self.taken["propose"],
+            "which way up": self.taken["scores"],
+            "cutting": self.taken["candidates"] - self.taken["propose"] - self.taken["scores"] - deciding,
             "deciding": deciding,
             "encoding": self.taken["encode"],
         }

@@ -25,11 +25,11 @@ from pyraface import core
 from pyraface.core import boxes as geometry
 from pyraface.core.engines import Engine, EngineName
 from pyraface.core.images.decode import Picture
-from pyraface.core.parameters import Parameters
+from pyraface.core.parameters import SEARCHES, Parameters
 from pyraface.core.pipeline import Pipeline
 
 from . import original
-from .common import SEARCHES, packaged_parameters
+from .common import packaged_parameters
 from .metrics import Found
 from .parity import shrunk
 

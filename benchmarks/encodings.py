@@ -25,10 +25,10 @@ from pyraface.core import boxes as geometry
 from pyraface.core.boxes import Boxes
 from pyraface.core.engines import Engine, EngineOptions, Pixels, start
 from pyraface.core.images.decode import Picture, decode
-from pyraface.core.parameters import ImageLimits
+from pyraface.core.parameters import SEARCHES, ImageLimits
 from pyraface.core.pipeline import Pipeline
 
-from .common import PACKAGES, SEARCHES, machine, packaged_parameters, photos_folder, today, versions
+from .common import PACKAGES, machine, packaged_parameters, photos_folder, today, versions
 
 SIZES = (20, 30, 40, 60, 80, 120)
 """Pixels: sides of the face's box."""

@@ -26,15 +26,15 @@ from typing import Any, cast
 import numpy as np
 from PIL import Image
 
-from pyraface.core.engines import Engine, EngineName, start
+from pyraface.core.engines import Engine, EngineName, Pixels, start
 from pyraface.core.engines.onnx.engine import OnnxEngine
 from pyraface.core.errors import ImageError, PyrafaceError
 from pyraface.core.images.decode import Picture, decode
-from pyraface.core.parameters import ImageLimits
+from pyraface.core.parameters import SEARCHES, ImageLimits
 from pyraface.core.pipeline import Pipeline
 from pyraface.core.search import guided
 
-from .common import PACKAGES, SEARCHES, machine, packaged_parameters, photos_folder, timed, today, versions
+from .common import PACKAGES, machine, packaged_parameters, photos_folder, timed, today, versions
 from .inside import InsideNetworks
 from .parity import SUFFIXES
 from .peer import chips, tile
@@ -123,19 +123,19 @@ def proposals(engine: Engine, sizes: list[float], seconds: float) -> Iterator[tu
 
 
 def crops(engine: Engine, seconds: float) -> Iterator[tuple[str, str, str]]:
-    """Yields how many crops a second are decided, alone and in the batches of the guided search."""
-    side = guided.CROP
-    pixels = np.ascontiguousarray(tile(side * side * 1.5 / 1e6)[:side, :side])
+    """Yields how many crops a second are decided at both looks, alone and in the batches of the guided search."""
+    for side, scales in (
+        (guided.FIRST_CROP, guided.FIRST_SCALES),
+        (guided.SECOND_CUT, guided.SECOND_SCALES),
+    ):
+        pixels = np.ascontiguousarray(tile(side * side * 1.6 / 1e6)[:side, :side])
 
-    def decide(count: int) -> None:
-        engine.detect([engine.prepare(pixels, guided.SCALES)] * count)
+        def decide(count: int, pixels: Pixels = pixels, scales: int = scales) -> None:
+            engine.detect([engine.prepare(pixels, scales)] * count)
 
-    for count in sorted({1, min(guided.CROPS_AT_ONCE, engine.batch_size(side, side))}):
-        yield (
-            f"crops of {side} px, {count} at once",
-            f"{rate(partial(decide, count), seconds) * count:.1f}/s",
-            memory(),
-        )
+        for count in sorted({1, min(guided.CROPS_AT_ONCE, engine.batch_size(side, side))}):
+            each = rate(partial(decide, count), seconds) * count
+            yield f"crops of {side} px, {count} at once", f"{each:.1f}/s", memory()
 
 
 def faces(engine: Engine, counts: list[int], seconds: float) -> Iterator[tuple[str, str, str]]:

@@ -156,7 +156,7 @@ def main() -> None:
     }
     programs: dict[str, Callable[[Path], Boxes]] = {
         f"pyraface, {name}": partial(ours, searching(name, threads=options.threads))
-        for name in ("guided", "everywhere")
+        for name in ("guided", "everywhere", "most")
     }
     programs[HOG] = partial(theirs, "hog")
     lines = [f"{today()}; {machine()}; {versions(*PACKAGES)}", ""]

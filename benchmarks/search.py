@@ -27,11 +27,11 @@ from pyraface.core.engines import EngineOptions, start
 from pyraface.core.faces import Faces
 from pyraface.core.images.decode import Picture as Pixels
 from pyraface.core.images.decode import decode
-from pyraface.core.parameters import ImageLimits
+from pyraface.core.parameters import SEARCHES, ImageLimits
 
 from . import drawings
 from . import truth as truths
-from .common import CNN, HOG, PACKAGES, SEARCHES, machine, searching, today, versions
+from .common import CNN, HOG, PACKAGES, machine, searching, today, versions
 from .detectors import Detector, FaceRecognition, Hog
 from .metrics import SIZES, SMALLEST_FACE, Found, Summary, Verdict, judge, summarize
 from .truth import Picture

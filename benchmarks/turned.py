@@ -24,11 +24,11 @@ from pyraface.core.boxes import Boxes
 from pyraface.core.engines import Pixels
 from pyraface.core.faces import Face
 from pyraface.core.images.decode import Picture, decode
-from pyraface.core.parameters import ImageLimits
+from pyraface.core.parameters import SEARCHES, ImageLimits
 from pyraface.core.pipeline import Pipeline
 
 from . import truth as truths
-from .common import PACKAGES, SEARCHES, machine, photos_folder, searching, today, versions
+from .common import PACKAGES, machine, photos_folder, searching, today, versions
 from .encodings import Pair, accuracy, published
 
 TURNS = (0, 90, 180, 270)

@@ -87,10 +87,10 @@ def main() -> None:
         log.info("%s", sandbox.enter(memory, gpu=pipeline.engine.gpu))
         worker = Worker(channel, pipeline, searches)
         worker.start()
-    except (PyrafaceError, RuntimeError) as error:
-        if threads.refused(error):
+    except Exception as error:
+        if threads.refused(error):  # each library has an exception of its own for that
             _give_up(channel, threads.REMEDY)
-        elif isinstance(error, RuntimeError):
+        if not isinstance(error, PyrafaceError):
             raise
         _give_up(channel, str(error))
     try:

@@ -323,7 +323,7 @@ def test_folders_that_only_a_program_put_on_its_path_are_on_that_of_its_daemon(
 # ------------------------------------------------------------------------------------------ users
 
 
-@pytest.mark.parametrize("threads", [1, 2, 4, 10, 12])
+@pytest.mark.parametrize("threads", [1, 2, 4, 10])
 def test_a_limit_on_threads_is_one_line(
     tmp_path: Path, parameters: Path, photograph: Path, threads: int
 ) -> None:

@@ -76,6 +76,11 @@ class ErrorCode(str, Enum):
         """Whether another server may succeed."""
         return self in _ELSEWHERE
 
+    @property
+    def retried(self) -> bool:
+        """Whether a resumed run tries the image again: the server failed, and the image may be sound."""
+        return self in _ELSEWHERE and self not in (ErrorCode.IMAGE_TOO_LARGE, ErrorCode.FRAME_TOO_LARGE)
+
 
 _ELSEWHERE = frozenset(
     {

@@ -10,6 +10,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from ..core.errors import ErrorCode, LimitError
+from ..core.host.running_clock import RunningClock
 
 SMALL_FRAME = 8192
 """Bytes of a frame that is not counted, so that pings and cancels pass when images have to wait: with every connection
@@ -59,14 +60,14 @@ class Share:
         """Bytes beyond the connection's part."""
         return max(0, self.held - self._budget.part)
 
-    async def claim(self, size: int, patience: float) -> bool:
+    async def claim(self, size: int, patience: float, clock: RunningClock) -> bool:
         """Returns whether `size` bytes were granted, at once or within `patience` seconds; `free` them later."""
         if self.take(size):
             return True
         claim = _Claim(self, size)
         self._budget.waiting.append(claim)
         try:
-            await asyncio.wait({claim.granted}, timeout=patience)
+            await clock.wait([claim.granted], patience)
         except asyncio.CancelledError:
             if claim.granted.done():
                 self.free(size)

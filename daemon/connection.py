@@ -67,7 +67,8 @@ class Connection:
         self._share = Share(state.budget, state.limits.max_bytes_per_connection)
         self._claimed: int | None = None
         self._deadline: FrameDeadline | None = None
-        self._active = asyncio.get_running_loop().time()
+        self._clock = state.executor.clock
+        self._active = self._clock.now()
         self._jobs: dict[int, Job] = {}
         self._idle = asyncio.Event()
         self._idle.set()
@@ -130,7 +131,7 @@ class Connection:
     async def _greet(self) -> None:
         limit = self._state.timeouts.handshake
         try:
-            hello = await asyncio.wait_for(self._introduction(), limit)
+            hello = await self._clock.wait_for(self._introduction(), limit)
         except asyncio.TimeoutError:
             raise LimitError(
                 f"no complete greeting within {limit:g} s (params/timeout/handshake_timeout)",
@@ -180,7 +181,7 @@ class Connection:
         size = length if length > SMALL_FRAME else 0
         # so that the client gets the reason before it gives this server up
         patience = self._state.timeouts.read / 2
-        if size and not await self._share.claim(size, patience):
+        if size and not await self._share.claim(size, patience, self._clock):
             raise LimitError(
                 f"no room for {size} bytes within {patience:g} s: other images wait "
                 "(params/daemon/max_bytes_in_flight and max_bytes_per_connection)",
@@ -203,7 +204,7 @@ class Connection:
 
     async def _read_on(self) -> bytes:
         """Returns more bytes of an incomplete frame, within its deadline."""
-        now = asyncio.get_running_loop().time
+        now = self._clock.now
         if self._deadline is None:
             timeouts, rate = self._state.timeouts, self._state.limits.min_bytes_per_second
             self._deadline = FrameDeadline(timeouts.frame, window=timeouts.slow, min_bytes_per_second=rate)
@@ -219,7 +220,7 @@ class Connection:
 
     async def _read_anew(self) -> bytes:
         """Returns the beginning of a frame; the idle limit does not apply to a client that waits for an answer."""
-        now = asyncio.get_running_loop().time
+        now = self._clock.now
         limit = self._state.timeouts.idle
         self._active = now()
         while True:
@@ -259,7 +260,7 @@ class Connection:
         def answer(future: asyncio.Future[Answer]) -> None:
             del self._jobs[request.id]
             self._share.free(size)
-            self._active = future.get_loop().time()
+            self._active = self._clock.now()
             self._send(with_id(future.result(), request.id))
             if not self._jobs:
                 self._idle.set()

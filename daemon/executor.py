@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from ..core.engines import EngineName
 from ..core.errors import EngineError, ErrorCode, RemoteProtocolError
 from ..core.host import subprocesses, tasks, threads
+from ..core.host.running_clock import RunningClock, Timer
 from ..core.host.streams import read_message
 from ..core.protocol import wire
 from ..core.protocol.messages import Cancel, Closing, Detect, Failed, Found, Message, Welcome
@@ -91,7 +92,7 @@ class _Worker:
     writer: asyncio.StreamWriter
     codec: wire.Codec
     jobs: dict[int, Job] = field(default_factory=dict)
-    timer: asyncio.TimerHandle | None = None
+    timer: Timer | None = None
     relay: asyncio.Task[None] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -135,6 +136,7 @@ class Executor:
 
     Attributes:
         throughput: counts the images that are done.
+        clock: for the time limits of this daemon.
         lost: ends with an EngineError when no worker can be started any more; the daemon must then stop.
     """
 
@@ -150,6 +152,7 @@ class Executor:
     ) -> None:
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.throughput = Throughput(asyncio.get_running_loop().time())
+        self.clock = RunningClock()
         self._engine = engine
         self._search = search
         self._xml = xml
@@ -226,6 +229,7 @@ class Executor:
         self._queue.clear()
         for job in left:
             job.fail(ErrorCode.DRAINING, "the server stopped before this image was done")
+        self.clock.stop()
 
     def _count(self, answer: asyncio.Future[Answer]) -> None:
         """Counts an image as done, unless it was cancelled or the server stopped before."""
@@ -260,7 +264,7 @@ class Executor:
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=wire.CHUNK)
         worker = _Worker(process, reader, writer, wire.Codec(max_frame_bytes=MAX_ANSWER_BYTES))
         try:
-            welcome = await asyncio.wait_for(self._greet(worker), START_TIMEOUT)
+            welcome = await self.clock.wait_for(self._greet(worker), START_TIMEOUT)
         except asyncio.TimeoutError:
             await worker.end()
             raise EngineError(f"the worker was not ready within {START_TIMEOUT:g} s") from None
@@ -378,8 +382,7 @@ class Executor:
             worker.timer.cancel()
             worker.timer = None
         if worker.jobs:
-            loop = asyncio.get_running_loop()
-            worker.timer = loop.call_later(self._image_timeout, self._overdue, worker)
+            worker.timer = self.clock.call_later(self._image_timeout, lambda: self._overdue(worker))
 
     def _overdue(self, worker: _Worker) -> None:
         oldest = next(iter(worker.jobs.values()))

@@ -195,11 +195,7 @@ class Server:
         forced = asyncio.create_task(self._force_exit.wait())
         everything = asyncio.gather(*answered)
         reasons: set[asyncio.Future[Any]] = {everything, forced, executor.lost}
-        await asyncio.wait(
-            reasons,
-            timeout=self._parameters.timeouts.drain,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
+        await executor.clock.wait(reasons, self._parameters.timeouts.drain)
         forced.cancel()
         if not everything.done():
             log.warning("stopped with %d images unanswered", executor.pending)

@@ -52,7 +52,10 @@ def parser() -> argparse.ArgumentParser:
         "--overwrite", action="store_true", help="replace the output file instead of resuming it"
     )
     parser.add_argument(
-        "--retry-failed", action="store_true", help="process again the images that failed in an earlier run"
+        "--retry-failed",
+        action="store_true",
+        help="process again the images in which an earlier run found an error, such as a file that is cut off; images at "
+        "which a server failed are processed again anyway",
     )
     add_parameters_option(parser)
     parser.add_argument(

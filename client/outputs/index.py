@@ -31,9 +31,9 @@ class LineState(IntEnum):
     NOT_A_LINE = 0
     """Bytes left by a power cut, to be dropped."""
     UNANSWERED = 1
-    """No server answered, so the image is to be processed."""
+    """No server answered, or one answered that it failed itself, so the image is to be processed."""
     FAILED = 2
-    """A server answered with an error."""
+    """A server answered with an error in the image."""
     DONE = 3
     """A server answered with any number of faces, or none."""
 

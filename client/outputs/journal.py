@@ -35,7 +35,7 @@ class Journal:
     Args:
         path: None for standard output.
         overwrite: replace an existing file when the first line is written.
-        retry_failed: process again the images that a server answered with an error.
+        retry_failed: process again the images in which a server found an error, too.
 
     Raises:
         OutputError: the output cannot be written, another run writes to it, or standard output is closed.
@@ -132,7 +132,7 @@ class Journal:
             hint = "retried" if self._retry_failed else "--retry-failed retries them"
             words.append(f"{failed} failed ({hint})")
         if unanswered:
-            words.append(f"{unanswered} without an answer (retried)")
+            words.append(f"{unanswered} without a result (retried)")
         lines = [f"resuming {self._output.name}: {', '.join(words)}"]
         if otherwise := done_otherwise + failed_otherwise:
             lines.append(
@@ -184,8 +184,8 @@ class Journal:
     def write(self, result: Result) -> None:
         """Writes the line of one image, whole or not at all.
 
-        An error that does not come from a server never replaces a line with faces: if a file cannot be read this time, for
-        example, its line from an earlier run stays.
+        Only an error in the image replaces a line with faces: if a file cannot be read this time, for example, or the server
+        fails, its line from an earlier run stays.
 
         Raises:
             OutputError: the disk is full, or the reader of a pipe has gone.
@@ -196,7 +196,7 @@ class Journal:
                 before is not None
                 and before.state is LineState.DONE
                 and result.error is not None
-                and not result.fingerprint
+                and (not result.fingerprint or result.error[0].retried)
             ):
                 self._index.see(before.number)
                 return

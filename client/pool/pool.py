@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from ...core.errors import ErrorCode, ServerLostError
 from ...core.host import tasks
 from ...core.host.keyfile import Keys
+from ...core.host.running_clock import RunningClock, Timer
 from ...core.parameters import Parameters
 from ...core.protocol.messages import Failed, Found, Welcome
 from ..scheduling.instructions import Disconnect, GiveUp, Reason, Send, Withdraw
@@ -111,14 +112,15 @@ class Pool:
         """By number, until `ask` returns."""
         self._numbers = itertools.count()
         self._sources = 0
-        self._wake: asyncio.TimerHandle | None = None
+        self._wake: Timer | None = None
         self._draining = self._closing = False
-        self._alone: asyncio.TimerHandle | None = None
+        self._alone: Timer | None = None
         self._abandoned = False
         self._first: tuple[str, Welcome] | None = None
         """Name and welcome of the first server."""
 
     async def __aenter__(self) -> Pool:
+        self._clock = RunningClock()
         try:
             await self._supervisor.find()
         except BaseException:
@@ -209,7 +211,7 @@ class Pool:
 
     @property
     def _now(self) -> float:
-        return asyncio.get_running_loop().time()
+        return self._clock.now()
 
     # ------------------------------------------------------------------------------------------ what the supervisor reports
 
@@ -290,7 +292,7 @@ class Pool:
         if self._wake is not None:
             self._wake.cancel()
         wake = self._scheduler.wake
-        self._wake = None if wake is None else asyncio.get_running_loop().call_at(wake, self._decide)
+        self._wake = None if wake is None else self._clock.call_at(wake, self._decide)
 
     def _send(self, server: _Server, job: _Job) -> None:
         cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -341,7 +343,7 @@ class Pool:
                 self._alone = None
         elif self._alone is None:
             limit = self._parameters.timeouts.read
-            self._alone = asyncio.get_running_loop().call_later(limit, self.no_server_left)
+            self._alone = self._clock.call_later(limit, self.no_server_left)
 
     def _keep(self, work: Coroutine[Any, Any, object]) -> None:
         """Runs a coroutine until it is done or the client is closed."""
@@ -357,3 +359,4 @@ class Pool:
         await self._supervisor.close()
         if self._alone is not None:
             self._alone.cancel()
+        self._clock.stop()

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyraface.core.errors import ErrorCode, LimitError
+from pyraface.core.host.running_clock import RunningClock
 from pyraface.daemon.budget import Budget, FrameDeadline, Share
 from tests.support import run
 
@@ -60,7 +61,7 @@ def test_who_waits_gets_what_is_freed_in_the_order_they_came() -> None:
         order: list[str] = []
 
         async def want(name: str, size: int) -> None:
-            assert await Share(budget, 1000).claim(size, 30)
+            assert await Share(budget, 1000).claim(size, 30, RunningClock())
             order.append(name)
 
         tasks = [
@@ -86,7 +87,7 @@ def test_a_claim_is_given_up_after_its_time() -> None:
         share = Share(Budget(100, connections=1), 100)
         assert share.take(100)
         began = time.monotonic()
-        assert not await share.claim(10, 0.1)
+        assert not await share.claim(10, 0.1, RunningClock())
         assert time.monotonic() - began >= 0.09
         assert share.held == 100
         share.free(100)  # no claim is left
@@ -99,7 +100,7 @@ def test_a_claim_that_is_granted_to_a_task_that_ends_is_freed() -> None:
     async def talk() -> None:
         share = Share(Budget(100, connections=1), 100)
         share.take(100)
-        waiting = asyncio.create_task(share.claim(40, 30))
+        waiting = asyncio.create_task(share.claim(40, 30, RunningClock()))
         await asyncio.sleep(0)
         share.free(100)  # grants it
         assert share.held == 40
@@ -123,6 +124,7 @@ def test_whatever_comes_and_goes_the_books_are_right_and_nobody_waits_for_ever(
         shares = [Share(budget, own) for _ in range(4)]
         held: list[tuple[Share, int]] = []
         waiting: dict[asyncio.Task[bool], tuple[Share, int]] = {}
+        clock = RunningClock()
 
         async def settle() -> None:
             for _ in range(3):
@@ -136,7 +138,7 @@ def test_whatever_comes_and_goes_the_books_are_right_and_nobody_waits_for_ever(
                 share, amount = held.pop(0)
                 share.free(amount)
             elif not any(share is shares[number] for share, _ in waiting.values()):
-                waiting[asyncio.create_task(shares[number].claim(size, 60))] = (shares[number], size)
+                waiting[asyncio.create_task(shares[number].claim(size, 60, clock))] = (shares[number], size)
             await settle()
             for share in shares:
                 mine = [amount for owner, amount in held if owner is share]

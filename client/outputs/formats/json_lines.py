@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 
+from ....core.errors import ErrorCode
 from ..index import Head, LineState
 
 _WHOLE = range(2**63)
+
+_RETRIED = frozenset(code.value for code in ErrorCode if code.retried)
 
 
 class JsonLines:
@@ -43,8 +46,9 @@ class JsonLines:
         fingerprint = fingerprint if isinstance(fingerprint, str) else ""
         if isinstance(record.get("faces"), list):
             state = LineState.DONE
-        elif isinstance(record.get("error"), dict):
-            state = LineState.FAILED if fingerprint else LineState.UNANSWERED
+        elif isinstance(error := record.get("error"), dict):
+            of_the_image = fingerprint and error.get("code") not in _RETRIED
+            state = LineState.FAILED if of_the_image else LineState.UNANSWERED
         else:
             raise ValueError("it has neither faces nor an error")
         return Head(

@@ -264,10 +264,39 @@ def test_what_no_server_has_seen_is_tried_again(archive: Archive) -> None:
     archive.photo("b.jpg")
     lost = Failed.because(0, ErrorCode.SERVER_LOST, "every server that was given this image disconnected")
     archive.run(lambda path: unreadable(path) if path.name == "a.jpg" else about(path).answered("", "", lost))
-    assert archive.words()[0].endswith("0 images done, 2 without an answer (retried)")
+    assert archive.words()[0].endswith("0 images done, 2 without a result (retried)")
     assert archive.run() == ["a.jpg", "b.jpg"]
     assert "faces" in archive.lines()["a.jpg"]
     assert path.exists()
+
+
+@pytest.mark.parametrize(
+    "code", [ErrorCode.TOO_SLOW, ErrorCode.EXECUTOR_LOST, ErrorCode.ENGINE_FAILED, ErrorCode.SERVER_LOST]
+)
+def test_a_failure_of_a_server_is_tried_again_by_the_same_command(archive: Archive, code: ErrorCode) -> None:
+    archive.photo("a.jpg")
+    archive.photo("b.jpg")
+    answer = Failed.because(1, code, "not done within 120 s")
+
+    def unlucky(path: Path) -> Result:
+        return about(path).answered("attic", OURS, answer) if path.name == "a.jpg" else failed(path)
+
+    assert archive.run(unlucky) == ["a.jpg", "b.jpg"]
+    assert archive.words()[0].endswith(
+        "0 images done, 1 failed (--retry-failed retries them), 1 without a result (retried)"
+    )
+    assert archive.run() == ["a.jpg"]
+    assert "faces" in archive.lines()["a.jpg"]
+    assert archive.run() == []
+
+
+def test_faces_are_not_given_up_for_a_server_that_fails(archive: Archive) -> None:
+    archive.photo("a.jpg")
+    archive.run(lambda path: found(path, OTHER))
+    answer = Failed.because(1, ErrorCode.TOO_SLOW, "not done within 120 s")
+    assert archive.run(lambda path: about(path).answered("attic", OURS, answer)) == ["a.jpg"]
+    assert "faces" in archive.lines()["a.jpg"]
+    assert archive.run() == ["a.jpg"]
 
 
 def test_faces_are_not_given_up_for_a_disk_that_fails(archive: Archive) -> None:

@@ -80,7 +80,8 @@ class _Cut(NamedTuple):
 
 
 class Guided:
-    """The Search on proposals. Where they would cost more than the search everywhere, as in a stadium, that is done.
+    """The Search on proposals. Where those that the search everywhere would find, too, cost more than that, as in a stadium,
+    it is done for them. Of a large picture, it would find only the large faces.
 
     Args:
         engine: its threshold is that of the guided search.
@@ -109,10 +110,16 @@ class Guided:
     def decided(self, image: Pixels, found: Proposed, *, faces_from: float = 0) -> Faces:
         """Returns what the detector sees of each of these proposals."""
         height, width, _ = image.shape
-        everywhere = pyramid.levels(width, height, self._detection, faces_from=faces_from)
-        if len(found.boxes) * COST > pyramid.work(everywhere).pixels:
-            faces = self._everywhere.candidates(image, faces_from=faces_from)
-            return faces[faces.confidences > self._detection.threshold]
+        levels = pyramid.levels(width, height, self._detection, faces_from=faces_from)
+        reached = found.boxes[:, 2] - found.boxes[:, 0] >= pyramid.DETECTOR_WINDOW / max(levels[-1].zoom)
+        if np.count_nonzero(reached) * COST <= pyramid.work(levels).pixels:
+            return self._in_crops(image, found)
+        everywhere = self._everywhere.candidates(image, faces_from=faces_from)
+        everywhere = everywhere[everywhere.confidences > self._detection.threshold]
+        return Faces.concatenate([everywhere, self._in_crops(image, found.picked(~reached))])
+
+    def _in_crops(self, image: Pixels, found: Proposed) -> Faces:
+        """What the detector sees of each of these proposals in crops."""
         cuts = [cut(image, box, FIRST_CUT) for box in found.boxes]
         turned, scores = upright.turns(self._proposer, [one.pixels for one in cuts])
         first = self._looked(

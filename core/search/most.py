@@ -17,7 +17,7 @@ from ..boxes import Boxes
 from ..engines import Engine, Pixels, Proposer
 from ..faces import Faces
 from ..parameters import DetectionParameters
-from . import guided, proposals
+from . import guided, proposals, upright
 from .guided import PROPOSED, Guided
 from .proposals import Proposed
 
@@ -66,8 +66,10 @@ class Most:
         return Faces.concatenate([decided, self._of_yunet(image, likely.picked(sure), agreed[sure])])
 
     def _of_yunet(self, image: Pixels, sure: Proposed, agreed: NDArray[np.float32]) -> Faces:
-        """The faces of which YuNet is sure."""
+        """The faces of which YuNet is sure, each with the turn that brings it upright."""
         height, width, _ = image.shape
+        cuts = [guided.cut(image, box, guided.FIRST_CUT).pixels for box in sure.boxes]
+        turned, _ = upright.turns(self._proposer, cuts)
         faces = Faces.detected(
             geometry.clip(sure.boxes, width, height),
             agreed,
@@ -75,7 +77,7 @@ class Most:
             detector="yunet",
             inside=geometry.inside(sure.boxes, width, height),
         )
-        return replace(faces, levels=sure.levels)
+        return replace(faces, levels=sure.levels, turned=turned)
 
     def finest_zoom(self, width: int, height: int, *, faces_from: float = 0) -> float:
         """Returns the zoom of the smallest face that can be proposed, in its crop."""
@@ -96,14 +98,17 @@ def agreement(once: Proposed, found: Proposed) -> NDArray[np.float32]:
         once: n proposals, each place once.
         found: the proposals that these were chosen from.
     """
-    best = np.zeros((2, len(once.boxes)), np.float32)
-    for level in np.unique(found.levels):
-        of_level = found.picked(found.levels == level)
-        same = geometry.iou(once.boxes, of_level.boxes) >= SAME_FACE
-        score = np.where(same, of_level.scores, np.float32(0)).max(axis=1, initial=0)
-        best = np.sort(np.stack([*best, score]), axis=0)[1:]
-    mean: NDArray[np.float32] = best.mean(axis=0)
-    return mean
+    of_levels = [found.picked(found.levels == level) for level in np.unique(found.levels)]
+    agreed = np.zeros(len(once.boxes), np.float32)
+    # one by one: of an image that is full of faces, all of their overlaps at once would take gigabytes
+    for index in range(len(agreed)):
+        box = once.boxes[index : index + 1]
+        scores = [
+            float(one.scores[geometry.iou(box, one.boxes)[0] >= SAME_FACE].max(initial=0))
+            for one in of_levels
+        ]
+        agreed[index] = sum(sorted(scores)[-2:]) / 2
+    return agreed
 
 
 def alone(boxes: Boxes, agreed: NDArray[np.float32], decided: Boxes) -> NDArray[np.intp]:

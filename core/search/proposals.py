@@ -44,6 +44,10 @@ dlib's detector took 20 for faces. They were one in six of all crops."""
 SEAM = 0.1
 """Sides of a box: one that is nearer to the edge of its tile, inside of the image, is that of a face cut off."""
 
+MOST_PLACES = 2000
+"""The most places of an image that are looked at, the best. Without a limit, an image that is full of faces, as an attacker
+would make it, takes minutes, and gigabytes where boxes are compared with each other."""
+
 
 class Proposed(NamedTuple):
     """Proposals of all levels, in pixels of the image.
@@ -60,8 +64,8 @@ class Proposed(NamedTuple):
         return Proposed(self.boxes[which], self.scores[which], self.levels[which])
 
     def once(self) -> Proposed:
-        """Returns each place once, in the level where its score is best; the best first."""
-        return self.picked(yunet.strongest(self.boxes, self.scores))
+        """Returns each place once, in the level where its score is best; the best first, MOST_PLACES of them at most."""
+        return self.picked(yunet.strongest(self.boxes, self.scores)[:MOST_PLACES])
 
 
 def zooms(width: int, height: int, finest: float) -> list[float]:

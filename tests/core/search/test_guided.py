@@ -184,14 +184,29 @@ def test_more_crops_than_the_search_everywhere_costs_are_not_searched_one_by_one
 ) -> None:
     monkeypatch.setattr(guided, "cut", None)
     small = DetectionParameters(search="guided", levels=1)
-    many = Proposed(
-        *((float(x), float(y), x + 8.0, y + 8.0) for x in range(0, 150, 10) for y in range(0, 150, 10))
-    )
+    # it finds faces of 21 px
+    places = [(float(x), float(y)) for x in range(0, 450, 30) for y in range(0, 450, 30)]
+    many = Proposed(*((x, y, x + 22, y + 22) for x, y in places))
     found = Guided(engine, many, small).candidates(astronaut)
     assert len(found) == 1
     assert (found.confidences > small.threshold).all()
     strict = replace(small, threshold=2.0)
     assert not len(Guided(engine, many, strict).candidates(astronaut))
+
+
+def test_what_the_search_everywhere_would_not_find_is_always_searched_in_crops(
+    engine: engines.Engine, astronaut: np.ndarray
+) -> None:
+    # of the large image, it would find faces of 80 px and more
+    coarse = DetectionParameters(height=400, width=400, upsample=0, levels=1)
+    scene = np.full((400, 2000, 3), 120, np.uint8)
+    scene[:256, :256] = np.asarray(Image.fromarray(astronaut).resize((256, 256)))
+    # in the finest level, which is zoomed to 0.4
+    faces = [(35.6 + x, 16.0, 53.2 + x, 33.6) for x in range(0, 600, 24)]
+    found = Guided(engine, Proposed(*faces, size=(160, 800)), coarse).candidates(scene)
+    assert len(faces) * guided.COST > 400 * 400
+    assert len(found) == 1
+    assert geometry.iou(found.boxes, np.array([[89, 40, 133, 84]], np.float32))[0, 0] > 0.7
 
 
 def test_a_gpu_gets_batches_of_one_size(

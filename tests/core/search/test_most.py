@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageFilter
 
 from pyraface.core import boxes as geometry
@@ -42,6 +42,9 @@ class Seen:
     def propose(self, tiles: Sequence[Pixels], threshold: float) -> list[Proposals]:
         return [self._in(tile, threshold) for tile in tiles]
 
+    def scores(self, tiles: Sequence[Pixels]) -> NDArray[np.float32]:
+        return np.full((len(tiles) // 4, 4), [0.1, 0.1, 0.1, 0.9], np.float32).ravel()
+
     def _in(self, tile: Pixels, threshold: float) -> Proposals:
         score = self._scores.get(tile.shape[0], 0.0)
         box = self._box[None][: int(score >= threshold)]
@@ -65,6 +68,7 @@ def test_what_the_detector_refuses_is_a_face_where_yunet_is_sure_at_two_zooms(
     assert found.detectors.tolist() == ["yunet"]
     assert found.confidences == pytest.approx([0.75])
     assert found.boxes[0] == pytest.approx(FACE, abs=0.5)
+    assert found.turned.tolist() == [270]
 
 
 def test_of_a_box_that_the_edge_cuts_the_share_inside_is_known(engine: engines.Engine, wall: Pixels) -> None:

@@ -126,3 +126,10 @@ def test_a_tiny_face_is_proposed_where_it_is_likely(score: float, expected: list
     [level] = levels_of(300, 300)
     found = proposals.propose(Marks(score), image, [level], 0.3).boxes
     assert (found[:, 2] - found[:, 0]).tolist() == expected
+
+
+def test_of_an_image_full_of_faces_the_best_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proposals, "MOST_PLACES", 2)
+    boxes = np.array([[x, 0, x + 10, 10] for x in (0, 20, 40, 1)], np.float32)
+    found = proposals.Proposed(boxes, np.array([0.4, 0.6, 0.5, 0.9], np.float32), np.zeros(4, np.int32))
+    assert found.once().boxes[:, 0].tolist() == [1, 20]

@@ -7,16 +7,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.support import ROOT, environment
 
 
 @pytest.fixture
-def photographs(tmp_path: Path, astronaut_jpeg: bytes) -> Path:
-    """A folder with a portrait, and a file that is none."""
-    (tmp_path / "portrait.jpg").write_bytes(astronaut_jpeg)
-    (tmp_path / "broken.jpg").write_bytes(astronaut_jpeg[:100])
+def photographs(tmp_path: Path, astronaut: np.ndarray) -> Path:
+    """A folder with a portrait, so small that it is soon searched, and a file that is none."""
+    portrait = tmp_path / "portrait.jpg"
+    Image.fromarray(astronaut[41:191, 146:296]).save(portrait)
+    (tmp_path / "broken.jpg").write_bytes(portrait.read_bytes()[:100])
     return tmp_path
 
 

@@ -12,15 +12,11 @@ ROOMS = ("core", "client", "daemon")
 
 ELSEWHERE = {
     # no code of their own to test
-    "client/__main__.py": "processes/test_command.py",
-    "client/_public.py": "project/test_help.py",
-    "core/_public.py": "project/test_help.py",
     "core/lazy.py": "project/test_help.py",
     "core/search/base.py": "core/search/test_guided.py",
     "client/pool/status.py": "client/console/test_progress.py",
     # tested through the module that they are a part of
     "client/outputs/formats/json_lines.py": "client/outputs/test_formats.py",
-    "client/outputs/index.py": "client/outputs/test_journal.py",
     "client/outputs/file.py": "client/outputs/test_journal.py",
     "client/scheduling/instructions.py": "client/scheduling/test_scheduler.py",
     "client/scheduling/jobs.py": "client/scheduling/test_scheduler.py",
@@ -31,22 +27,17 @@ ELSEWHERE = {
     "core/engines/network/dlib_format.py": "core/engines/network/test_weights.py",
     "core/engines/onnx/graphs.py": "core/engines/test_parity.py",
     "core/engines/onnx/runtime.py": "core/engines/onnx/test_providers.py",
-    "core/folders.py": "core/parameters/test_parameters.py",
+    "core/folders.py": "core/parameters/test_reader.py",
     "core/images/arrays.py": "core/images/test_inputs.py",
     "core/json_record.py": "core/test_results.py",
-    "core/parameters/reader.py": "core/parameters/test_parameters.py",
-    "core/parameters/schema.py": "core/parameters/test_parameters.py",
-    "core/parameters/values.py": "core/parameters/test_parameters.py",
+    "core/parameters/schema.py": "core/parameters/test_reader.py",
+    "core/parameters/values.py": "core/parameters/test_reader.py",
     "core/search/everywhere.py": "core/test_pipeline.py",
     # nothing but processes and sockets: tested from outside
-    "client/client.py": "processes/test_command.py",
-    "client/commands/detect.py": "processes/test_command.py",
-    "client/commands/pair.py": "processes/test_pair_command.py",
-    "client/commands/servers.py": "processes/test_servers_command.py",
+    "client/client.py": "processes/test_detect_command.py",
     "client/console/prompt.py": "processes/test_pair_command.py",
     "client/commands/servers_table.py": "processes/test_servers_command.py",
     "client/pool/connection.py": "processes/test_send_buffer.py",
-    "client/pool/handshake.py": "processes/test_authentication.py",
     "client/pool/local_daemon.py": "processes/test_api.py",
     "client/pool/pairing.py": "processes/test_pair_command.py",
     "client/pool/pool.py": "processes/test_api.py",
@@ -55,20 +46,19 @@ ELSEWHERE = {
     "core/host/interfaces.py": "network/test_namespaces.py",
     "core/host/subprocesses.py": "processes/test_surroundings.py",
     "core/host/threads.py": "processes/test_surroundings.py",
-    "daemon/__main__.py": "processes/test_server.py",
     "daemon/connection.py": "processes/test_server.py",
     "daemon/listener.py": "processes/test_limits.py",
     "daemon/pair.py": "processes/test_pair_command.py",
     "daemon/state.py": "processes/test_server.py",
-    "daemon/tls.py": "processes/test_authentication.py",
-    "daemon/worker/__main__.py": "processes/test_executor.py",
+    "daemon/tls.py": "processes/test_handshake.py",
 }
 """Module: the file that tests it, in place of one with its name."""
 
 
 def modules() -> list[str]:
+    """Those with code: a name with an underscore is one of a package, of a program's start or of a list of names."""
     files = [file for room in ROOMS for file in sorted((ROOT / room).rglob("*.py"))]
-    return [str(file.relative_to(ROOT)) for file in files if file.stem != "__init__"]
+    return [str(file.relative_to(ROOT)) for file in files if not file.stem.startswith("_")]
 
 
 def own_test(module: str) -> Path | None:
@@ -77,6 +67,7 @@ def own_test(module: str) -> Path | None:
     places = [
         ROOT / "tests" / path.parent / f"test_{path.stem}.py",
         ROOT / "tests" / "processes" / f"test_{path.stem}.py",
+        ROOT / "tests" / "processes" / f"test_{path.stem}_command.py",
     ]
     return next((place for place in places if place.is_file()), None)
 

@@ -59,14 +59,16 @@ def test_directories_a_thousand_deep_are_walked(tmp_path: Path) -> None:
         os.close(folder)
         folder = inner
     os.close(os.open("deep.jpg", os.O_CREAT | os.O_WRONLY, dir_fd=folder))
-    os.close(folder)
     try:
         assert [os.path.basename(path) for path in Scan([str(tmp_path)])] == ["deep.jpg"]
     finally:  # shutil.rmtree has a limit to its depth
-        for depth in range(1100, -1, -1):
-            here = str(tmp_path) + "/d" * depth
-            for name in os.listdir(here):
-                (os.rmdir if name == "d" else os.unlink)(f"{here}/{name}")
+        os.unlink("deep.jpg", dir_fd=folder)
+        for _ in range(1100):
+            outer = os.open("..", os.O_RDONLY, dir_fd=folder)
+            os.rmdir("d", dir_fd=outer)
+            os.close(folder)
+            folder = outer
+        os.close(folder)
 
 
 class FakeEntry:

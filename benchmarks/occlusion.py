@@ -45,16 +45,16 @@ SAME_FACE = 0.3
 """The least intersection over union of a detection and what is left of the face."""
 THRESHOLDS = (
     (0.0, -1.0),
-    (0.0, 0.8),
+    (0.0, 0.6),
     (0.7, -1.0),
-    (0.65, 0.8),
+    (0.65, 0.6),
+    (0.7, 0.4),
     (0.7, 0.6),
     (0.7, 0.8),
-    (0.7, 0.9),
-    (0.75, 0.8),
+    (0.75, 0.6),
 )
 """least_inside and least_confidence: none, each by itself, and both."""
-CONFIDENCES = (-1.0, 0.0, 0.4, 0.8, 1.0, 1.05, 2.0)
+CONFIDENCES = (-1.0, 0.0, 0.6, 0.8, 1.0, 1.05, 2.0)
 
 
 @dataclass(frozen=True, eq=False)

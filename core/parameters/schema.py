@@ -188,7 +188,7 @@ class EncodingParameters(Section):
     )
     least_confidence: float = _number(
         "least_confidence",
-        0.8,
+        0.6,
         -1,
         2,
         "the detector's least confidence in a face whose encoding is comparable",

@@ -225,12 +225,12 @@ class Named:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        (b"", b"", "9645ff7707899619"),
-        (b"<screening>1", b"<screening>0", "db68d0f95585ba4e"),
-        (b"<reduced_decoding>0", b"<reduced_decoding>1", "cfa4fe379395690c"),
-        (b"<threshold>0<", b"<threshold>-0.25<", "3d14b7427fedc826"),
-        (b"<landmarks>5<", b"<landmarks>68<", "0841dc174ecaae9b"),
-        (b"<same_overlap>0.5", b"<same_overlap>.75", "3a82eb92e24e2853"),
+        (b"", b"", "c3b0712b12fbca43"),
+        (b"<screening>1", b"<screening>0", "3c5a926df65dca68"),
+        (b"<reduced_decoding>0", b"<reduced_decoding>1", "1f1c91daef2d5f2d"),
+        (b"<threshold>0<", b"<threshold>-0.25<", "42a88f08c5e43fe5"),
+        (b"<landmarks>5<", b"<landmarks>68<", "0a37806f6f72f3aa"),
+        (b"<same_overlap>0.5", b"<same_overlap>.75", "eb98267255a20a01"),
     ],
 )
 def test_the_fingerprint_of_an_engine_and_its_parameters_stays_the_same(

@@ -136,7 +136,7 @@ class Journal:
         lines = [f"resuming {self._output.name}: {', '.join(words)}"]
         if otherwise := done_otherwise + failed_otherwise:
             lines.append(
-                f"{_images(otherwise)} recorded with other parameters or another engine: processed again"
+                f"{_images(otherwise)} recorded with another search, parameters or engine: processed again"
             )
         return lines
 

@@ -198,7 +198,10 @@ class Supervisor:
                 connection = await self._connect(place)
             except SearchUnavailableError as error:
                 self._tell_unsuitable(place, error)
-                backoff = LONGEST_BACKOFF
+                await asyncio.sleep(
+                    LONGEST_BACKOFF
+                )  # not until it announces itself: that is no news of its searches
+                backoff = 0.0
             except ServerError as error:
                 log.debug("%s", error)
                 backoff = min(max(FIRST_BACKOFF, 2 * backoff), LONGEST_BACKOFF)

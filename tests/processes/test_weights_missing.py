@@ -132,3 +132,25 @@ def test_a_search_that_was_asked_for_by_name_is_an_error_with_the_remedy(
         assert "Traceback" not in ran.stderr
     else:
         assert last.startswith("pyraface.core.errors.EngineError: ")
+
+
+def test_a_daemon_that_a_client_starts_for_a_search_by_name_tells_it_why_it_cannot(
+    damaged: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder, problem = damaged
+    parameters = tmp_path / "parameters.xml"
+    parameters.write_text(parameters_xml())
+    words = ["--servers", "local", "--search", "guided", "--parameters", str(parameters), str(tmp_path)]
+    ran = subprocess.run(
+        [sys.executable, "-m", "pyraface.client", *words],
+        cwd=folder,
+        env=environment(PYTHONPATH=str(folder)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 2
+    [line] = ran.stderr.splitlines()
+    assert line.startswith("pyraface: no server could be started on this machine: ")
+    assert re.search(problem, line)

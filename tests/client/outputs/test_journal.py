@@ -233,7 +233,7 @@ def test_other_parameters_or_another_engine_do_all_again_and_that_is_said(archiv
     archive.run(lambda path: found(path, OTHER if path.name == "b.jpg" else OURS))
     first, second = archive.words()
     assert first.endswith("2 images done")
-    assert second == "1 image recorded with other parameters or another engine: processed again"
+    assert second == "1 image recorded with another search, parameters or engine: processed again"
     assert archive.run(fingerprints=(OURS, OTHER)) == []
     assert archive.run() == ["b.jpg"]
     assert {line["fingerprint"] for line in archive.lines().values()} == {OURS}

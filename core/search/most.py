@@ -24,9 +24,9 @@ from .proposals import Proposed
 FURTHER = 2.0
 """The zoom of the additional level per zoom of the guided search's finest one."""
 
-SURE = 0.7
-"""The agreement from which YuNet decides alone. On every second of 124 photographs, 27 of 750 boxes were wrong with it, of
-which 20 show a face that the truth lacks or has elsewhere; on the others, 15 of 950. Each 0.02 more cost 1 face in 100."""
+SURE = 0.71
+"""The agreement from which YuNet decides alone: the lowest, in steps of 0.01, with which 97 of 100 boxes of this search are
+right on every second of 124 photographs. On the others, 98 are. Each step more costs 5 faces in 1000."""
 
 SAME_FACE = 0.4
 """The least intersection over union of one face's boxes in two levels."""

@@ -33,7 +33,7 @@ from pyraface.core.parameters import FusionParameters
 from pyraface.core.pipeline import Pipeline
 
 from . import truth as truths
-from .common import PACKAGES, machine, packaged_parameters, photos_folder, today, versions
+from .common import PACKAGES, machine, photos_folder, searching, today, versions
 from .metrics import SMALLEST_FACE, Found, Truth, judge, summarize
 
 OVERLAP = 0.4
@@ -73,7 +73,7 @@ class Couple:
 
 def scene(pipeline: Pipeline, pixels: decode.Picture, truth: Truth) -> Scene:
     """Returns a photograph's candidates, before fusion."""
-    found = pipeline.search().candidates(pixels.pixels)
+    found = pipeline.search("everywhere").candidates(pixels.pixels)
     touching = fusion.doubtful(found, FusionParameters(1.0, 0.001))
     encodings = found.encodings.copy()
     encodings[touching] = pipeline.engine.encode(pixels.pixels, found.boxes[touching])
@@ -82,13 +82,31 @@ def scene(pipeline: Pipeline, pixels: decode.Picture, truth: Truth) -> Scene:
 
 def same_face_pairs(scene: Scene) -> Iterator[Faces]:
     """Yields two candidates at a time that are on one true face."""
-    if not len(scene.truth.boxes):
-        return
-    overlaps = geometry.iou(scene.candidates.boxes, scene.truth.boxes)
-    owner = np.where(overlaps.max(axis=1) >= OVERLAP, overlaps.argmax(axis=1), -1)
+    owner = owners(scene)
     for one, other in zip(*np.nonzero(np.triu(owner[:, None] == owner[None], 1)), strict=True):
         if owner[one] >= 0:
             yield scene.candidates[np.array([one, other])]
+
+
+def owners(scene: Scene) -> NDArray[np.intp]:
+    """Returns the index of the true face that each candidate is on, (n,), -1 for none."""
+    if not len(scene.truth.boxes):
+        return np.full(len(scene.candidates), -1, np.intp)
+    overlaps = geometry.iou(scene.candidates.boxes, scene.truth.boxes)
+    return np.where(overlaps.max(axis=1) >= OVERLAP, overlaps.argmax(axis=1), -1)
+
+
+def extremes(scenes: list[Scene]) -> str:
+    """Returns a line: how far the boxes of one true face differ, and how near those of two come."""
+    least, most = 1.0, 0.0
+    for one in scenes:
+        owner = owners(one)
+        known = (owner[:, None] >= 0) & (owner[None] >= 0)
+        same = owner[:, None] == owner[None]
+        overlaps = geometry.iou(one.candidates.boxes, one.candidates.boxes)
+        least = float(overlaps[known & same].min(initial=least))
+        most = float(overlaps[known & ~same].max(initial=most))
+    return f"Boxes of one face overlap by {least:.2f} at least, those of two faces by {most:.2f} at most."
 
 
 def lost(scene: Scene, faces: Faces) -> int:
@@ -221,7 +239,6 @@ def main() -> None:
     except (truths.TruthError, ValueError) as error:
         parser.error(str(error))
 
-    packaged = packaged_parameters()
     engine = start("onnx")
     composed, overlaps = [], []
     for couple in couples(chips(engine, photos_folder() / "dlib_johns"), options.couples, 0.5):
@@ -230,8 +247,7 @@ def main() -> None:
         overlaps.append(couple.overlap)
     lines = [f"{today()}; {machine()}; {versions(*PACKAGES)}", ""]
     lines.append(f"{len(pictures)} pictures; {len(composed)} pairs of two people.")
-    detection = replace(packaged.detection, threshold=min(thresholds))
-    pipeline = Pipeline(replace(packaged, detection=detection), "onnx")
+    pipeline = searching("everywhere", threshold=min(thresholds))
     scenes = []
     for number, picture in enumerate(pictures, 1):
         print(f"\r\x1b[K{number}/{len(pictures)} {picture.name}", end="", file=sys.stderr, flush=True)
@@ -246,6 +262,7 @@ def main() -> None:
         lines += [
             "",
             f"Threshold {threshold:g}: {count} true faces, {len(pairs)} pairs of candidates on one of them.",
+            extremes(above),
             "",
         ]
         lines += table(above, pairs, composed, overlaps)

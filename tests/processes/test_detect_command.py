@@ -350,7 +350,7 @@ def test_an_interrupt_does_not_wait_until_a_large_archive_is_counted(
     process.terminate()
     process.communicate(timeout=60)
     assert process.returncode == 130
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15  # and not the 30 s of all directories
 
 
 @pytest.mark.parametrize(

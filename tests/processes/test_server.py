@@ -572,7 +572,7 @@ def test_a_client_that_leaves_while_it_stops_is_not_waited_for(tmp_path: Path) -
 
         run(talk())
         # not stop(), whose second signal would force it
-        assert server.process.wait(3) == 0
+        assert server.process.wait(15) == 0
 
 
 def test_a_client_that_the_system_gives_up_is_no_error_of_ours(tmp_path: Path) -> None:
@@ -585,7 +585,7 @@ def test_a_client_that_the_system_gives_up_is_no_error_of_ours(tmp_path: Path) -
             # it takes no answers, so the daemon stops reading it
             with greeted(client) as secure, pytest.raises((ConnectionError, ssl.SSLEOFError)):
                 secure.sendall(pings)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while ": gone" not in server.said:
             assert time.monotonic() < deadline, server.said[-2000:]
             time.sleep(0.05)
@@ -608,7 +608,7 @@ def test_a_second_signal_ends_it_without_waiting(tmp_path: Path) -> None:
             assert isinstance(words, Failed)
             assert words.code is ErrorCode.DRAINING
             assert await peer.next() is None
-            assert time.monotonic() - started < 3
+            assert time.monotonic() - started < 15
             await peer.close()
 
         run(talk())

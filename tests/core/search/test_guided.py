@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pyraface.core import boxes as geometry
-from pyraface.core import engines, parameters
+from pyraface.core import engines, parameters, turning
 from pyraface.core.engines import EngineOptions, Pixels, Proposals
 from pyraface.core.engines.network import yunet
 from pyraface.core.images.decode import Picture
@@ -132,6 +132,26 @@ def test_a_likely_face_that_the_first_look_does_not_see_gets_a_second(
     found = Guided(engine, proposer, DETECTION).candidates(astronaut)
     assert len(found) == count
     assert (geometry.iou(found.boxes, np.array([FACE], np.float32)) > 0.7).all()
+
+
+@pytest.mark.parametrize(("turn", "looks"), [(0, 1), (90, 2)])
+def test_a_turned_face_gets_a_second_look_in_any_case(
+    engine: engines.Engine, astronaut: np.ndarray, turn: int, looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Turned(Proposed):
+        def scores(self, tiles: Sequence[Pixels]) -> np.ndarray:
+            assert len(tiles) == 4
+            return np.array([0.5, 0.9, 0.5, 0.5] if turn else [0.9, 0.5, 0.5, 0.5], np.float32)
+
+    calls = []
+    prepare = engine.prepare
+    monkeypatch.setattr(engine, "prepare", lambda tile, scales: calls.append(scales) or prepare(tile, scales))
+    image = turning.turned(astronaut, 360 - turn)
+    [box] = turning.turned_boxes(np.array([FACE], np.float32), (512, 512), 360 - turn).tolist()
+    found = Guided(engine, Turned(tuple(box)), DETECTION).candidates(image)
+    assert calls == [guided.FIRST_SCALES, guided.SECOND_SCALES][:looks]
+    assert found.turned.tolist() == [turn]
+    assert geometry.iou(found.boxes, np.array([box], np.float32))[0, 0] > 0.7
 
 
 def test_a_large_face_is_sampled_and_looks_the_same(astronaut: np.ndarray) -> None:

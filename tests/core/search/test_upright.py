@@ -109,6 +109,8 @@ def test_a_photograph_on_its_side_or_head_has_the_faces_of_the_upright_one(
     assert found.turned.tolist() == [360 - degrees]
     place = turning.turned_boxes(standing.boxes, (512, 512), degrees)
     assert geometry.iou(found.boxes, place)[0, 0] > 0.7
+    assert found.confidences[0] > 0.9
+    assert found.comparable[0]
     assert np.linalg.norm(found.encodings - standing.encodings) < 0.15
 
 

@@ -158,6 +158,9 @@ class Detector:
         layout = pyramids[0].layout
         for scores in self._scores(pyramids):
             rows, columns = np.nonzero(scores > self._threshold)
+            if not len(rows):
+                yield no_detections()
+                continue
             centers = np.stack([columns, rows], axis=1) * STRIDE + CENTER
             yield suppression.detections(
                 layout.to_tile(centers, self._weights.window),

@@ -93,7 +93,7 @@ class DetectionParameters(Section):
     )
     search: str = _choice("search", "auto", ("auto", *SEARCHES), "the places that are searched")
     guided_threshold: float = _number(
-        "guided_threshold", -0.8, -1, 2, "the confidence that a face must exceed in a guided search"
+        "guided_threshold", -0.7, -1, 2, "the confidence that a face must exceed in a guided search"
     )
 
     def as_text(self) -> str:

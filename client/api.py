@@ -6,10 +6,12 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable, Sequence, Set
+from contextlib import AbstractContextManager
 from typing import Any, cast
 
 from ..core import parameters as parameters_file
 from ..core.errors import ErrorCode, ImageError, UnreadableError
+from ..core.host import forks
 from ..core.images import inputs
 from ..core.images.inputs import ImageInput
 from ..core.parameters import Parameters, search_named
@@ -74,12 +76,14 @@ class Client:
             max_file_bytes=self._parameters.daemon.max_frame_bytes, servers=lambda: self._pool.servers
         )
         self._drained = asyncio.Event()
-        self._entered = self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = os.getpid()
+        self._closed = False
 
     async def __aenter__(self) -> Client:
-        if self._entered:
+        if self._loop is not None:
             raise RuntimeError("a Client is entered once; make another one")
-        self._entered = True
+        self._loop = asyncio.get_running_loop()
         await self._pool.__aenter__()
         return self
 
@@ -116,7 +120,8 @@ class Client:
 
         Raises:
             TypeError: the image has none of these forms; raised by the call itself, before it is awaited.
-            RuntimeError: the client is used outside of `async with`, where it has no servers.
+            RuntimeError: the client is used outside of `async with`, where it has no servers, or in another event loop or
+                process than the one that entered it.
         """
         return self._detect_one(inputs.checked(image))
 
@@ -157,7 +162,7 @@ class Client:
             if isinstance(images, Iterable)
             else inputs.each_checked_later(images),
             most=lambda: self._pool.capacity + READ_AHEAD,
-            feeding=self._pool.feeding,
+            feeding=self._feeding,
             ordered=ordered,
             until=self._drained,
         )
@@ -170,9 +175,22 @@ class Client:
         self._drained.set()
         self._pool.drain()
 
-    async def _detect(self, image: ImageInput, skip: Callable[[File], bool] | None) -> Result | None:
-        if not self._entered or self._closed:
+    def _check(self) -> None:
+        """Raises RuntimeError where this client cannot be used."""
+        if self._loop is None or self._closed:
             raise RuntimeError("a Client must be used inside `async with`")
+        forks.check(self._process, "Client")
+        if asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError(
+                "a Client must be used in the event loop that entered it: make one in each event loop"
+            )
+
+    def _feeding(self) -> AbstractContextManager[None]:
+        self._check()
+        return self._pool.feeding()
+
+    async def _detect(self, image: ImageInput, skip: Callable[[File], bool] | None) -> Result | None:
+        self._check()
         if inputs.is_pixels(image):
             return await self._detect_pixels(image)
         if inputs.is_file_content(image):

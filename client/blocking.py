@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import os
 import queue
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator
 
-from ..core.host import tasks
+from ..core.host import forks, tasks
 from ..core.images import inputs
 from ..core.images.inputs import ImageInput
 from ..core.parameters import Parameters
@@ -64,6 +65,8 @@ def map_faces(
     is closed: by `close()`, by `contextlib.closing`, by an exception in the loop over it once nothing refers to it any
     more, or at the end of the program. Closing cancels the images in flight and returns when all work has ended.
 
+    In a process that is forked meanwhile, the generator is of no use, and says so; a call there finds servers of its own.
+
     `images` may have any length: the next image is requested only when there is room for it, in the caller's thread. An
     exception that `images` raises follows the results of the images before it.
 
@@ -95,6 +98,7 @@ def _results(
     work.start()
     try:
         while True:
+            work.check()
             news = work.news.get()
             if work.wants_image():
                 try:
@@ -134,6 +138,7 @@ class _Work:
     def __init__(self, client: Client, *, ordered: bool) -> None:
         self.news: queue.SimpleQueue[Result | _End | None] = queue.SimpleQueue()
         self._client = client
+        self._process = os.getpid()
         self._ordered = ordered
         self._thread = threading.Thread(target=self._run, name="pyraface", daemon=True)
         self._started = threading.Event()
@@ -150,6 +155,10 @@ class _Work:
         atexit.register(self.close)
         self._thread.start()
         self._started.wait()
+
+    def check(self) -> None:
+        """Raises RuntimeError in a process that was forked meanwhile: the thread is not there."""
+        forks.check(self._process, "generator of map_faces")
 
     def wants_image(self) -> bool:
         """Returns whether the client requested an image; then call `give`."""
@@ -173,6 +182,8 @@ class _Work:
     def close(self) -> None:
         """Cancels the images in flight; returns when all work has ended."""
         atexit.unregister(self.close)
+        if os.getpid() != self._process:  # the work belongs to the parent, and goes on
+            return
         self._call(self._end)
         # the garbage collector may close a generator in any thread, even in the client's, which cannot wait for itself
         if threading.current_thread() is not self._thread:

@@ -19,6 +19,7 @@ from . import search as searches
 from .engines import Engine, EngineName, EngineOptions, Proposer
 from .errors import EngineError, ImageError
 from .faces import Faces
+from .host import forks
 from .images import arrays, inputs
 from .images.decode import Picture, at_once, decode
 from .images.inputs import ImageInput
@@ -41,6 +42,8 @@ class Pipeline:
         parameters: from `parameters.load()`.
         engine: "auto", "onnx", "dlib", or a running engine, which keeps its own options.
 
+    A process that is forked after this was made needs one of its own: the threads of the engine stay in the parent.
+
     Attributes:
         default_search: the search that the parameters set. Any other is started when it is asked for first.
 
@@ -50,6 +53,7 @@ class Pipeline:
 
     def __init__(self, parameters: Parameters, engine: EngineName | Engine = "auto") -> None:
         self.parameters = parameters
+        self._process = os.getpid()
         if isinstance(engine, str):
             engine = engines.start(
                 engine,
@@ -81,7 +85,9 @@ class Pipeline:
         Raises:
             ValueError: there is no search of this name.
             EngineError: it cannot run; the message says what is missing.
+            RuntimeError: this is a process forked after the pipeline was made.
         """
+        forks.check(self._process, "Pipeline")
         wanted = search_named(name) if name else self.default_search
         with self._starting:
             if wanted not in self._searches:

@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--stop-at-eof",
         action="store_true",
-        help="stop when standard input ends: for a program that starts a daemon for itself",
+        help="stop when standard input or the parent process ends: for a program that starts a daemon for itself",
     )
     parser.add_argument(
         "--verbose", action="store_true", help="log more: the end of every connection, for example"

@@ -40,7 +40,7 @@ class Server:
         listener: a bound TCP socket; closed at the end.
         key: the key that clients must prove; None admits every client, without TLS.
         beacon: whether the server announces itself on the network.
-        stop_at_eof: whether the end of standard input stops it, as SIGTERM does.
+        stop_at_eof: whether the end of standard input, or of the parent process, stops it, as SIGTERM does.
     """
 
     def __init__(
@@ -213,6 +213,22 @@ class Server:
                 raise ServerError(
                     "--stop-at-eof needs a pipe or a terminal as standard input: a regular file cannot be watched"
                 ) from error
+            self._watch_parent()
+
+    def _watch_parent(self) -> None:
+        """Stops the server when its parent process ends: a process forked from that may hold the standard input open."""
+        try:
+            parent = os.pidfd_open(os.getppid())
+        except (AttributeError, OSError):  # before Linux 5.3
+            return
+
+        def ended() -> None:
+            asyncio.get_running_loop().remove_reader(parent)
+            os.close(parent)
+            if not self._should_exit.is_set():
+                self._stop()
+
+        asyncio.get_running_loop().add_reader(parent, ended)
 
     def _stdin_readable(self) -> None:
         try:
@@ -223,7 +239,8 @@ class Server:
             over = True
         if over:
             asyncio.get_running_loop().remove_reader(_STDIN)
-            self._stop()
+            if not self._should_exit.is_set():
+                self._stop()
 
     def _stop(self) -> None:
         """Stops the server in order; the second time, at once."""

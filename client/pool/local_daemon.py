@@ -26,7 +26,8 @@ STOP_TIMEOUT = 10.0
 
 
 class LocalDaemon:
-    """Child daemon. It ends with this process, even if this process is killed, because its standard input then ends.
+    """Child daemon. It ends with this process, even if this process is killed, because it watches it and its own standard
+    input.
 
     Its key is new and is not in any file, so only this process can use the daemon.
 
@@ -110,13 +111,16 @@ class LocalDaemon:
         process = self._process
         if process is None or process.stdin is None:
             return
-        process.stdin.close()
+        # not only by the end of its standard input: a process forked from this one holds that open
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
         try:
             await asyncio.wait_for(process.wait(), STOP_TIMEOUT)
         except asyncio.TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+        process.stdin.close()
         if self._log is not None:
             self._log.close()
 

@@ -12,6 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 Boxes = NDArray[np.float32]
 
+PAIRS_AT_ONCE = 1 << 16
+"""Pairs of boxes whose overlaps are computed at once: they stay in the processor's cache, and of a crowd's millions of pairs
+only the result is in memory."""
+
 
 def as_boxes(values: ArrayLike) -> Boxes:
     """Returns `values` as a new (n, 4) float32 array.
@@ -46,9 +50,15 @@ def intersections(a: Boxes, b: Boxes) -> NDArray[np.float32]:
 
 def iou(a: Boxes, b: Boxes) -> NDArray[np.float32]:
     """Returns intersection over union of each pair, shape (len(a), len(b)), 0 to 1; 0 where both are empty."""
-    shared = intersections(a, b)
-    union = areas(a)[:, None] + areas(b)[None, :] - shared
-    return cast("NDArray[np.float32]", np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
+    result = np.zeros((len(a), len(b)), np.float32)
+    area = areas(b)[None, :]
+    rows = max(1, PAIRS_AT_ONCE // max(1, len(b)))
+    for start in range(0, len(a), rows):
+        some = a[start : start + rows]
+        shared = intersections(some, b)
+        union = areas(some)[:, None] + area - shared
+        np.divide(shared, union, out=result[start : start + rows], where=union > 0)
+    return result
 
 
 def inside(boxes: Boxes, width: float, height: float) -> NDArray[np.float32]:

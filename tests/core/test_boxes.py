@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -167,3 +168,15 @@ def test_no_function_changes_its_arguments() -> None:
         boxes.clip(a, 9, 9),
         boxes.inside(a, 9, 9),
     )
+
+
+def test_of_millions_of_pairs_the_result_alone_is_in_memory() -> None:
+    corner = np.random.default_rng(0).uniform(0, 100, (2000, 2)).astype(np.float32)
+    many = np.concatenate([corner, corner + 20], axis=1)
+    tracemalloc.start()
+    found = boxes.iou(many, many[:1500])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.5 * found.nbytes
+    shared = boxes.intersections(many[-1:], many[:1500])
+    np.testing.assert_allclose(found[-1:], shared / (400 + 400 - shared), rtol=1e-6)

@@ -16,7 +16,7 @@ from pyraface.core.engines.network import yunet
 from pyraface.core.images.decode import Picture
 from pyraface.core.parameters import DetectionParameters, Parameters
 from pyraface.core.pipeline import Pipeline
-from pyraface.core.search import Guided, guided
+from pyraface.core.search import Guided, guided, upright
 from tests.support import ROOT
 
 DETECTION = DetectionParameters(search="guided")
@@ -227,6 +227,28 @@ def test_what_the_search_everywhere_would_not_find_is_always_searched_in_crops(
     assert len(faces) * guided.COST > 400 * 400
     assert len(found) == 1
     assert geometry.iou(found.boxes, np.array([[89, 40, 133, 84]], np.float32))[0, 0] > 0.7
+
+
+def test_many_proposals_are_cut_out_in_groups(
+    engine: engines.Engine, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the tiles of a client that asks for small faces, thousands are affordable: their cuts would take gigabytes."""
+    proposer = Proposed(
+        (20, 300, 100, 380), (300, 300, 400, 400), FACE, (400, 20, 480, 100), (20, 20, 90, 90)
+    )
+    together = Guided(engine, proposer, DETECTION).candidates(astronaut)
+    counts = []
+    turns = upright.turns
+
+    def counted(proposer: engines.Proposer, cuts: Sequence[Pixels]) -> object:
+        counts.append(len(cuts))
+        return turns(proposer, cuts)
+
+    monkeypatch.setattr(guided, "TOGETHER", 2)
+    monkeypatch.setattr(upright, "turns", counted)
+    apart = Guided(engine, proposer, DETECTION).candidates(astronaut)
+    assert counts == [2, 2, 1]
+    np.testing.assert_array_equal(together.boxes, apart.boxes)
 
 
 def test_a_gpu_gets_batches_of_one_size(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 
 import numpy as np
@@ -106,6 +107,17 @@ def test_the_agreement_is_the_mean_of_the_two_best_levels_scores() -> None:
     assert once.scores.tolist() == pytest.approx([0.9, 0.8])
     assert most.agreement(once, found) == pytest.approx([0.8, 0.4])
     assert most.agreement(proposed(), proposed()).shape == (0,)
+
+
+def test_a_crowd_in_which_all_levels_agree_takes_little_memory() -> None:
+    corner = np.random.default_rng(0).uniform(0, 9000, (3000, 2)).astype(np.float32)
+    boxes = np.concatenate([corner, corner + 20], axis=1)
+    crowd = Proposed(boxes, np.full(3000, 0.9, np.float32), np.zeros(3000, np.int32))
+    tracemalloc.start()
+    assert most.agreement(crowd, crowd) == pytest.approx(np.full(3000, 0.45))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5e6  # a number for each pair would take 36 MB
 
 
 def test_yunet_adds_no_face_that_the_detector_has_and_no_part_of_one_that_it_has_itself() -> None:

@@ -179,7 +179,7 @@ def searching(request: pytest.FixtureRequest) -> Pipeline:
     if request.param == "guided":
         request.getfixturevalue("yunet_weights")
         return Pipeline(replace(packaged, detection=DetectionParameters(search="guided")), "onnx")
-    detection = replace(packaged.detection, upsample=0, levels=1)
+    detection = replace(packaged.detection, search="everywhere", upsample=0, levels=1)
     return Pipeline(replace(packaged, detection=detection), request.param)
 
 
@@ -214,7 +214,7 @@ def test_the_share_inside_is_that_of_the_box_which_the_edge_cuts_off(
 @pytest.mark.parametrize(("radius", "comparable"), [(0, True), (3.5, False)], ids=["sharp", "blurred"])
 def test_both_engines_say_the_same_of_a_face(radius: float, comparable: bool, astronaut: np.ndarray) -> None:
     packaged = parameters.parse((ROOT / "parameters.xml").read_bytes())
-    detection = replace(packaged.detection, upsample=0, levels=1)
+    detection = replace(packaged.detection, search="everywhere", upsample=0, levels=1)
     picture = Picture.whole(np.ascontiguousarray(blurred(astronaut, radius)[20:240, 100:320]))
     onnx, dlib = [
         Pipeline(replace(packaged, detection=detection), name).find(picture) for name in ("onnx", "dlib")
@@ -230,7 +230,9 @@ def test_the_thresholds_are_parameters_and_outputs_made_with_others_are_done_aga
     astronaut: np.ndarray,
 ) -> None:
     packaged = parameters.parse((ROOT / "parameters.xml").read_bytes())
-    small = replace(packaged, detection=replace(packaged.detection, upsample=0, levels=1))
+    small = replace(
+        packaged, detection=replace(packaged.detection, search="everywhere", upsample=0, levels=1)
+    )
     pipeline = Pipeline(small, "onnx")
     picture = Picture.whole(np.ascontiguousarray(astronaut[20:240, 100:320]))
     assert pipeline.find(picture).comparable.tolist() == [True]

@@ -24,7 +24,7 @@ from tests.support import ROOT
 def pipeline() -> Pipeline:
     """Tiles of 0.25 Mpx."""
     packaged = parameters.parse((ROOT / "parameters.xml").read_bytes())
-    detection = replace(packaged.detection, height=500, width=500, upsample=0, levels=1)
+    detection = replace(packaged.detection, search="everywhere", height=500, width=500, upsample=0, levels=1)
     return Pipeline(replace(packaged, detection=detection), "onnx")
 
 

@@ -22,13 +22,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import face_recognition
 from PIL import Image
 
 from pyraface.core.parameters import SEARCHES, SearchName
 from pyraface.core.pipeline import Pipeline
 
 from .common import HOG, PACKAGES, machine, photos_folder, searching, timed, today, versions
+from .reference import face_recognition
 
 SAMPLES = {1: "004_A.jpg", 4: "012_4.jpg", 8: "016_8.jpg"}
 """By the number of people."""

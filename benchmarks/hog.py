@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import face_recognition
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -28,6 +27,7 @@ from pyraface.core.pipeline import Pipeline
 
 from .common import CNN, HOG, PACKAGES, machine, photos_folder, searching, timed, today, versions
 from .parity import SUFFIXES
+from .reference import face_recognition
 
 Points = NDArray[np.float64]
 """(n, 2): x, y."""

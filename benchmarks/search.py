@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-import face_recognition
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,6 +33,7 @@ from . import truth as truths
 from .common import CNN, HOG, PACKAGES, machine, searching, today, versions
 from .detectors import Detector, FaceRecognition, Hog
 from .metrics import SIZES, SMALLEST_FACE, Found, Summary, Verdict, judge, summarize
+from .reference import face_recognition
 from .truth import Picture
 
 OVERLAP = 0.4

@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import io
 import os
+import stat
 import sys
 import threading
 import time
@@ -27,7 +28,8 @@ LONGEST_END = 5.0
 
 
 class NoticeStream(io.TextIOBase):
-    """Standard stream whose notices are written by a thread: `write` never waits and never fails.
+    """Standard stream whose notices are written by a thread: `write` never waits and never fails. A regular file has no
+    reader to wait for, so notices in one are written at once.
 
     Notices for which there is no room, or which cannot be written, are dropped, and the next one is preceded by their
     number. The stream's own file descriptor is used, because O_NONBLOCK would apply to other programs on the same terminal.
@@ -36,6 +38,7 @@ class NoticeStream(io.TextIOBase):
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._file = stream.fileno()
+        self._at_once = stat.S_ISREG(os.fstat(self._file).st_mode)
         self._line = b""
         """The beginning of a line; a line is kept or dropped as a whole."""
         self._waiting: deque[bytes] = deque()
@@ -100,8 +103,11 @@ class NoticeStream(io.TextIOBase):
         if self._dropped:
             line = b"(%d lines before this one were dropped: they were not read)\n" % self._dropped + line
             self._dropped = 0
-        self._waiting.append(line)
         self._bytes += len(line)
+        if self._at_once:
+            self._write(line)
+            return
+        self._waiting.append(line)
         self._changed.notify_all()
         if self._thread is None:
             # a daemon thread, because the end of the program must not wait for a reader

@@ -10,6 +10,7 @@ import termios
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -120,6 +121,15 @@ def test_where_no_thread_can_be_started_notices_are_written_at_once(
     notices.write("one\n")
     notices.write("two\n")
     assert os.read(ours, 100) == b"one\ntwo\n"
+
+
+def test_a_regular_file_has_every_line_at_once(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as stream:
+        notices = NoticeStream(stream)
+        for number in range(10):
+            notices.write(f"{number}\n")
+            assert (tmp_path / "log").read_text().endswith(f"{number}\n")
+        assert not notices.behind
 
 
 def test_a_reader_that_is_gone_is_no_error() -> None:

@@ -3,7 +3,7 @@
     python -m benchmarks.gpu [PHOTOS] [--engines onnx,dlib] [--megapixels 0.24,0.96,3.84] [--threads 1,2,4,8] [--seconds 5]
                              [--rows tiles,proposals,crops,faces,photographs] [--faces 1,32] [--searches everywhere,guided]
 
-Everything is repeated for so many seconds; with the defaults it is done in under five minutes, after what the first start
+Everything is repeated for so many seconds; with the defaults it takes some six minutes, after what the first start
 with TensorRT takes. Photographs are decoded by so many threads while the engine has the one before, as in a daemon; without
 a folder they are made of noise, 12 megapixels each. It runs without a GPU, too, and says so; take small tiles there, and
 leave out dlib's photographs (--rows tiles,faces), which take it a minute each.

@@ -21,7 +21,7 @@ SearchName = Literal["everywhere", "guided", "most"]
 
 SEARCHES: tuple[SearchName, ...] = get_args(SearchName)
 
-AUTOMATIC: SearchName = "everywhere"
+AUTOMATIC: SearchName = "guided"
 """The search that `auto` stands for, where it can run; elsewhere, everywhere is searched."""
 
 REMOVED = {"adaptive": "<search>guided</search> takes its place"}

@@ -159,7 +159,7 @@ def test_a_worker_that_announces_more_than_an_answer_can_be_is_replaced(astronau
 def test_an_image_that_fails_as_nobody_thought_of_takes_no_other_with_it(
     tmp_path: Path, astronaut_jpeg: bytes
 ) -> None:
-    with stub_daemon(tmp_path, seconds=math.nan) as server:
+    with stub_daemon(tmp_path, seconds=math.nan, search="everywhere") as server:
         worker = server.worker
 
         async def talk() -> None:

@@ -58,7 +58,7 @@ from tests.support import (
 
 T = TypeVar("T")
 
-SLOW = {"height": 500, "width": 700}
+SLOW = {"height": 500, "width": 700, "search": "everywhere"}
 """With the dlib engine on a CPU without a BLAS, such a tile takes three seconds."""
 
 
@@ -489,7 +489,13 @@ async def works(worker: psutil.Process) -> None:
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
     """One that gives a large image less time than it takes."""
     with daemon(
-        tmp_path_factory.mktemp("hasty"), "--engine", "dlib", image_timeout=1.5, height=700, width=1000
+        tmp_path_factory.mktemp("hasty"),
+        "--engine",
+        "dlib",
+        image_timeout=1.5,
+        height=700,
+        width=1000,
+        search="everywhere",
     ) as process:
         yield process
 
@@ -794,7 +800,7 @@ def test_the_search_of_the_command_line_takes_the_place_of_the_one_in_parameters
 def test_a_search_that_the_server_cannot_do_is_refused_and_the_connection_goes_on(
     tmp_path: Path, astronaut_jpeg: bytes
 ) -> None:
-    with stub_daemon(tmp_path, seconds=0.0, proposer=False) as server:
+    with stub_daemon(tmp_path, seconds=0.0, proposer=False, search="everywhere") as server:
 
         async def talk() -> None:
             peer, welcome = await Peer.welcomed(server.port)

@@ -18,7 +18,8 @@ from tests.stub_daemon import StubEngine
 
 engines.start = lambda *_, **__: StubEngine(0.0)
 ours, theirs = socket.socketpair()
-worker = Worker(theirs, Pipeline(parameters.load(), "onnx"), ["everywhere"])
+pipeline = Pipeline(parameters.load(), "onnx")
+worker = Worker(theirs, pipeline, [pipeline.default_search])
 
 def talk():
     codec = wire.Codec(max_frame_bytes=1 << 20)

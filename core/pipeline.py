@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,16 +42,27 @@ class Pipeline:
         parameters: from `parameters.load()`.
         engine: "auto", "onnx", "dlib", or a running engine, which keeps its own options.
 
-    A process that is forked after this was made needs one of its own: the threads of the engine stay in the parent.
+    A process that is forked after this was made needs one of its own, because the threads of the engine stay in the
+    parent. It cannot have one if this has searched an image: libvips does not survive that.
 
     Attributes:
         default_search: the search that the parameters set. Any other is started when it is asked for first.
 
     Raises:
         EngineError: the engine cannot be started, or cannot do the search that the parameters name.
+        RuntimeError: a pipeline searched an image before this process was forked.
     """
 
+    _searched_in: ClassVar[int] = 0
+    """The id of the process in which a pipeline searched an image first; 0: none has."""
+
     def __init__(self, parameters: Parameters, engine: EngineName | Engine = "auto") -> None:
+        if self._searched_in not in (0, os.getpid()):
+            # its threads are in the parent, and it would wait for them
+            raise RuntimeError(
+                "a Pipeline searched an image before this process was forked, and libvips works in no such process: fork "
+                "before the first image, or start processes with multiprocessing's method spawn"
+            )
         self.parameters = parameters
         self._process = os.getpid()
         if isinstance(engine, str):
@@ -188,10 +199,12 @@ class Pipeline:
             ValueError: there is no search of this name.
             EngineError: the engine failed, or cannot do this search.
         """
+        chosen = self.search(search)
+        Pipeline._searched_in = os.getpid()
         height, width, _ = picture.pixels.shape
         # in pixels of the decoded picture, which may be fewer than the file's
         in_pixels = faces_from * width / picture.width
-        candidates = self.search(search).candidates(picture.pixels, faces_from=in_pixels)
+        candidates = chosen.candidates(picture.pixels, faces_from=in_pixels)
         doubtful = fusion.doubtful(candidates, self.parameters.fusion)
         candidates = self._encoded(picture, candidates, doubtful)
         faces = fusion.fuse(candidates, self.parameters.fusion)

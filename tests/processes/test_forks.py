@@ -75,15 +75,42 @@ def test_a_pipeline_made_before_a_fork_is_refused_in_the_child_and_works_in_the_
 
         settings = parameters.load()
         pipeline = Pipeline(settings, "onnx")
+        in_a_child(lambda: len(Pipeline(settings, "onnx").detect(sys.argv[1])))
+        in_a_child(lambda: len(pipeline.detect(sys.argv[1])))
         print(len(pipeline.detect(sys.argv[1])))
         in_a_child(lambda: len(pipeline.detect(sys.argv[1])))
-        in_a_child(lambda: len(Pipeline(settings, "onnx").detect(sys.argv[1])))
         print(len(pipeline.detect(sys.argv[1])))
     """
-    before, refused, own, after = script(text, parameters, photograph).splitlines()
+    own, refused, before, again, after = script(text, parameters, photograph).splitlines()
     assert (before, own, after) == ("1", "1", "1")
     assert refused.startswith(f"RuntimeError: this Pipeline {BEFORE_A_FORK}")
     assert refused.endswith("make one in each process, after the fork")
+    assert again == refused
+
+
+def test_after_a_search_a_forked_process_has_no_pipeline_and_a_spawned_one_has(
+    tmp_path: Path, parameters: Path, photograph: Path
+) -> None:
+    (tmp_path / "faces_in.py").write_text(
+        "from pyraface.core import parameters\n"
+        "from pyraface.core.pipeline import Pipeline\n"
+        "def faces_in(path):\n"
+        "    return len(Pipeline(parameters.load(), 'onnx').detect(path))\n"
+    )
+    text = """
+        import multiprocessing
+        sys.path.append(sys.argv[2])
+        from faces_in import faces_in
+
+        print(faces_in(sys.argv[1]))
+        in_a_child(lambda: faces_in(sys.argv[1]))
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            print(pool.apply(faces_in, [sys.argv[1]]))
+    """
+    before, refused, spawned = script(text, parameters, photograph, tmp_path).splitlines()
+    assert (before, spawned) == ("1", "1")
+    assert refused.startswith("RuntimeError: a Pipeline searched an image before this process was forked")
+    assert refused.endswith("start processes with multiprocessing's method spawn")
 
 
 def test_a_generator_of_results_is_refused_in_a_child_and_goes_on_in_the_parent(

@@ -51,7 +51,7 @@ def compare(pipeline: Pipeline, paths: list[Path], *, turns: int) -> Outcome:
 
     async def run() -> Outcome:
         outcome = Outcome()
-        local = LocalDaemon(pipeline.parameters)
+        local = LocalDaemon(pipeline.parameters, search=pipeline.default_search)
         started = time.perf_counter()
         connection = await local.start()
         outcome.ready = time.perf_counter() - started
@@ -87,7 +87,8 @@ def peaks(paths: list[Path], parameters: Parameters, *, stretches: list[tuple[in
     """
 
     async def run() -> list[int]:
-        async with Client("local", parameters=parameters) as client:
+        # the daemon reads the parameters' file, which may name another search
+        async with Client("local", parameters=parameters, search=parameters.detection.search) as client:
             children = psutil.Process().children(recursive=True)
             [worker] = [child for child in children if "pyraface.daemon.worker" in child.cmdline()]
             found, done = [], 0

@@ -18,9 +18,9 @@ from ..core.parameters import AUTOMATIC, DetectionParameters, search_named
 from ..core.results import Result
 from .api import Client
 from .console.progress import Progress
+from .inputs.directory_walk import Scan
 from .inputs.file_reader import File
 from .inputs.path_prefetch import PathPrefetcher
-from .inputs.scan import Scan
 from .outputs.journal import Journal
 
 PREDICTED_FOR = (4000, 3000)

@@ -9,8 +9,8 @@ import secrets
 import socket
 
 from ..core.errors import ErrorCode, LimitError, LocalProtocolError, RemoteProtocolError
-from ..core.host import streams
-from ..core.host.streams import read_within
+from ..core.host import message_streams
+from ..core.host.message_streams import read_within
 from ..core.protocol import wire
 from ..core.protocol.conversation import MAX_GREETING_BYTES, Conversation, State
 from ..core.protocol.messages import (
@@ -29,8 +29,8 @@ from ..core.protocol.messages import (
 )
 from ..core.protocol.proofs import NONCE_BYTES, Role, Transcript
 from ..core.text import one_line
-from .budget import SMALL_FRAME, FrameDeadline, Share
 from .executor import Answer, Job, with_id
+from .memory_budget import SMALL_FRAME, FrameDeadline, Share
 from .state import ServerState
 from .tls import Credentials
 
@@ -165,7 +165,7 @@ class Connection:
     async def _next(self) -> Message:
         """Returns the client's next message, or raises RemoteProtocolError, LimitError, OSError or EOFError."""
         self._share.free(self._taken_over())  # the previous frame's room, unless it was an image
-        message = await streams.pump(self._codec, self._read, self._make_room)
+        message = await message_streams.pump(self._codec, self._read, self._make_room)
         self._deadline = None
         self._conversation.receive(message)
         if isinstance(message, Closing):
@@ -177,7 +177,7 @@ class Connection:
     async def _make_room(self, length: int) -> None:
         """Claims room for a frame as soon as its length is known; without room, nothing more is read."""
         if not self._conversation.open:
-            streams.check_greeting(length, MAX_GREETING_BYTES)
+            message_streams.check_greeting(length, MAX_GREETING_BYTES)
         size = length if length > SMALL_FRAME else 0
         # so that the client gets the reason before it gives this server up
         patience = self._state.timeouts.read / 2

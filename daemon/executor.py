@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from ..core.engines import EngineName
 from ..core.errors import EngineError, ErrorCode, RemoteProtocolError
 from ..core.host import subprocesses, tasks, threads
+from ..core.host.message_streams import read_message
 from ..core.host.running_clock import RunningClock, Timer
-from ..core.host.streams import read_message
 from ..core.protocol import wire
 from ..core.protocol.messages import Cancel, Closing, Detect, Failed, Found, Message, Welcome
 from ..core.text import one_line

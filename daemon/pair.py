@@ -14,7 +14,7 @@ from collections.abc import Callable
 from ..core.errors import ErrorCode, PairingError, RemoteProtocolError, ServerError
 from ..core.host import keyfile
 from ..core.host.interfaces import machine_name
-from ..core.host.streams import read_message
+from ..core.host.message_streams import read_message
 from ..core.parameters import Parameters
 from ..core.protocol import wire
 from ..core.protocol.announcement import Announcement

@@ -9,8 +9,8 @@ from .. import __version__
 from ..core.parameters import DaemonParameters, Timeouts
 from ..core.protocol.messages import Status, Welcome
 from .admission import Admission
-from .budget import Budget
 from .executor import Executor
+from .memory_budget import Budget
 from .tls import Credentials
 
 

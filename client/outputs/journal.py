@@ -13,9 +13,9 @@ from types import TracebackType
 from ...core.errors import OutputError
 from ...core.results import Result
 from ..inputs.file_reader import File
-from .file import OutputFile
 from .formats import format_of
 from .index import Entry, Head, Index, LineState
+from .output_file import OutputFile
 
 MAX_LINE_BYTES = 256 << 20
 """Limit for a line, far beyond any real one: it would hold a hundred thousand faces. A longer line is never read whole."""

@@ -14,7 +14,7 @@ from ...core.errors import (
     ServerLostError,
 )
 from ...core.host import tasks
-from ...core.host.streams import read_message
+from ...core.host.message_streams import read_message
 from ...core.protocol import wire
 from ...core.protocol.conversation import Conversation
 from ...core.protocol.messages import (

@@ -11,7 +11,7 @@ from typing import Any
 from ... import __version__
 from ...core.errors import ErrorCode, RefusedError, RemoteProtocolError, ServerError, WrongKeyError
 from ...core.host.keyfile import Keys
-from ...core.host.streams import read_message
+from ...core.host.message_streams import read_message
 from ...core.parameters import Parameters
 from ...core.protocol import wire
 from ...core.protocol.conversation import MAX_GREETING_BYTES, Conversation

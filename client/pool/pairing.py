@@ -6,7 +6,7 @@ import asyncio
 
 from ...core.errors import ErrorCode, PairingError, RefusedError, RemoteProtocolError
 from ...core.host.interfaces import machine_name
-from ...core.host.streams import read_message
+from ...core.host.message_streams import read_message
 from ...core.parameters import Parameters
 from ...core.protocol import wire
 from ...core.protocol.conversation import MAX_GREETING_BYTES, Conversation, State

@@ -15,8 +15,8 @@ import stat
 from collections.abc import Iterator
 
 from ..errors import KeyFileError
-from ..folders import user_folder
 from ..protocol.proofs import KEY_BYTES
+from ..user_folders import user_folder
 
 Keys = tuple[bytes, ...]
 

@@ -16,8 +16,8 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from ..errors import ParametersError
-from ..folders import user_folder
 from ..text import one_line
+from ..user_folders import user_folder
 from .schema import REMOVED, Parameters, SectionOf, described
 from .values import Value
 

@@ -18,7 +18,7 @@ from PIL import Image
 from pyraface.core.errors import ErrorCode
 from pyraface.core.protocol import wire
 from pyraface.core.protocol.messages import Cancel, Closing, Detect, Failed, Found, Ping, Pong
-from pyraface.daemon.budget import SMALL_FRAME
+from pyraface.daemon.memory_budget import SMALL_FRAME
 from tests.stub_daemon import stub_daemon
 from tests.support import DaemonProcess, Peer, daemon, run
 

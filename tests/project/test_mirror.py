@@ -17,7 +17,7 @@ ELSEWHERE = {
     "client/pool/status.py": "client/console/test_progress.py",
     # tested through the module that they are a part of
     "client/outputs/formats/json_lines.py": "client/outputs/test_formats.py",
-    "client/outputs/file.py": "client/outputs/test_journal.py",
+    "client/outputs/output_file.py": "client/outputs/test_journal.py",
     "client/scheduling/instructions.py": "client/scheduling/test_scheduler.py",
     "client/scheduling/jobs.py": "client/scheduling/test_scheduler.py",
     "client/scheduling/queue.py": "client/scheduling/test_scheduler.py",
@@ -27,7 +27,7 @@ ELSEWHERE = {
     "core/engines/network/dlib_format.py": "core/engines/network/test_weights.py",
     "core/engines/onnx/graphs.py": "core/engines/test_parity.py",
     "core/engines/onnx/runtime.py": "core/engines/onnx/test_providers.py",
-    "core/folders.py": "core/parameters/test_reader.py",
+    "core/user_folders.py": "core/parameters/test_reader.py",
     "core/images/arrays.py": "core/images/test_inputs.py",
     "core/json_record.py": "core/test_results.py",
     "core/parameters/schema.py": "core/parameters/test_reader.py",

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pyraface.client.inputs import scan
-from pyraface.client.inputs.scan import Scan
+from pyraface.client.inputs import directory_walk
+from pyraface.client.inputs.directory_walk import Scan
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
         yield entries()
 
-    monkeypatch.setattr(scan.os, "scandir", scandir)
+    monkeypatch.setattr(directory_walk.os, "scandir", scandir)
     return read
 
 
@@ -106,7 +106,7 @@ def test_a_directory_of_a_million_files_begins_at_once_and_takes_no_memory(
 ) -> None:
     found = iter(Scan([str(tmp_path)]))
     assert next(found) == f"{tmp_path}/0000000.jpg"
-    assert endless[0] < scan.SORTED
+    assert endless[0] < directory_walk.SORTED
     tracemalloc.start()
     try:
         for _ in range(50_000):
@@ -127,7 +127,7 @@ def test_a_directory_that_cannot_be_read_is_told_and_the_rest_is_walked(
             raise PermissionError(13, "Permission denied")
         return at_once(path)
 
-    monkeypatch.setattr(scan.os, "scandir", scandir)
+    monkeypatch.setattr(directory_walk.os, "scandir", scandir)
     read: list[str] = []
     found = Scan(["b"], read=read.append)
     assert list(found) == ["b/1.PNG", "b/2.jpg"]

@@ -9,7 +9,7 @@ import os
 import pytest
 
 from pyraface.core.errors import ErrorCode, RemoteProtocolError
-from pyraface.core.host.streams import read_message, read_within
+from pyraface.core.host.message_streams import read_message, read_within
 from pyraface.core.protocol import wire
 from pyraface.core.protocol.messages import Ping, Pong
 from tests.support import run

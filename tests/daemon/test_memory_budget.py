@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pyraface.core.errors import ErrorCode, LimitError
 from pyraface.core.host.running_clock import RunningClock
-from pyraface.daemon.budget import Budget, FrameDeadline, Share
+from pyraface.daemon.memory_budget import Budget, FrameDeadline, Share
 from tests.support import run
 
 

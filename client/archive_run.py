@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import os
 import shlex
 import signal
 import sys
@@ -37,7 +36,6 @@ async def run(options: argparse.Namespace) -> bool:
         PyrafaceError: the run cannot start or continue; the message says why.
         asyncio.CancelledError: the run was interrupted.
     """
-    _leave_a_directory_that_is_gone(options)
     parameters = parameters_file.load(options.parameters)
     journal = Journal(options.output, overwrite=options.overwrite, retry_failed=options.retry_failed)
     taken = options.output is None and sys.stdout is not None and sys.stdout.isatty()
@@ -166,23 +164,6 @@ class _Interrupt:
         if not first:  # a third signal ends the program, as by default
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._loop.remove_signal_handler(number)
-
-
-def _leave_a_directory_that_is_gone(options: argparse.Namespace) -> None:
-    """Changes to / where the working directory was deleted, so that absolute paths still work.
-
-    Raises:
-        NoImagesError: a path is relative.
-    """
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        for path in (*options.paths, *([options.output] if options.output else [])):
-            if not os.path.isabs(path):
-                raise NoImagesError(
-                    f"{path}: the working directory was deleted; change to another, or name absolute paths"
-                ) from None
-        os.chdir("/")
 
 
 def _how_to_resume(options: argparse.Namespace, journal: Journal) -> str:

@@ -19,6 +19,7 @@ if (
 from .. import __version__
 from ..core.errors import PyrafaceError
 from . import commands
+from .commands.words import advice, parse_paths
 
 HELP_WIDTH = 100
 """Characters in a line of the list of subcommands."""
@@ -26,18 +27,29 @@ HELP_WIDTH = 100
 
 def parse(words: list[str]) -> argparse.Namespace:
     """Returns the options, with the `command` that they are for, and all `words` of the command line."""
-    if words and words[0] in commands.SUBCOMMANDS:
-        command = words[0]
-        options = commands.load(command).parser().parse_args(words[1:])
-    else:
-        command = commands.DEFAULT
-        options = _without_a_name(commands.load(command).parser()).parse_args(words)
+    named = bool(words) and words[0] in commands.SUBCOMMANDS
+    command = words[0] if named else commands.DEFAULT
+    parser = commands.load(command).parser()
+    if not named:
+        _without_a_name(parser)
+    rest = words[1:] if named else words
+    try:
+        options = parse_paths(parser, rest) if command == commands.DEFAULT else parser.parse_args(rest)
+    except SystemExit as end:
+        hint = advice(words) if end.code == commands.EXIT_USAGE else None
+        if hint:
+            from ..core.host import standard_streams
+            from .console.terminal import say
+
+            standard_streams.prepare()
+            say(f"pyraface: {hint}")
+        raise
     options.command, options.words = command, words
     return options
 
 
-def _without_a_name(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """Returns the parser of the default subcommand as the one of the whole program, whose help lists the others."""
+def _without_a_name(parser: argparse.ArgumentParser) -> None:
+    """Makes the parser of the default subcommand the one of the whole program, whose help lists the others."""
     parser.prog = "pyraface"
     parser.add_argument("--version", action="version", version=f"pyraface {__version__}")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -48,13 +60,12 @@ def _without_a_name(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
             *(f"  {name:{width}}{line}" for name, line in commands.SUBCOMMANDS.items()),
             "",
             textwrap.fill(
-                f"A directory with the name of a subcommand is written with its path, such as ./servers. "
+                "A directory with the name of a subcommand is written ./servers, or after detect. "
                 f"{parser.epilog or ''}",
                 HELP_WIDTH,
             ),
         ]
     )
-    return parser
 
 
 def main(words: list[str] | None = None) -> int:

@@ -43,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
         "takes; the cost is shown (default: the setting in each server's parameters.xml)",
     )
     parser.add_argument(
+        "-o",
         "--output",
         metavar="FILE.jsonl",
         help="the file to write to (default: standard output). Resumes an existing output: images already recorded and "
@@ -69,7 +70,11 @@ def parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> int:
     """Processes the images; returns the exit status."""
     from ..archive_run import run
+    from .words import check_output, check_paths, leave_a_directory_that_is_gone
 
+    check_output(options)
+    leave_a_directory_that_is_gone(options)
+    check_paths(options.paths, options.words)
     return run_in_loop(run(options))
 
 

@@ -18,6 +18,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "host",
         nargs="?",
+        type=_host,
         metavar="HOST[:PORT]",
         help="the other machine (default: the one on the network that shows a code)",
     )
@@ -57,3 +58,11 @@ async def _pair(options: argparse.Namespace) -> bool:
     known = "; this user had its key already" if not keyfile.add(key) else ""
     say(f"paired with {name} ({place}){known}")
     return True
+
+
+def _host(text: str) -> str:
+    if "/" in text:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is a path; a HOST is the name or the address of a machine"
+        )
+    return text

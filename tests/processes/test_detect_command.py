@@ -20,6 +20,7 @@ import psutil
 import pytest
 from PIL import Image, ImageFilter
 
+from pyraface.client.client import parse
 from tests.stub_daemon import stub_daemon
 from tests.support import ROOT, daemon, environment, parameters_xml, still_running
 
@@ -299,7 +300,7 @@ def test_images_are_done_even_if_nobody_can_be_told(folder: Path, where: str) ->
 @pytest.mark.parametrize("where", ["2>/dev/full", "2> >(true)", "2>&-"])
 def test_an_error_that_nobody_can_be_told_is_not_among_the_results(where: str) -> None:
     done = subprocess.run(
-        ["bash", "-c", f"'{sys.executable}' -m pyraface.client --servers :: x.jpg {where}"],
+        ["bash", "-c", f"'{sys.executable}' -m pyraface.client --servers :: README.md {where}"],
         cwd=ROOT,
         env=environment(),
         stdout=subprocess.PIPE,
@@ -356,12 +357,12 @@ def test_an_interrupt_does_not_wait_until_a_large_archive_is_counted(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--servers", "127.0.0.1:1", "x.jpg"], "refused"),
-        (["--servers", "::nonsense::x", "x.jpg"], "nonsense"),
-        (["--servers", f"attic:{'5' * 5000}", "x.jpg"], "no port from 1 to 65535"),
-        (["--output", "/no/\x1b[2J\n", "x.jpg"], "/no/\\x1b[2J\\n cannot be written"),
-        (["--parameters", "/no/such.xml", "x.jpg"], "/no/such.xml"),
-        (["--output", "/no/such/place.jsonl", "x.jpg"], "/no/such/place.jsonl"),
+        (["--servers", "127.0.0.1:1", "README.md"], "refused"),
+        (["--servers", "::nonsense::x", "README.md"], "nonsense"),
+        (["--servers", f"attic:{'5' * 5000}", "README.md"], "no port from 1 to 65535"),
+        (["--output", "/no/\x1b[2J\n", "README.md"], "/no/\\x1b[2J\\n cannot be written"),
+        (["--parameters", "/no/such.xml", "README.md"], "/no/such.xml"),
+        (["--output", "/no/such/place.jsonl", "README.md"], "/no/such/place.jsonl"),
         (["--servers", "local", "boot"], "no image in boot"),
     ],
 )
@@ -372,6 +373,81 @@ def test_what_cannot_be_begun_is_one_line_and_exit_status_2(arguments: list[str]
     assert says in done.stderr
     assert done.stderr.startswith("pyraface: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["a.jpg", "b.jpg"], "no such file or directory: b.jpg"),
+        (["a.jpg/b.jpg"], "no such file or directory: a.jpg/b.jpg"),
+        (["v.jpg", "w.jpg", "x.jpg", "y.jpg"], "no such file or directory: v.jpg, w.jpg, x.jpg and 1 more"),
+        (["server"], "no such file or directory: server; did you mean pyraface servers?"),
+        (["pairs", "attic"], "no such file or directory: pairs, attic; did you mean pyraface pair?"),
+        (["paris"], "no such file or directory: paris"),
+    ],
+)
+def test_a_path_that_does_not_exist_ends_the_run_before_anything_starts(
+    tmp_path: Path, astronaut_jpeg: bytes, words: list[str], says: str
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(astronaut_jpeg)
+    done = pyraface("--output", "faces.jsonl", *words, cwd=tmp_path, PYTHONPATH=str(ROOT))
+    if words[0] in ("server", "pairs"):
+        done = pyraface(*words, cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"pyraface: {says}\n")
+    assert sorted(os.listdir(tmp_path)) == ["a.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["server", "--json"], "did you mean pyraface servers?"),
+        (["servers", "--output", "faces.jsonl"], "pyraface ./servers or pyraface detect servers"),
+        (["servers", "photographs"], "pyraface ./servers or pyraface detect servers"),
+        (["pair", "./photographs"], "pyraface ./pair or pyraface detect pair"),
+        (["detect"], "pyraface ./detect or pyraface detect detect"),
+    ],
+)
+def test_a_first_word_that_was_mistaken_for_another_is_named(
+    tmp_path: Path, words: list[str], says: str
+) -> None:
+    for name in ("servers", "pair", "detect"):
+        (tmp_path / name).mkdir()
+    done = pyraface(*words, cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: pyraface")
+    assert done.stderr.splitlines()[-1].endswith(says)
+
+
+def test_a_subcommand_whose_arguments_fit_runs_though_a_path_has_its_name(tmp_path: Path) -> None:
+    (tmp_path / "servers").mkdir()
+    done = pyraface("servers", "--servers", "127.0.0.1:1", cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert "none of these servers reports its status" in done.stderr
+    done = pyraface("./servers", cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert done.stderr.splitlines()[-1] == "pyraface: no image in ./servers"
+
+
+@pytest.mark.parametrize(
+    ("words", "paths", "output"),
+    [
+        (["a", "--output", "x", "b"], ["a", "b"], "x"),
+        (["detect", "a", "-o", "x", "b"], ["a", "b"], "x"),
+        (["-ox", "a", "--quiet", "b", "--", "--quiet", "-c"], ["a", "b", "--quiet", "-c"], "x"),
+        (["-o", "x", "--", "-c"], ["-c"], "x"),
+        (["--", "servers"], ["servers"], None),
+    ],
+)
+def test_paths_stand_before_between_and_behind_the_options(
+    words: list[str], paths: list[str], output: str | None
+) -> None:
+    options = parse(words)
+    assert (options.paths, options.output) == (paths, output)
+
+
+@pytest.mark.parametrize("option", ["--overwrite", "--retry-failed"])
+def test_an_option_about_an_output_needs_one(option: str) -> None:
+    done = pyraface(option, "README.md")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(rf"pyraface: {option} .* name it with --output FILE.jsonl\n", done.stderr)
 
 
 def test_a_full_disk_stops_the_run_with_one_line(folder: Path) -> None:

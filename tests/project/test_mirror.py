@@ -36,6 +36,7 @@ ELSEWHERE = {
     # nothing but processes and sockets: tested from outside
     "client/client.py": "processes/test_detect_command.py",
     "client/console/prompt.py": "processes/test_pair_command.py",
+    "client/commands/words.py": "processes/test_detect_command.py",
     "client/commands/servers_table.py": "processes/test_servers_command.py",
     "client/pool/connection.py": "processes/test_send_buffer.py",
     "client/pool/local_daemon.py": "processes/test_api.py",

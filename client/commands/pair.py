@@ -35,7 +35,7 @@ async def _pair(options: argparse.Namespace) -> bool:
     """Asks for the code, gets the key and adds it to this user's key file. Returns True.
 
     Raises:
-        PairingError: no machine answers, or the code is incorrect.
+        PairingError: no machine answers (known before the code is asked for), or the code is incorrect.
         KeyFileError: the key file is invalid, or cannot be written.
         ParametersError: parameters.xml is invalid.
     """
@@ -50,6 +50,7 @@ async def _pair(options: argparse.Namespace) -> bool:
     parameters = parameters_file.load(options.parameters)
     keyfile.load()  # an error in the key file is shown before a code is used up
     place = await pairing.find(options.host, parameters)
+    await pairing.check(place, parameters.timeouts.connect)
     say(f"code shown at {place}: ", end="")
     code = normal_code(await typed_line())
     if code is None:

@@ -47,6 +47,7 @@ async def _list(options: argparse.Namespace) -> bool:
     """
     from ...core import parameters as parameters_file
     from ...core.host import keyfile
+    from ...core.host.interfaces import broadcast_advice
     from ..console.terminal import print_lines, say
     from ..pool.survey import survey
     from . import servers_table
@@ -60,8 +61,9 @@ async def _list(options: argparse.Namespace) -> bool:
         say(f"pyraface: {report.place}: {report.problem}")
     if not reports:
         raise NoServersError(
-            f"no server answered on the network (UDP port {parameters.ports.discovery}); "
+            f"no server answered on the network (open UDP port {parameters.ports.discovery} in its firewall); "
             "start pyraface-daemon on a machine, or name one: --servers HOST"
+            + (f"; {advice}" if (advice := broadcast_advice()) else "")
         )
     if len(silent) == len(reports):
         raise NoServersError("none of these servers reports its status")

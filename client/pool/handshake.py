@@ -63,6 +63,14 @@ async def connect(
     return ServerConnection(reader, writer, welcome, codec, conversation, silence=parameters.timeouts.read)
 
 
+def no_answer(limit: float, port: int) -> str:
+    """Returns the reason why a connection timed out, with the remedy: a firewall that drops packets looks the same."""
+    return (
+        f"no answer within {limit:g} s (params/timeout/connect_timeout); if that machine is up, open TCP port {port} "
+        "in its firewall"
+    )
+
+
 async def _reach(
     host: str, port: int, place: str, parameters: Parameters, patience: float
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -79,7 +87,7 @@ async def _reach(
     try:
         return await asyncio.wait_for(asyncio.open_connection(host, port, limit=wire.CHUNK, **tls), limit)
     except asyncio.TimeoutError:
-        raise ServerError(f"{place}: no answer within {limit:g} s (params/timeout/connect_timeout)") from None
+        raise ServerError(f"{place}: {no_answer(limit, port)}") from None
     except ValueError:  # UnicodeError: a part of the name is empty or too long for one
         raise ServerError(f"{place}: not a valid host name") from None
     except ssl.SSLError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from ...core.errors import ErrorCode, PairingError, RefusedError, RemoteProtocolError
-from ...core.host.interfaces import machine_name
+from ...core.host.interfaces import broadcast_advice, machine_name
 from ...core.host.message_streams import read_message
 from ...core.parameters import Parameters
 from ...core.protocol import wire
@@ -14,6 +14,7 @@ from ...core.protocol.messages import Closing, Message, Pair, Paired, Proof
 from ...core.protocol.pairing import Exchange
 from ...core.protocol.proofs import Role
 from .discovery import Discovery, Location, locations
+from .handshake import no_answer
 
 
 async def find(wanted: str | None, parameters: Parameters) -> Location:
@@ -34,10 +35,24 @@ async def find(wanted: str | None, parameters: Parameters) -> Location:
         return found[0]
     if not found:
         raise PairingError(
-            "no machine on the network shows a code: run pyraface-daemon pair on one, or name it: pyraface pair HOST"
+            f"no machine on the network shows a code (open UDP port {parameters.ports.pairing} in its firewall); "
+            "run pyraface-daemon pair on one, or name it: pyraface pair HOST"
+            + (f"; {advice}" if (advice := broadcast_advice()) else "")
         )
     several = ", ".join(f"{discovery.names[place]} ({place})" for place in found)
     raise PairingError(f"several machines show a code: {several}; name one of them: pyraface pair HOST")
+
+
+async def check(place: Location, limit: float) -> None:
+    """Returns if a machine listens there. It is sent nothing: the code stays valid.
+
+    Args:
+        limit: seconds for the connection.
+
+    Raises:
+        PairingError: nothing listens there, or nothing answers.
+    """
+    (await _connected(place, limit))[1].close()
 
 
 async def take_key(place: Location, code: str, limit: float) -> tuple[bytes, str]:
@@ -49,20 +64,36 @@ async def take_key(place: Location, code: str, limit: float) -> tuple[bytes, str
     Raises:
         PairingError: the machine does not answer, or the code is incorrect.
     """
+    reader, writer = await _connected(place, limit)
     try:
-        reader, writer = await asyncio.wait_for(asyncio.open_connection(place.host, place.port), limit)
-        try:
-            return await asyncio.wait_for(_exchange(reader, writer, code), 2 * limit)
-        finally:
-            writer.close()
+        return await asyncio.wait_for(_exchange(reader, writer, code), 2 * limit)
     except asyncio.TimeoutError:
-        raise PairingError(f"{place}: no answer in time (params/timeout/connect_timeout)") from None
+        raise PairingError(
+            f"{place}: connected, but no answer within {2 * limit:g} s (2 x params/timeout/connect_timeout)"
+        ) from None
     except (RefusedError, RemoteProtocolError) as error:
         again = "; try again with the code that is shown now" if error.code is ErrorCode.WRONG_KEY else ""
         raise PairingError(f"{place}: {error}{again}") from error
-    except (OSError, EOFError, ValueError) as error:
-        text = f"{error.strerror or error}" if isinstance(error, OSError) else str(error)
-        raise PairingError(f"{place}: {text}; does pyraface-daemon pair run there?") from error
+    except (OSError, EOFError) as error:
+        raise _not_there(place, error) from error
+    finally:
+        writer.close()
+
+
+async def _connected(place: Location, limit: float) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    try:
+        return await asyncio.wait_for(asyncio.open_connection(place.host, place.port), limit)
+    except asyncio.TimeoutError:
+        raise PairingError(
+            f"{place}: {no_answer(limit, place.port)}; does pyraface-daemon pair run there?"
+        ) from None
+    except (OSError, ValueError) as error:  # ValueError: not a valid host name
+        raise _not_there(place, error) from error
+
+
+def _not_there(place: Location, error: Exception) -> PairingError:
+    text = f"{error.strerror or error}" if isinstance(error, OSError) else str(error)
+    return PairingError(f"{place}: {text}; does pyraface-daemon pair run there?")
 
 
 async def _exchange(

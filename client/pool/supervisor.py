@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from ...core.errors import SearchUnavailableError, ServerError
 from ...core.host import keyfile, tasks
+from ...core.host.interfaces import broadcast_advice
 from ...core.host.keyfile import Keys
 from ...core.parameters import AUTOMATIC, Parameters
 from ...core.text import one_line
@@ -102,6 +103,8 @@ class Supervisor:
             whose = " with a key of ours" if discovery.strangers else ""
             whose += f" that can do the search {self._search}" if self._unsuitable else ""
             self._tell(f"no server{whose} answered on the network: starting one on this machine")
+            if not discovery.strangers and (advice := broadcast_advice()):
+                self._tell(f"{advice}; a server that is named is reached from there: --servers HOST")
         if self._wanted in ("auto", "local"):
             await self._start_local()
         else:

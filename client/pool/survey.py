@@ -10,7 +10,7 @@ from ...core.host.keyfile import Keys
 from ...core.parameters import Parameters
 from ...core.protocol.messages import Status, Welcome
 from .discovery import Discovery, Location, locations
-from .handshake import connect
+from .handshake import connect, no_answer
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,7 @@ async def _ask(place: Location, name: str, parameters: Parameters, keys: Keys) -
     try:
         welcome, status, draining = await asyncio.wait_for(_answers(place, parameters, keys), limit)
     except asyncio.TimeoutError:
-        problem = f"no answer within {limit:g} s (params/timeout/connect_timeout)"
-        return Report(place, name, "no answer", None, problem)
+        return Report(place, name, "no answer", None, no_answer(limit, place.port))
     except ServerError as error:
         return Report(
             place, name, _state(error), None, str(error).removeprefix(f"{place.host}:{place.port}: ")

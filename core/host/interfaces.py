@@ -22,6 +22,9 @@ _SIOCGIFCONF, _SIOCGIFFLAGS, _SIOCGIFBRDADDR, _SIOCGIFNETMASK = 0x8912, 0x8913, 
 
 _IFF_UP = 1
 
+_CONTAINER_FILES = ("/.dockerenv", "/run/.containerenv")
+"""Made in every container, by Docker and by Podman; Kubernetes makes neither, and sets a variable."""
+
 _IFREQ_BYTES = 40 if struct.calcsize("P") == 8 else 32
 """Bytes of a struct ifreq: a name of 16 bytes, and a union."""
 
@@ -31,6 +34,13 @@ _MOST_INTERFACES = 256
 def machine_name() -> str:
     """Returns the name of this machine, at most 64 characters, read as UTF-8 whatever the locale is."""
     return sendable(os.fsencode(socket.gethostname()).decode("utf-8", "replace"), 64)
+
+
+def broadcast_advice() -> str:
+    """Returns, in a container, when broadcasts reach other machines from there; elsewhere ""."""
+    if not (any(map(os.path.exists, _CONTAINER_FILES)) or "KUBERNETES_SERVICE_HOST" in os.environ):
+        return ""
+    return "broadcasts reach other machines from a container only on the host's network (docker run --network host)"
 
 
 def loopback_is_down() -> bool:

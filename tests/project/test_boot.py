@@ -75,7 +75,12 @@ def test_the_crontab_line_is_shell(tmp_path: Path) -> None:
 def test_the_firewall_opens_the_ports_that_are_used() -> None:
     opened = re.findall(r"^sudo ufw allow (\d+)/(tcp|udp)", (BOOT / "firewall.sh").read_text(), re.MULTILINE)
     ports = parameters.Ports()
-    assert opened == [(str(ports.images), "tcp"), (str(ports.discovery), "udp")]
+    assert opened == [
+        (str(ports.images), "tcp"),
+        (str(ports.discovery), "udp"),
+        (str(ports.pairing), "tcp"),
+        (str(ports.pairing), "udp"),
+    ]
 
 
 def test_the_name_of_the_command_is_the_one_that_is_installed() -> None:

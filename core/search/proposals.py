@@ -89,7 +89,9 @@ def levels(width: int, height: int, factors: Sequence[float]) -> list[Level]:
             lefts, tops, tile_width, tile_height = [0], [0], width, height
         tiles = np.array([(x, y, x + tile_width, y + tile_height) for y in tops for x in lefts], np.int64)
         size = pyramid.zoomed_size(tile_width, tile_height, factor)
-        found.append(Level(index, tiles, size, math.ceil(whole)))
+        # zooms that are all but equal may round to one size
+        if not (found and size == found[-1].size and np.array_equal(tiles, found[-1].tiles)):
+            found.append(Level(len(found), tiles, size, math.ceil(whole)))
     return found
 
 

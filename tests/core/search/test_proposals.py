@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pyraface.core import boxes as geometry
@@ -76,6 +76,7 @@ def test_the_finest_zoom_follows_the_smallest_face_wanted(
     height=st.integers(1, 60000),
     faces_from=st.sampled_from([0, 1, 30, 500, 5000]),
 )
+@example(width=451, height=451, faces_from=30)  # two zooms of one size
 def test_levels_cover_the_image_in_tiles_of_bounded_size_and_work(
     width: int, height: int, faces_from: int
 ) -> None:

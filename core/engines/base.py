@@ -104,6 +104,8 @@ class Proposer(Protocol):
     def scores(self, tiles: Sequence[Pixels]) -> NDArray[np.float32]:
         """Returns the best score, (n,), of a face in the middle of each tile; the tiles all have one shape.
 
+        Any number of tiles is processed in batches.
+
         Raises:
             ValueError: the tiles differ in shape, or are not (h, w, 3) uint8.
             EngineError: the device failed.

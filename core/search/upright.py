@@ -23,9 +23,6 @@ SIDE = 64
 """Pixels of the tile's side: a face has 38. On photographs turned by each quarter turn, the upright tile had the highest
 score for all of 293 faces; with faces of 29 px, and in tiles of 96 and 128 px, for one or two less."""
 
-TILES_AT_ONCE = 64
-"""In a batch of the proposer; larger ones are no faster."""
-
 LEAST, MOST = 0.02, 0.98
 """Limits of a score: beyond them, its logarithm of the odds would tell of nothing but noise."""
 
@@ -47,15 +44,13 @@ def turns(proposer: Proposer, cuts: Sequence[Pixels]) -> tuple[NDArray[np.int32]
     Raises:
         EngineError: the proposer failed.
     """
+    if not cuts:
+        return np.zeros(0, np.int32), np.zeros(0, np.float32)
     sides = [Image.fromarray(cut).resize((SIDE, SIDE), Image.Resampling.BILINEAR) for cut in cuts]
     upright = np.array([np.asarray(side) for side in sides], np.uint8).reshape(-1, SIDE, SIDE, 3)
     tiles = np.stack([np.rot90(upright, -turn // 90, axes=(1, 2)) for turn in TURNS], axis=1)
     tiles = tiles.reshape(-1, SIDE, SIDE, 3)
-    parts = [
-        proposer.scores(list(tiles[start : start + TILES_AT_ONCE]))
-        for start in range(0, len(tiles), TILES_AT_ONCE)
-    ]
-    scores = np.concatenate([np.zeros(0, np.float32), *parts]).reshape(-1, len(TURNS))
+    scores = proposer.scores(list(tiles)).reshape(-1, len(TURNS))
     best = decided(scores)
     return np.array(TURNS, np.int32)[best], scores[np.arange(len(scores)), best]
 

@@ -15,6 +15,9 @@ from ..network import yunet
 from .runtime import onnxruntime
 from .session import FAILURES, Placement
 
+SCORED_AT_ONCE = 64
+"""Tiles in a batch of `scores`; larger ones are no faster."""
+
 
 class YuNet:
     """The Proposer on YuNet; see `base.Proposer` for what the methods promise.
@@ -34,6 +37,7 @@ class YuNet:
             self._session = placement.start(model)
         except FAILURES as error:
             raise EngineError(f"YuNet cannot be started on {placement.device}: {error}") from error
+        self._gpu = placement.gpu
         kind = placement.provider.kind
         self.fingerprint = f"yunet {yunet.WEIGHTS_SHA256[:16]}, onnxruntime {onnxruntime.__version__}, {kind}"
 
@@ -48,9 +52,13 @@ class YuNet:
         return proposals
 
     def scores(self, tiles: Sequence[Pixels]) -> NDArray[np.float32]:
-        if not tiles:
-            return np.zeros(0, np.float32)
-        return yunet.middle_scores(*self._outputs(tiles))
+        parts = [np.zeros(0, np.float32)]
+        for start in range(0, len(tiles), SCORED_AT_ONCE):
+            some = list(tiles[start : start + SCORED_AT_ONCE])
+            # a GPU chooses its algorithms, and with them its memory, for each size of a batch
+            padding = some[:1] * (SCORED_AT_ONCE - len(some)) if self._gpu else []
+            parts.append(yunet.middle_scores(*self._outputs(some + padding))[: len(some)])
+        return np.concatenate(parts)
 
     def _outputs(self, tiles: Sequence[Pixels]) -> tuple[list[NDArray[np.float32]], tuple[int, int]]:
         """The network's outputs, (tiles, cells, 1 or 4) each, and the height and width of its input."""

@@ -87,10 +87,7 @@ def test_no_proposals_have_no_turns() -> None:
     assert decided() == []
 
 
-def test_a_face_in_every_turn_is_recognised_in_one_call(
-    pipeline: Pipeline, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(upright, "TILES_AT_ONCE", 6)
+def test_a_face_in_every_turn_is_recognised_in_one_call(pipeline: Pipeline, astronaut: np.ndarray) -> None:
     cut = np.asarray(Image.fromarray(astronaut[50:200, 145:295]).resize((140, 140)))
     cuts = [turning.turned(cut, degrees) for degrees in upright.TURNS]
     turned, scores = upright.turns(pipeline.engine.proposer(), cuts)

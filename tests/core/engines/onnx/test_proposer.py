@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 
-from pyraface.core.engines.base import Engine, Proposer
+from pyraface.core.engines.base import Engine, Pixels, Proposer
 from pyraface.core.engines.network import yunet
 from pyraface.core.engines.onnx import proposer as onnx_proposer
 from pyraface.core.engines.onnx.engine import OnnxEngine
+from pyraface.core.engines.onnx.proposer import YuNet
 from pyraface.core.engines.onnx.providers import CPU
 from pyraface.core.engines.onnx.session import Placement
 from pyraface.core.errors import EngineError
@@ -71,6 +75,25 @@ def test_a_face_in_the_middle_of_a_tile_has_the_score_of_its_proposal(
     assert scores[0] == pytest.approx(found.scores[0], abs=1e-6)
     assert (scores[1:] < 0.1).all()
     assert proposer.scores([]).shape == (0,)
+
+
+@pytest.mark.parametrize(("gpu", "sizes"), [(False, [6, 6, 2]), (True, [6, 6, 6])], ids=["cpu", "gpu"])
+def test_scores_of_many_tiles_come_from_batches_which_are_all_of_one_size_on_a_gpu(
+    proposer: Proposer, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch, gpu: bool, sizes: list[int]
+) -> None:
+    tiles = [np.roll(astronaut[28:220, 126:318], shift, axis=1) for shift in range(14)]
+    expected = [proposer.scores([tile])[0] for tile in tiles]
+    outputs, got = YuNet._outputs, []
+
+    def counted(self: YuNet, tiles: Sequence[Pixels]) -> Any:
+        got.append(len(tiles))
+        return outputs(self, tiles)
+
+    monkeypatch.setattr(YuNet, "_outputs", counted)
+    monkeypatch.setattr(proposer, "_gpu", gpu)
+    monkeypatch.setattr(onnx_proposer, "SCORED_AT_ONCE", 6)
+    np.testing.assert_allclose(proposer.scores(tiles), expected, atol=1e-6)
+    assert got == sizes
 
 
 def test_the_fingerprint_says_what_else_may_change_its_numbers(

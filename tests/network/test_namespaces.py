@@ -165,7 +165,8 @@ def client(
     with log.open("w") as stream:
         process = host.start(
             *("-m", "pyraface.client", "--servers", servers, "--parameters", str(parameters)),
-            *("--output", str(output), str(album)),
+            # a search that takes longer than what happens to the servers meanwhile
+            *("--search", "everywhere", "--output", str(output), str(album)),
             stderr=stream.fileno(),
         )
     try:
@@ -322,11 +323,16 @@ def test_a_worker_ends_even_if_its_daemon_was_killed_with_answers_unread(
     daemon = servers.running["south"]
     worker = daemon.worker
     with run() as running:
-        until(lambda: len(running.results) > 2, lambda: running.said)
-        daemon.process.send_signal(signal.SIGSTOP)
-        busy = worker.cpu_times().user
-        until(lambda: _idle(worker))
-        assert worker.cpu_times().user > busy
+        for answered in range(2, 12):
+            until(lambda seen=answered: len(running.results) > seen, lambda: running.said)
+            daemon.process.send_signal(signal.SIGSTOP)
+            busy = worker.cpu_times().user
+            until(lambda: _idle(worker))
+            if worker.cpu_times().user > busy:
+                break  # it has answered since; otherwise it was stopped between two images
+            daemon.process.send_signal(signal.SIGCONT)
+        else:
+            pytest.fail("the worker had no image whenever its daemon was stopped")
         daemon.process.kill()
         daemon.process.wait()
     assert not still_running([worker])

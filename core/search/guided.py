@@ -84,7 +84,7 @@ class _Cut(NamedTuple):
 
 
 class Guided:
-    """The Search on proposals. Where those that the search everywhere would find, too, cost more than that, as in a stadium,
+    """The Search on proposals. Where proposals that the search everywhere would find, too, cost more than it, as in a crowd,
     it is done for them. Of a large picture, it would find only the large faces.
 
     Args:

@@ -50,7 +50,7 @@ class Worker:
     """Answers the requests that arrive over `channel` until the daemon closes it. Call `start`, then `run`.
 
     Args:
-        searches: those that the pipeline can do, its default first.
+        searches: the names that the pipeline can do, its default first.
     """
 
     def __init__(self, channel: socket.socket, pipeline: Pipeline, searches: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Client and daemon whose words nobody reads: full pipes and stopped terminals."""
+"""Client and daemon with notices that are not read: full pipes and stopped terminals."""
 
 from __future__ import annotations
 

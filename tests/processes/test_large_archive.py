@@ -57,6 +57,7 @@ def real(path):
 
 os.scandir = fake_scandir
 os.stat = lambda path, **more: stat(real(path), **more)
+os.lstat = lambda path, **more: stat(real(path), **more)
 os.open = lambda path, *more, **words: open_(real(path), *more, **words)
 
 @atexit.register

@@ -46,7 +46,7 @@ class Picture:
 class Total:
     """What a program found in pictures, and the seconds that it took.
 
-    boxes: of all pictures; right: those that hold a nose; pictures: with a box.
+    boxes: of all pictures; right: boxes that hold a nose; pictures: with a box.
     """
 
     boxes: int = 0

@@ -70,7 +70,7 @@ class View:
     """A face hidden in part, as the search found it.
 
     way: "whole", "cut" or "covered", side and share say how it was hidden; name: of the photograph; odd: whether it is a
-    second one, of those that judge; found: one face, or none.
+    second one, of the judging ones; found: one face, or none.
     """
 
     way: str

@@ -151,7 +151,7 @@ CASES = [
         {rf"\| face_recognition, full size {cells(9)}": 1},
         package="matplotlib",
     ),
-    # of all pictures, of those that thresholds are chosen on, and of the others
+    # of all pictures, of the half that thresholds are chosen on, and of the others
     Case(
         "benchmarks.search",
         "PHOTOS/wider_face_val_subset --lost",

@@ -242,7 +242,7 @@ def test_the_fingerprint_of_an_engine_and_its_parameters_stays_the_same(
 
 
 class Proposing(StubEngine):
-    """An engine whose proposer may be missing; it counts those that were started."""
+    """An engine whose proposer may be missing; it counts the proposers that were started."""
 
     def __init__(self, *, missing: bool = False) -> None:
         super().__init__(0)

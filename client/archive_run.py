@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import shlex
 import signal
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from ..core import parameters as parameters_file
-from ..core.errors import ErrorCode, NoImagesError, OutputError
+from ..core.errors import ErrorCode, NoImagesError, OutputError, ReaderGoneError
 from ..core.parameters import AUTOMATIC, DetectionParameters, search_named
 from ..core.results import Result
 from .api import Client
@@ -38,8 +38,7 @@ async def run(options: argparse.Namespace) -> bool:
     """
     parameters = parameters_file.load(options.parameters)
     journal = Journal(options.output, overwrite=options.overwrite, retry_failed=options.retry_failed)
-    taken = options.output is None and sys.stdout is not None and sys.stdout.isatty()
-    with journal, Progress(quiet=options.quiet, terminal_taken=taken) as progress:
+    with journal, Progress(quiet=options.quiet, terminal_taken=journal.watched) as progress:
         interrupt = _Interrupt(journal, progress)
         try:
             if options.faces_from:
@@ -59,6 +58,8 @@ async def run(options: argparse.Namespace) -> bool:
                 _how_to_resume(options, journal),
             ):
                 progress.say(line)
+            raise
+        except ReaderGoneError:
             raise
         except OutputError as error:
             if not progress.images or options.output is None:
@@ -80,11 +81,35 @@ async def run(options: argparse.Namespace) -> bool:
     return not (progress.failed or journal.known_failed)
 
 
-async def _work(options: argparse.Namespace, new_client: Client, interrupt: _Interrupt) -> int:
+async def _work(options: argparse.Namespace, client: Client, interrupt: _Interrupt) -> int:
     """Processes the images; returns the number of files that were skipped because their names are not names of images."""
     journal, progress = interrupt.journal, interrupt.progress
     await asyncio.to_thread(journal.load)
     walk = Scan(options.paths, read=journal.forget)
+    paths = iter(walk)
+    first = PathPrefetcher(itertools.islice(paths, 1))
+    try:
+        found = [path async for path in first]
+    except asyncio.CancelledError:
+        walk.stop()
+        first.stop()
+        raise
+    if found:  # without an image, no server is looked for or started
+        await _process(client, walk, itertools.chain(found, paths), interrupt)
+    for path, reason in walk.unreadable:
+        lost = Result(path, error=(ErrorCode.UNREADABLE, f"the directory cannot be read: {reason}"))
+        await _add(lost, journal, progress)
+    await asyncio.to_thread(journal.finish)
+    return walk.skipped
+
+
+async def _process(new_client: Client, walk: Scan, paths: Iterable[str], interrupt: _Interrupt) -> None:
+    """Sends the images of a scan to the servers, and writes their results.
+
+    Raises:
+        asyncio.CancelledError: the run was interrupted.
+    """
+    journal, progress = interrupt.journal, interrupt.progress
     async with new_client as client:
         for line in journal.begin(client.fingerprints):
             progress.say(line)
@@ -96,7 +121,7 @@ async def _work(options: argparse.Namespace, new_client: Client, interrupt: _Int
                 loop.call_soon_threadsafe(progress.leave_out)
             return known
 
-        upcoming = PathPrefetcher((path for path in walk if not journal.has(path)), ended=progress.expect)
+        upcoming = PathPrefetcher((path for path in paths if not journal.has(path)), ended=progress.expect)
 
         def stop() -> None:
             walk.stop()
@@ -114,11 +139,6 @@ async def _work(options: argparse.Namespace, new_client: Client, interrupt: _Int
             upcoming.stop()
     if interrupt.happened:
         raise asyncio.CancelledError
-    for path, reason in walk.unreadable:
-        lost = Result(path, error=(ErrorCode.UNREADABLE, f"the directory cannot be read: {reason}"))
-        await _add(lost, journal, progress)
-    await asyncio.to_thread(journal.finish)
-    return walk.skipped
 
 
 async def _add(result: Result, journal: Journal, progress: Progress) -> None:
@@ -130,8 +150,10 @@ async def _add(result: Result, journal: Journal, progress: Progress) -> None:
 
 
 class _Interrupt:
-    """Handler of SIGINT and SIGTERM. After the first signal the run sends no further image and waits for the images in
-    flight; the second signal ends the run at once.
+    """Handler of SIGINT, SIGTERM and SIGHUP, which is sent when a terminal is closed.
+
+    After the first signal the run sends no further image and waits for the images in flight; the second signal ends the run
+    at once. A signal that the starter of the program ignores, as nohup ignores SIGHUP, stays ignored.
 
     Attributes:
         happened: whether a signal was received.
@@ -147,7 +169,9 @@ class _Interrupt:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
-        for number in (signal.SIGINT, signal.SIGTERM):
+        signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        self._handled = [number for number in signals if signal.getsignal(number) is not signal.SIG_IGN]
+        for number in self._handled:
             self._loop.add_signal_handler(number, self._signalled)
 
     def _signalled(self) -> None:
@@ -162,7 +186,7 @@ class _Interrupt:
         self.journal.stop()
         self._task.cancel()
         if not first:  # a third signal ends the program, as by default
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in self._handled:
                 self._loop.remove_signal_handler(number)
 
 

@@ -17,7 +17,7 @@ if (
     sys.exit(run())
 
 from .. import __version__
-from ..core.errors import PyrafaceError
+from ..core.errors import PyrafaceError, ReaderGoneError
 from . import commands
 from .commands.words import advice, parse_paths
 
@@ -76,6 +76,8 @@ def main(words: list[str] | None = None) -> int:
 
         standard_streams.prepare()
         return commands.load(options.command).run(options)
+    except ReaderGoneError:
+        return commands.EXIT_READER_GONE
     except PyrafaceError as error:
         from .console.terminal import say
 

@@ -21,6 +21,7 @@
     |-- PairingError               no key was transferred
     |-- UnreadableError            a file has no bytes to send; .code says why
     |-- OutputError                the output cannot be written
+    |   `-- ReaderGoneError        the reader of the output has ended, as `head` does: no error of either
     |-- NoImagesError              the paths hold no image
     `-- NoServersError             no server reports its status
 
@@ -216,6 +217,10 @@ class UnreadableError(PyrafaceError):
 
 class OutputError(PyrafaceError):
     """The output cannot be written; the message says where and why."""
+
+
+class ReaderGoneError(OutputError):
+    """The reader of a pipe has ended: it has read what it wanted."""
 
 
 class NoImagesError(PyrafaceError):

@@ -15,6 +15,9 @@ from typing import Protocol, cast
 
 EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
+EXIT_READER_GONE = 141
+"""128 and the number of SIGPIPE, as a shell reports a program that `| head` ended; with pipefail no error is overlooked."""
+
 DEFAULT = "detect"
 """The subcommand whose name may be left out."""
 

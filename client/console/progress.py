@@ -32,7 +32,8 @@ class Progress:
 
     Args:
         quiet: show nothing.
-        terminal_taken: the results are written to the terminal: a live display would break up their lines, so there is none.
+        terminal_taken: the results are written to the terminal, or to a program that may write there (`| jq`): a live
+            display would break up the lines, so there is none.
 
     Attributes:
         images, faces, failed: counts so far.

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TextIO
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ...core.errors import OutputError
+from ...core.errors import OutputError, ReaderGoneError
+from ...core.host import standard_streams
 from ...core.text import one_line
 
 GAP = 2
@@ -33,6 +33,7 @@ def print_lines(lines: Iterable[str]) -> None:
 
     Raises:
         OutputError: standard output is closed, or cannot be written.
+        ReaderGoneError: it is a pipe without a reader.
     """
     if sys.stdout is None:
         raise OutputError("standard output is closed")
@@ -41,15 +42,10 @@ def print_lines(lines: Iterable[str]) -> None:
             print(line)
         sys.stdout.flush()
     except OSError as error:
-        _silence(sys.stdout)
+        standard_streams.silence_output()
+        if error.errno == errno.EPIPE:
+            raise ReaderGoneError("the reader of standard output has ended") from error
         raise OutputError(f"standard output cannot be written: {error.strerror}") from error
-
-
-def _silence(stream: TextIO) -> None:
-    """Redirects a standard stream to /dev/null, so that its buffer does not fail once more at exit."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, stream.fileno())
-    os.close(null)
 
 
 @dataclass(frozen=True)

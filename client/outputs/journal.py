@@ -42,6 +42,7 @@ class Journal:
 
     Attributes:
         waits: whether `write` may have to wait for a reader; if so, the event loop must call it in a thread.
+        watched: whether the output is read while it is written, perhaps on the terminal that shows the progress.
         known: number of images of this run that have a line from an earlier run.
         known_failed: number of images, among `known` and `repeated`, that failed in the earlier run.
         repeated: number of images whose line was copied from the line of another file with the same bytes.
@@ -57,6 +58,7 @@ class Journal:
         self._format = format_of(path)
         self._output = OutputFile(path)
         self.waits = self._output.waits
+        self.watched = self._output.watched
         self.replaces = overwrite and self._output.keeps
 
     def __enter__(self) -> Journal:

@@ -15,7 +15,7 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator
 
-from ...core.errors import OutputError
+from ...core.errors import OutputError, ReaderGoneError
 
 CHUNK = 1 << 20
 
@@ -34,6 +34,7 @@ class OutputFile:
     Attributes:
         name: the name of the file in error messages.
         waits: whether `append` may have to wait for a reader.
+        watched: whether it is a terminal, a pipe or a socket, which is read while it is written.
         keeps: whether it is a regular file, which can be read, cut and replaced.
         empty: whether it is a regular file without content.
         stopped: whether `stop` was called.
@@ -53,6 +54,8 @@ class OutputFile:
         self._regular = stat.S_ISREG(status.st_mode)
         self._stopping = os.eventfd(0, os.EFD_CLOEXEC)
         self.waits = not self._regular
+        mode = status.st_mode
+        self.watched = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(self._file)
         self.keeps = self._regular and path is not None
         self.empty = self.keeps and status.st_size == 0
 
@@ -246,6 +249,8 @@ class OutputFile:
             start += len(data)
 
     def _error(self, error: OSError) -> OutputError:
+        if error.errno == errno.EPIPE:
+            return ReaderGoneError(f"the reader of {self.name} has ended")
         return OutputError(f"{self.name} cannot be written: {error.strerror}")
 
 

@@ -164,6 +164,13 @@ def behind() -> bool:
     return isinstance(sys.stderr, NoticeStream) and sys.stderr.behind
 
 
+def silence_output() -> None:
+    """Redirects standard output to /dev/null, so that its buffer does not fail once more at exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
 def open_closed() -> None:
     """Opens standard input, output and error where they are closed (`<&- >&-` in a shell).
 

@@ -463,13 +463,28 @@ def test_the_output_may_be_a_pipe(folder: Path) -> None:
     assert set(lines_of(done.stdout)) == {"a.jpg"}
 
 
-def test_a_reader_that_leaves_stops_the_run_quietly(folder: Path) -> None:
-    command = f"{sys.executable} -m pyraface.client --servers local '{folder}' | head -c 10 >/dev/null"
+@pytest.mark.parametrize("options", ["", "--output /dev/stdout"])
+def test_a_reader_that_leaves_stops_the_run_quietly(folder: Path, options: str) -> None:
+    words = f"'{sys.executable}' -m pyraface.client --quiet --servers local {options} '{folder / '2024'}'"
     done = subprocess.run(
-        ["bash", "-c", command], cwd=ROOT, env=environment(), capture_output=True, text=True, check=False
+        ["bash", "-c", f"{words} | true; exit ${{PIPESTATUS[0]}}"],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
-    assert "Traceback" not in done.stderr
-    assert "standard output cannot be written" in done.stderr
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_without_an_image_no_server_is_looked_for_or_started(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for servers in ("local", "auto", "127.0.0.1:1"):
+        done = pyraface("--servers", servers, empty)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == f"pyraface: no image in {empty}\n"
 
 
 def test_a_reader_that_takes_nothing_keeps_it_neither_from_ending_nor_from_its_servers(
@@ -520,7 +535,7 @@ def test_a_reader_that_takes_nothing_keeps_it_neither_from_ending_nor_from_its_s
     assert "lost" not in said
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_keeps_what_is_done_and_leaves_no_process(
     tmp_path: Path, astronaut_jpeg: bytes, number: signal.Signals
 ) -> None:
@@ -545,9 +560,32 @@ def test_an_interrupt_keeps_what_is_done_and_leaves_no_process(
     _, words = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "interrupted: " in words
+    assert "resume with: pyraface " in words
     assert "Traceback" not in words
     assert not still_running(children)
     assert 0 < len(lines_of(output.read_text())) < 300
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_that_the_starter_ignores_stays_ignored(tmp_path: Path, number: signal.Signals) -> None:
+    output, album = tmp_path / "faces.jsonl", tmp_path / "album"
+    small_images(album, 40)
+    with stub_daemon(tmp_path, seconds=0.1) as server:
+        words = f"-m pyraface.client --servers 127.0.0.1:{server.port} --output '{output}' '{album}'"
+        process = subprocess.Popen(
+            ["sh", "-c", f"trap '' {number.name[3:]}; exec '{sys.executable}' {words}"],
+            cwd=ROOT,
+            env=environment(),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while not output.exists() or not output.stat().st_size:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(number)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 0, said
+    assert len(output.read_text().splitlines()) == 40
 
 
 def test_a_server_is_not_blamed_for_the_time_in_which_the_client_itself_was_stopped(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -34,14 +35,16 @@ def on_a_terminal(
     columns: int,
     watch: Callable[[str], None] = lambda _: None,
     to_terminal: bool = False,
+    piped: str = "",
 ) -> str:
-    """Runs pyraface with its errors on a terminal; `watch` is told what that got so far. Returns all of it."""
+    """Runs pyraface, `piped` into a command, with its errors on a terminal; `watch` is told its text so far. Returns all."""
     ours, theirs = pty.openpty()
+    words = [sys.executable, "-m", "pyraface.client", *map(str, arguments)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "pyraface.client", *map(str, arguments)],
+        ["sh", "-c", f"{shlex.join(words)} | {piped}"] if piped else words,
         cwd=ROOT,
         env=environment(TERM="xterm-256color", COLUMNS=str(columns), LINES="24"),
-        stdout=theirs if to_terminal else subprocess.DEVNULL,
+        stdout=theirs if to_terminal or piped else subprocess.DEVNULL,
         stderr=theirs,
     )
     os.close(theirs)
@@ -105,6 +108,20 @@ def test_no_line_of_the_display_is_wider_than_the_terminal(tmp_path: Path, album
     assert all(len(line) <= columns for line in servers)
     assert all("working" in line or "idle" in line for line in servers)
     assert all(("no device" in line) == (columns == 200) for line in servers)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--output", "/dev/stdout"]])
+def test_lines_of_a_program_that_reads_the_results_are_not_torn_apart(
+    tmp_path: Path, album: Path, arguments: list[str]
+) -> None:
+    file = tmp_path / "client.xml"
+    file.write_text(parameters_xml())
+    with stub_daemon(tmp_path, seconds=0.02) as one:
+        words = [*arguments, "--parameters", file, "--servers", f"127.0.0.1:{one.port}", album]
+        shown = on_a_terminal(*words, columns=80, piped="cut -c 1-40")
+    assert "\x1b" not in shown
+    assert sum(line.startswith('{"path":') for line in shown.splitlines()) == 61
+    assert "61 images, 0 faces, 1 failed" in shown
 
 
 @pytest.mark.parametrize(("arguments", "says"), [(["--quiet"], False), ([], True)])

@@ -335,7 +335,21 @@ def test_a_subcommand_is_one_only_as_the_first_word() -> None:
         assert (options.command, options.paths) == ("detect", paths)
 
 
-def test_a_reader_that_leaves_is_one_line(tmp_path: Path) -> None:
+def test_a_reader_that_leaves_ends_the_list_quietly(tmp_path: Path) -> None:
+    with stub_daemon(tmp_path, seconds=0.0) as server:
+        command = f"'{sys.executable}' -m pyraface.client servers --servers 127.0.0.1:{server.port} | true"
+        done = subprocess.run(
+            ["bash", "-c", f"{command}; exit ${{PIPESTATUS[0]}}"],
+            cwd=ROOT,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_an_output_that_is_full_is_one_line(tmp_path: Path) -> None:
     with stub_daemon(tmp_path, seconds=0.0) as server:
         command = (
             f"'{sys.executable}' -m pyraface.client servers --servers 127.0.0.1:{server.port} >/dev/full"

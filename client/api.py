@@ -37,7 +37,8 @@ class Client:
     Args:
         servers: "auto": every server that answers on the network, or, if none does, a child daemon on this machine;
             "local": only the child daemon; "HOST[:PORT],...": the servers named.
-        parameters: from `parameters.load()`; None loads them from the usual places.
+        parameters: from `parameters.load()`, changed by `dataclasses.replace` or not: a child daemon has exactly these. None
+            loads them from the usual places.
         faces_from: size of the smallest face to find, in pixels of each image, up to 1000; 0: the setting of each server.
             A server limits the cost (`most_tiles` in its parameters.xml).
         search: "everywhere", "guided" or "most": the way in which each image is searched; a server that cannot do it is not

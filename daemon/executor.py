@@ -129,7 +129,6 @@ class Executor:
     Args:
         engine: "auto", "onnx" or "dlib".
         xml: the text of parameters.xml, for the worker.
-        search: the default search, as `DetectionParameters.search`; it takes the place of the one in `xml`.
         queue: images that wait at most; one more is answered as busy.
         images_ahead: images that the worker holds at most.
         image_timeout: seconds that the worker may take for one.
@@ -145,7 +144,6 @@ class Executor:
         engine: EngineName,
         xml: bytes,
         *,
-        search: str = "auto",
         queue: int,
         images_ahead: int,
         image_timeout: float,
@@ -154,7 +152,6 @@ class Executor:
         self.throughput = Throughput(asyncio.get_running_loop().time())
         self.clock = RunningClock()
         self._engine = engine
-        self._search = search
         self._xml = xml
         self._max_waiting = queue
         self._images_ahead = images_ahead
@@ -242,7 +239,7 @@ class Executor:
         try:
             command, environment = subprocesses.python_module(
                 "pyraface.daemon.worker",
-                *("--channel", str(theirs.fileno()), "--engine", self._engine, "--search", self._search),
+                *("--channel", str(theirs.fileno()), "--engine", self._engine),
             )
             process = await asyncio.create_subprocess_exec(
                 *command,

@@ -15,7 +15,7 @@ from ..core.engines import EngineName
 from ..core.errors import ServerError
 from ..core.host import tasks
 from ..core.host.interfaces import machine_name
-from ..core.parameters import Parameters
+from ..core.parameters import Parameters, as_xml
 from ..core.protocol.announcement import Announcement
 from ..core.protocol.messages import PROTOCOL_VERSIONS, Welcome
 from . import process
@@ -76,8 +76,7 @@ class Server:
         limits = self._parameters.daemon
         executor = Executor(
             self._engine,
-            self._parameters.xml,
-            search=self._parameters.detection.search,
+            as_xml(self._parameters),
             queue=limits.queue,
             images_ahead=limits.images_ahead,
             image_timeout=self._parameters.timeouts.image,

@@ -8,12 +8,13 @@ import os
 import secrets
 import socket
 import tempfile
+from dataclasses import replace
 from typing import IO
 
 from ...core.errors import ServerError
 from ...core.host import subprocesses, tasks
 from ...core.host.interfaces import loopback_is_down
-from ...core.parameters import Parameters
+from ...core.parameters import Parameters, as_xml
 from ...core.protocol.proofs import KEY_BYTES
 from .connection import ServerConnection
 from .handshake import connect
@@ -32,12 +33,14 @@ class LocalDaemon:
     Its key is new and is not in any file, so only this process can use the daemon.
 
     Args:
+        parameters: of the daemon, too: those of this program, whether they come from a file or it has changed them.
         search: its default search; "": that of the parameters.
     """
 
     def __init__(self, parameters: Parameters, *, search: str = "") -> None:
         self._parameters = parameters
-        self._search = search
+        detection = replace(parameters.detection, search=search or parameters.detection.search)
+        self._effective = replace(parameters, detection=detection)
         self.key = secrets.token_bytes(KEY_BYTES)
         self._process: asyncio.subprocess.Process | None = None
         self._log: IO[bytes] | None = None
@@ -48,6 +51,7 @@ class LocalDaemon:
 
         Raises:
             ServerError: the daemon did not become ready; the message contains the last line of its log.
+            ParametersError: this program has set a parameter to a value that is not allowed.
         """
         try:
             return await self._start()
@@ -72,8 +76,7 @@ class LocalDaemon:
             )
         with socket.create_server(("127.0.0.1", 0)) as listener, tempfile.NamedTemporaryFile("wb") as file:
             self._port = listener.getsockname()[1]
-            # the daemon reads the same parameters as this process, even if the user's file has changed
-            file.write(self._parameters.xml)
+            file.write(as_xml(self._effective))
             file.flush()
             self._log = tempfile.TemporaryFile()  # noqa: SIM115  kept for its last line
             key_end = self._key_in_a_pipe()
@@ -81,7 +84,6 @@ class LocalDaemon:
                 "pyraface.daemon",
                 *("--fd", str(listener.fileno()), "--key-fd", str(key_end), "--parameters", file.name),
                 *("--no-beacon", "--stop-at-eof"),
-                *(("--search", self._search) if self._search else ()),
             )
             try:
                 self._process = await asyncio.create_subprocess_exec(

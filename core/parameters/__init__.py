@@ -19,6 +19,7 @@ from .schema import (
     Timeouts,
     search_named,
 )
+from .writer import as_xml
 
 __all__ = [
     "AUTOMATIC",
@@ -34,6 +35,7 @@ __all__ = [
     "SearchName",
     "SecurityParameters",
     "Timeouts",
+    "as_xml",
     "load",
     "parse",
     "search_named",

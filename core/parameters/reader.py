@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import ParseError  # nosec B405: a class to catch; defusedxml parses
@@ -29,7 +30,8 @@ ENVIRONMENT = "PYRAFACE_PARAMETERS"
 MAX_FILE_BYTES = 1 << 20
 """A hundred times the packaged file with its comments; a larger one is some other file."""
 
-_ROOT = "params"
+ROOT = "params"
+"""The element that holds all others."""
 
 
 def parse(xml: bytes, *, source: str = FILE_NAME) -> Parameters:
@@ -44,9 +46,10 @@ def parse(xml: bytes, *, source: str = FILE_NAME) -> Parameters:
     """
     reader = _Reader(source)
     root = reader.tree(xml)
-    found = reader.children(root, _ROOT, [item for _, item in described(Parameters)])
+    found = reader.children(root, ROOT, [item for _, item in described(Parameters)])
     sections = {name: reader.section(found.get(item.name), item) for name, item in described(Parameters)}
-    return Parameters(xml=xml, source=source, **sections)
+    stated = frozenset(f"{section}/{child.tag}" for section, element in found.items() for child in element)
+    return Parameters(source=source, stated=stated, **sections)
 
 
 def load(path: str | os.PathLike[str] | None = None) -> Parameters:
@@ -71,7 +74,7 @@ def load(path: str | os.PathLike[str] | None = None) -> Parameters:
             return parse(_read(place), source=place)
     packaged = resources.files("pyraface").joinpath(FILE_NAME)
     try:
-        return parse(packaged.read_bytes(), source=str(packaged))
+        return replace(parse(packaged.read_bytes(), source=str(packaged)), stated=frozenset())
     except OSError as error:
         raise ParametersError(f"{packaged}: the packaged file cannot be read: {_reason(error)}") from error
 
@@ -113,7 +116,7 @@ class _Reader:
         if len(xml) > MAX_FILE_BYTES:
             raise self.error("", f"is larger than {MAX_FILE_BYTES} bytes: this is no parameters file")
         if not xml.strip():
-            raise self.error("", f"is empty; it must hold <{_ROOT}>")
+            raise self.error("", f"is empty; it must hold <{ROOT}>")
         try:
             # given text, the parser ignores the encoding that the file declares
             root: Element = fromstring(xml.decode("utf-8"), forbid_dtd=True)
@@ -123,8 +126,8 @@ class _Reader:
             raise self.error("", "holds a document type or entities (<!DOCTYPE>): not allowed") from error
         except ParseError as error:
             raise self.error("", f"is not XML: {one_line(str(error), 100)}") from error
-        if root.tag != _ROOT:
-            raise self.error("", f"begins with <{_quoted(root.tag)}>; it must be <{_ROOT}>")
+        if root.tag != ROOT:
+            raise self.error("", f"begins with <{_quoted(root.tag)}>; it must be <{ROOT}>")
         return root
 
     def children(self, parent: Element, path: str, known: Sequence[Value | SectionOf]) -> dict[str, Element]:
@@ -149,7 +152,7 @@ class _Reader:
     def section(self, element: Element | None, item: SectionOf) -> Any:
         if element is None:
             return item.kind()
-        path = f"{_ROOT}/{item.name}"
+        path = f"{ROOT}/{item.name}"
         elements = described(item.kind)
         found = self.children(element, path, [value for _, value in elements])
         values = {
@@ -179,7 +182,7 @@ def _hint(unknown: str, names: set[str]) -> str:
         return f"which was removed: delete it; {REMOVED[unknown]}"
     for _, section in described(Parameters):
         if unknown in {value.name for _, value in described(section.kind)}:
-            return f"which is unknown here: it belongs in {_ROOT}/{section.name}"
+            return f"which is unknown here: it belongs in {ROOT}/{section.name}"
     near = difflib.get_close_matches(unknown[:100].lower(), sorted(names), 1)
     return "which is unknown" + (
         f": did you mean <{near[0]}>?" if near else f"; allowed are {', '.join(sorted(names))}"

@@ -318,12 +318,13 @@ class Parameters:
     """All settings of a parameters.xml. Made by `parse` and `load`, which check every value.
 
     Attributes:
-        xml: the text they were parsed from: another process that parses it gets the same parameters.
-        source: the file that the text comes from, for people.
+        source: the file that they come from, for people.
+        stated: the elements that this file states, as SECTION/ELEMENT; the others, and all of the packaged file, have their
+            defaults.
     """
 
-    xml: bytes = field(repr=False, compare=False)
     source: str = field(compare=False)
+    stated: frozenset[str] = field(repr=False, compare=False)
     detection: DetectionParameters = field(
         metadata={_VALUE: SectionOf("tiled_detect_params", DetectionParameters, True)}
     )

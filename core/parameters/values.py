@@ -1,4 +1,4 @@
-"""Values: the kinds of values in parameters.xml, each with its bounds and the reading of its text."""
+"""Values: the kinds of values in parameters.xml, each with its bounds, the reading of its text and the writing of it."""
 
 from __future__ import annotations
 
@@ -34,6 +34,20 @@ class Value:
         """
         raise NotImplementedError
 
+    def write(self, value: Any) -> str:
+        """Returns the text of a value: `read` returns the value again.
+
+        Raises:
+            ValueError: it is not allowed.
+        """
+        text = self._text(value)
+        if self.read(text.strip()) != value:
+            raise ValueError(self.allowed)
+        return text
+
+    def _text(self, value: Any) -> str:
+        return str(value)
+
 
 @dataclass(frozen=True)
 class Whole(Value):
@@ -65,6 +79,9 @@ class Flag(Value):
         if text not in ("0", "1"):
             raise ValueError(self.allowed)
         return text == "1"
+
+    def _text(self, value: Any) -> str:
+        return str(int(value)) if isinstance(value, bool) else str(value)
 
 
 @dataclass(frozen=True)
@@ -139,3 +156,6 @@ class Interfaces(Value):
         if not named or len(names) > self.most or len(set(names)) != len(names):
             raise ValueError(self.allowed)
         return names
+
+    def _text(self, value: Any) -> str:
+        return ",".join(value) if isinstance(value, tuple) and value else "auto"

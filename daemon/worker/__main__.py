@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import logging
 import os
 import signal
@@ -62,7 +61,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pyraface.daemon.worker", description=__doc__)
     parser.add_argument("--channel", type=int, required=True, help="number of an inherited, connected socket")
     parser.add_argument("--engine", choices=["auto", "onnx", "dlib"], default="auto")
-    parser.add_argument("--search", choices=["auto", *SEARCHES], default="auto")
     arguments = parser.parse_args()
     # the format that Executor reads
     logging.basicConfig(format="%(levelname)s %(name)s %(message)s", level=logging.WARNING)
@@ -73,8 +71,6 @@ def main() -> None:
     channel = socket.socket(fileno=arguments.channel)
     try:
         parameters = parameters_file.parse(sys.stdin.buffer.read())
-        detection = dataclasses.replace(parameters.detection, search=arguments.search)
-        parameters = dataclasses.replace(parameters, detection=detection)
         claim_pillow(parameters.images)
         pipeline = Pipeline(parameters, arguments.engine)
         load_decoders()

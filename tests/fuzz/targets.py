@@ -92,7 +92,7 @@ def xml(data: bytes) -> None:
         assert str(error).startswith("parameters.xml: ")
         assert str(error).isprintable()
         return
-    assert parameters.parse(found.xml) == found
+    assert parameters.parse(parameters.as_xml(found)) == found
 
 
 def image(data: bytes) -> None:

@@ -67,8 +67,8 @@ def configure(tmp_path: Path, xml: bytes) -> Path:
 def test_the_packaged_file_holds_the_defaults_of_the_dataclasses() -> None:
     loaded = parse(PACKAGED.read_bytes())
     assert loaded == Parameters(
-        xml=b"",
         source="",
+        stated=frozenset(),
         detection=DetectionParameters(),
         fusion=FusionParameters(),
         encoding=EncodingParameters(),
@@ -111,11 +111,17 @@ def test_a_file_written_for_the_original_program_loads_unchanged() -> None:
     assert (loaded.fusion, loaded.daemon) == (FusionParameters(), DaemonParameters())
 
 
-def test_the_text_stays_with_what_was_parsed_from_it() -> None:
-    loaded = parse(ORIGINAL, source="here")
-    assert loaded.xml == ORIGINAL
-    assert parse(loaded.xml) == loaded
-    assert "tiled_detect_params" not in repr(loaded)
+def test_the_elements_that_a_file_states_are_told_apart_from_the_defaults() -> None:
+    loaded = parse(with_section(b"<fusion/><beacon><interval>5</interval></beacon>"), source="here")
+    assert loaded.source == "here"
+    assert loaded.stated == {
+        *(f"tiled_detect_params/{name}" for name in ("upsample", "height", "width")),
+        *(
+            f"ports/{name}"
+            for name in ("server_port_image_handle", "server_port_ip_disc", "client_return_port")
+        ),
+        *("timeout/connect_timeout", "timeout/read_timeout", "beacon/interval"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -413,7 +419,8 @@ def test_without_any_file_the_packaged_one_is_loaded() -> None:
     if os.path.lexists("/etc/pyraface/parameters.xml"):
         pytest.skip("this machine has an /etc/pyraface/parameters.xml")
     loaded = load()
-    assert loaded.xml == PACKAGED.read_bytes()
+    assert loaded == parse(PACKAGED.read_bytes())
+    assert not loaded.stated
     assert loaded.source.endswith("pyraface/parameters.xml")
 
 

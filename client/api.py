@@ -174,6 +174,7 @@ class Client:
         A `detect` whose image has not been sent is cancelled.
         """
         self._drained.set()
+        self._reader.drain()
         self._pool.drain()
 
     def _check(self) -> None:

@@ -13,6 +13,7 @@ from functools import partial
 
 from ..core import parameters as parameters_file
 from ..core.errors import ErrorCode, NoImagesError, OutputError, ReaderGoneError
+from ..core.host import leases
 from ..core.parameters import AUTOMATIC, DetectionParameters, search_named
 from ..core.results import Result
 from .api import Client
@@ -37,7 +38,9 @@ async def run(options: argparse.Namespace) -> bool:
         asyncio.CancelledError: the run was interrupted.
     """
     parameters = parameters_file.load(options.parameters)
-    journal = Journal(options.output, overwrite=options.overwrite, retry_failed=options.retry_failed)
+    journal = await leases.patiently(
+        partial(Journal, options.output, overwrite=options.overwrite, retry_failed=options.retry_failed)
+    )
     with journal, Progress(quiet=options.quiet, terminal_taken=journal.watched) as progress:
         interrupt = _Interrupt(journal, progress)
         try:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ...core.errors import ErrorCode, UnreadableError
+from ...core.host import leases
 
 THREADS = 8
 """Files read at the same time. A network disk answers each request late, but many requests at once; for a local disk two
@@ -60,6 +61,7 @@ class _Order:
     skip: Callable[[File], bool] | None
     loop: asyncio.AbstractEventLoop
     file: asyncio.Future[File | None]
+    patience: leases.Patience = field(default_factory=leases.Patience)
 
 
 class FileReader:
@@ -83,6 +85,9 @@ class FileReader:
         """Threads that wait for room for their file, in order of arrival: small files cannot keep a large one waiting."""
         self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
         self._threads = 0
+        self._kept: set[_Order] = set()
+        """Files that another program keeps for itself. They wait here, where they occupy no thread."""
+        self._drained = False
         self._closed = False
 
     async def read(self, path: str, skip: Callable[[File], bool] | None = None) -> File | None:
@@ -114,11 +119,20 @@ class FileReader:
         """Frees the bytes of a file that is no longer needed."""
         self._give_back(file.size)
 
+    def drain(self) -> None:
+        """Cancels the reads of files that another program keeps for itself, now and later; the others go on."""
+        self._drained = True
+        for order in self._kept:
+            order.file.cancel()
+
     def close(self) -> None:
         """Ends the threads; files that they are still reading are dropped."""
         with self._change:
             self._closed = True
             self._change.notify_all()
+        for order in self._kept:
+            if not order.file.done():
+                order.file.set_exception(UnreadableError(CLOSED, ErrorCode.UNREADABLE))
         for _ in range(self._threads):
             self._orders.put(None)
 
@@ -140,8 +154,29 @@ class FileReader:
             error = failure
             if file is not None:
                 self.release(file)
+        pause = order.patience.pause(error) if isinstance(error, UnreadableError) else None
         with contextlib.suppress(RuntimeError):  # the loop has ended, and with it the request
-            order.loop.call_soon_threadsafe(self._deliver, order, file, error)
+            if pause is not None:
+                order.loop.call_soon_threadsafe(self._put_off, order, pause)
+            else:
+                order.loop.call_soon_threadsafe(self._deliver, order, file, error)
+
+    def _put_off(self, order: _Order, pause: float) -> None:
+        """Has a file that another program keeps for itself read a little later."""
+        if order.file.done():  # cancelled meanwhile
+            return
+        if self._closed:
+            order.file.set_exception(UnreadableError(CLOSED, ErrorCode.UNREADABLE))
+        elif self._drained:
+            order.file.cancel()
+        else:
+            self._kept.add(order)
+            order.loop.call_later(pause, self._put_again, order)
+
+    def _put_again(self, order: _Order) -> None:
+        self._kept.discard(order)
+        if not order.file.done():
+            self._orders.put(order)
 
     def _deliver(self, order: _Order, file: File | None, error: BaseException | None) -> None:
         if order.file.done():  # cancelled meanwhile
@@ -179,9 +214,7 @@ class FileReader:
                         raise
                     self._give_back(before.st_size)
         except OSError as error:
-            raise UnreadableError(
-                f"cannot be read: {error.strerror or error}", ErrorCode.UNREADABLE
-            ) from error
+            raise UnreadableError(f"cannot be read: {leases.reason(error)}", ErrorCode.UNREADABLE) from error
         except ValueError as error:  # a NUL in the name
             raise UnreadableError(f"cannot be read: {error}", ErrorCode.UNREADABLE) from error
         raise UnreadableError("cannot be read: it is being written to", ErrorCode.UNREADABLE)
@@ -211,7 +244,7 @@ class FileReader:
 
 
 def _at_once(path: str, flags: int) -> int:
-    """Opens a file without blocking; opening a pipe without a writer would block."""
+    """Opens a file without blocking, as a pipe without a writer would, and a file that another program keeps for itself."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterable, Iterator
 
 from ...core.errors import OutputError, ReaderGoneError
+from ...core.host import leases
 
 CHUNK = 1 << 20
 
@@ -206,7 +207,8 @@ class OutputFile:
             regular = True  # a new file; any other error is raised when it is opened
         if regular:
             self._path = os.path.realpath(self._path)  # a link stays a link when the file is replaced
-        flags = os.O_RDWR | os.O_CREAT if regular else os.O_WRONLY  # a device, a pipe
+        # a device or a pipe may block; a regular file that another program keeps for itself must not (`leases`)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK if regular else os.O_WRONLY
         while True:
             try:
                 file = os.open(self._path, flags | os.O_CLOEXEC, 0o666)
@@ -251,7 +253,7 @@ class OutputFile:
     def _error(self, error: OSError) -> OutputError:
         if error.errno == errno.EPIPE:
             return ReaderGoneError(f"the reader of {self.name} has ended")
-        return OutputError(f"{self.name} cannot be written: {error.strerror}")
+        return OutputError(f"{self.name} cannot be written: {leases.reason(error)}")
 
 
 def _lock(file: int) -> None:

@@ -62,8 +62,7 @@ def load() -> Keys:
         return ()
     name = path()
     try:
-        # non-blocking: opening a pipe without a writer would wait for ever
-        with open(name, "rb", opener=lambda file, flags: os.open(file, flags | os.O_NONBLOCK)) as file:
+        with open(name, "rb", opener=_open) as file:
             _check_rights(name, os.fstat(file.fileno()))
             content = file.read(_MOST_BYTES + 1)
     except FileNotFoundError:
@@ -120,6 +119,12 @@ def add(key: bytes) -> bool:
         with _written((*keys, key)) as written:
             os.replace(written, path())
     return True
+
+
+def _open(file: str, flags: int) -> int:
+    """Opens the file. Only a regular one may wait, for another program with a lease on it: a pipe may have no writer."""
+    regular = stat.S_ISREG(os.stat(file).st_mode)
+    return os.open(file, flags if regular else flags | os.O_NONBLOCK)
 
 
 def _check_rights(name: str, status: os.stat_result) -> None:

@@ -16,7 +16,10 @@ from hypothesis import settings
 from PIL import Image
 from skimage import data
 
+from pyraface.core.engines import EngineOptions
+from pyraface.core.engines.dlib import DlibEngine
 from pyraface.core.engines.network import yunet
+from pyraface.core.engines.onnx.engine import OnnxEngine
 from pyraface.core.errors import EngineError
 from tests.support import free_udp_port, parameters_xml
 
@@ -79,6 +82,18 @@ def yunet_weights() -> bytes:
         return yunet.load_weights()
     except EngineError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def onnx_engine() -> OnnxEngine:
+    """The engine of ONNX Runtime, started once."""
+    return OnnxEngine(EngineOptions())
+
+
+@pytest.fixture(scope="session")
+def dlib_engine() -> DlibEngine:
+    """The engine of dlib, started once."""
+    return DlibEngine(EngineOptions())
 
 
 @pytest.fixture(scope="session")

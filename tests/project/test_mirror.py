@@ -1,4 +1,4 @@
-"""Mirror: a test file for each module, at the module's place or in tests/processes."""
+"""Mirror: a test file for each module, at the module's place, in tests/accuracy or in tests/processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ELSEWHERE = {
     "core/engines/detections.py": "core/engines/test_checks.py",
     "core/engines/devices.py": "core/engines/onnx/test_providers.py",
     "core/engines/network/dlib_format.py": "core/engines/network/test_weights.py",
-    "core/engines/onnx/graphs.py": "core/engines/test_parity.py",
+    "core/engines/onnx/graphs.py": "accuracy/test_parity.py",
     "core/engines/onnx/runtime.py": "core/engines/onnx/test_providers.py",
     "core/user_folders.py": "core/parameters/test_reader.py",
     "core/images/arrays.py": "core/images/test_inputs.py",
@@ -66,6 +66,7 @@ def own_test(module: str) -> Path | None:
     path = Path(module)
     places = [
         ROOT / "tests" / path.parent / f"test_{path.stem}.py",
+        ROOT / "tests" / "accuracy" / f"test_{path.stem}.py",
         ROOT / "tests" / "processes" / f"test_{path.stem}.py",
         ROOT / "tests" / "processes" / f"test_{path.stem}_command.py",
     ]

@@ -13,6 +13,8 @@ from pyraface.client.console.progress import Progress
 from pyraface.client.pool.status import Availability, ServerStatus
 from pyraface.core.errors import ErrorCode
 from pyraface.core.results import Result
+from tests import leaping_time
+from tests.leaping_time import LeapingLoop
 from tests.support import run
 
 
@@ -23,24 +25,24 @@ def status(done: int, *, state: Availability = Availability.CONNECTED) -> Server
 def test_where_there_is_no_terminal_lines_come_now_and_then(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(progress, "PLAIN_INTERVAL", 0.2)
-    monkeypatch.setattr(progress, "TICK", 0.02)
+    async def talk(loop: LeapingLoop) -> None:
+        monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=loop.time))
+        with Progress() as shown:
+            async with shown.following(lambda: [status(shown.images)]):
+                shown.add(Result("a.jpg"))
+                await asyncio.sleep(2.5 * progress.PLAIN_INTERVAL)
+                shown.expect(3)
+                shown.add(Result("b.jpg", error=(ErrorCode.UNREADABLE, "gone")))
+                await asyncio.sleep(2.5 * progress.PLAIN_INTERVAL)
 
-    async def talk() -> None:
-        with Progress() as progress:
-            async with progress.following(lambda: [status(progress.images)]):
-                progress.add(Result("a.jpg"))
-                await asyncio.sleep(0.5)
-                progress.expect(3)
-                progress.add(Result("b.jpg", error=(ErrorCode.UNREADABLE, "gone")))
-                await asyncio.sleep(0.5)
-
-    run(talk())
-    said = capsys.readouterr().err.splitlines()
-    assert said[0] == "1 image, 1.00 images/s, 0 faces"
-    assert "b.jpg: unreadable: gone" in said
-    assert re.fullmatch(r"2 of 3 images, [12]\.\d\d images/s, 0 faces, 1 failed, [01] s left", said[-1])
-    assert 3 <= len(said) <= 7
+    leaping_time.run(talk)
+    assert capsys.readouterr().err.splitlines() == [
+        "1 image, 0.10 images/s, 0 faces",
+        "1 image, 0.05 images/s, 0 faces",
+        "b.jpg: unreadable: gone",
+        "2 of 3 images, 0.07 images/s, 0 faces, 1 failed, 15 s left",
+        "2 of 3 images, 0.05 images/s, 0 faces, 1 failed, 20 s left",
+    ]
 
 
 def test_a_server_that_becomes_slow_is_named_at_once_and_in_the_summary(

@@ -327,14 +327,14 @@ def test_a_last_line_that_was_cut_anywhere_is_dropped_and_done_again(archive: Ar
     whole = archive.output.read_bytes()
     ends = [0, *(place + 1 for place, byte in enumerate(whole) if byte == ord("\n"))]
     # each line is read as the last one is, which is cut at every byte
-    for cut in (*range(0, ends[-2], 7), *range(ends[-2], len(whole) + 1)):
+    for cut in (*range(0, ends[-2], 41), *range(ends[-2], len(whole) + 1)):
         archive.output.write_bytes(whole[:cut])
         kept = max(end for end in ends if end <= cut)
         with Journal(str(archive.output)) as journal:
             journal.load()
             assert archive.output.read_bytes() == whole[:kept], cut
         assert archive.output.exists() == (kept > 0)
-    for cut in range(0, len(whole), 97):
+    for cut in range(0, len(whole), 197):
         archive.output.write_bytes(whole[:cut])
         archive.run(lambda path: failed(path) if path.name == "b.jpg" else found(path, count=0))
         assert archive.output.read_bytes() == whole, cut

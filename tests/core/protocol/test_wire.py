@@ -5,6 +5,7 @@ import gc
 import random
 import re
 import tracemalloc
+from itertools import pairwise
 from typing import Any
 
 import msgpack
@@ -196,10 +197,11 @@ def test_frames_may_come_byte_by_byte() -> None:
 
 
 def test_frames_may_be_cut_anywhere() -> None:
-    stream, expected = conversation()
-    for cut in range(len(stream) + 1):
-        _, found = codec_fed(stream[:cut], stream[cut:])
-        assert [vectors.plain(message) for message in found] == expected
+    for (one, first), (other, second) in pairwise(EXAMPLES):
+        stream, expected = first + second, [vectors.plain(one), vectors.plain(other)]
+        for cut in range(len(stream) + 1):
+            _, found = codec_fed(stream[:cut], stream[cut:])
+            assert [vectors.plain(message) for message in found] == expected
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])

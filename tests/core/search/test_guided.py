@@ -13,7 +13,6 @@ from pyraface.core import boxes as geometry
 from pyraface.core import engines, parameters, turning
 from pyraface.core.engines import EngineOptions, Pixels, Proposals
 from pyraface.core.engines.network import yunet
-from pyraface.core.images.decode import Picture
 from pyraface.core.parameters import DetectionParameters, Parameters
 from pyraface.core.pipeline import Pipeline
 from pyraface.core.search import Guided, guided, upright
@@ -32,17 +31,6 @@ def packaged() -> Parameters:
     """Those of the package, with the search everywhere."""
     found = parameters.parse((ROOT / "parameters.xml").read_bytes())
     return replace(found, detection=replace(found.detection, search="everywhere"))
-
-
-@pytest.fixture(scope="module")
-def scene(astronaut: np.ndarray) -> np.ndarray:
-    """Faces of 90, 22 and 45 px, and one that the right edge cuts off, before a wall."""
-    wall = np.full((900, 1400, 3), 120, np.uint8)
-    for left, top, side in ((60, 60, 512), (1000, 630, 128), (1000, 100, 256)):
-        wall[top : top + side, left : left + side] = np.asarray(
-            Image.fromarray(astronaut).resize((side, side))
-        )
-    return wall
 
 
 class Proposed:
@@ -76,35 +64,15 @@ def scaled(scale: float) -> tuple[float, float, float, float]:
 
 
 @pytest.mark.usefixtures("yunet_weights")
-def test_the_faces_of_the_search_everywhere_are_found(
-    scene: np.ndarray, packaged: Parameters, monkeypatch: pytest.MonkeyPatch
+def test_other_weights_make_another_fingerprint(
+    engine: engines.Engine, packaged: Parameters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    everywhere = Pipeline(packaged, "onnx").find(Picture.whole(scene))
-    pipeline = Pipeline(replace(packaged, detection=DETECTION), "onnx")
-    found = pipeline.find(Picture.whole(scene))
-    assert len(everywhere) == len(found) == 3
-    overlaps = geometry.iou(everywhere.boxes, found.boxes)
-    assert (overlaps.max(axis=1) > 0.7).all()
-    apart = np.linalg.norm(everywhere.encodings - found.encodings[overlaps.argmax(axis=1)], axis=1)
-    assert (apart < [0.15, 0.15, 0.3]).all()
-    assert pipeline.fingerprint != Pipeline(packaged, "onnx").fingerprint
+    searched = replace(packaged, detection=DETECTION)
+    fingerprint = Pipeline(searched, engine).fingerprint
+    assert fingerprint != Pipeline(packaged, engine).fingerprint
     monkeypatch.setattr(yunet, "WEIGHTS_SHA256", "another")
     monkeypatch.setattr(yunet, "checked_weights", lambda data, _: data)
-    assert pipeline.fingerprint != Pipeline(replace(packaged, detection=DETECTION), "onnx").fingerprint
-
-
-@pytest.mark.usefixtures("yunet_weights")
-def test_both_engines_find_the_same_faces(astronaut: np.ndarray, packaged: Parameters) -> None:
-    set_so = replace(packaged, detection=DETECTION)
-    small = Picture.whole(np.asarray(Image.fromarray(astronaut).resize((200, 200))))  # a face of 36 px
-    onnx, dlib = (Pipeline(set_so, name) for name in ("onnx", "dlib"))
-    one, other = onnx.find(small), dlib.find(small)
-    assert len(one) == len(other) == 1
-    assert geometry.iou(one.boxes, other.boxes)[0, 0] > 0.85
-    # the onnx engine decides on crops in 8-bit integers
-    assert abs(one.confidences[0] - other.confidences[0]) < 0.2
-    assert np.linalg.norm(one.encodings - other.encodings) < 0.1
-    assert onnx.fingerprint != dlib.fingerprint
+    assert fingerprint != Pipeline(searched, engine).fingerprint
 
 
 def test_the_detector_decides_what_a_proposal_is(engine: engines.Engine, astronaut: np.ndarray) -> None:

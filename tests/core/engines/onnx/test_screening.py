@@ -19,7 +19,7 @@ from pyraface.core.engines.onnx import graphs, screening
 from pyraface.core.engines.onnx.detector import cells_of
 from pyraface.core.engines.onnx.engine import OnnxEngine
 from pyraface.core.engines.onnx.screening import BLOCK, MARGIN, REACH
-from tests.core.engines.test_parity import CROPS
+from tests.portrait_crops import CROPS
 
 WINDOW = BLOCK + 2 * REACH
 

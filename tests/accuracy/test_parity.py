@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,37 +12,7 @@ from PIL import Image
 from pyraface.core.engines import Detections, EngineOptions
 from pyraface.core.engines.dlib import DlibEngine
 from pyraface.core.engines.onnx.engine import OnnxEngine
-
-Crop = Callable[[np.ndarray], np.ndarray]
-
-CROPS: dict[str, Crop] = {
-    "the portrait": lambda a: a,
-    "very wide": lambda a: a[45:175],
-    "very tall": lambda a: a[:, 160:271],
-    "odd sides": lambda a: a[3:228, 101:334],
-    "a face that fills the picture": lambda a: a[62:171, 160:270],
-    "a face cut off by the edge": lambda a: a[30:140, 120:250],
-    "narrower than a face": lambda a: a[50:190, 185:243],
-    "a large face, found at a small size": lambda a: zoomed(a[35:195, 135:295], 3.1),
-    "a larger one, found in the second column": lambda a: zoomed(a[55:180, 150:275], 5.0),
-    "three faces, each of another size": lambda a: three_faces(a),
-    "in the middle of nothing": lambda a: np.pad(a[60:175, 155:275], ((90, 70), (250, 40), (0, 0))),
-}
-
-
-def zoomed(pixels: np.ndarray, factor: float) -> np.ndarray:
-    height, width = pixels.shape[:2]
-    size = (round(width * factor), round(height * factor))
-    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
-
-
-def three_faces(astronaut: np.ndarray) -> np.ndarray:
-    face = astronaut[40:190, 140:290]
-    canvas = np.full((340, 640, 3), 128, np.uint8)
-    canvas[:150, :150] = face
-    canvas[10:235, 160:385] = zoomed(face, 1.5)
-    canvas[20:335, 325:640] = zoomed(face, 2.1)[:, ::-1]
-    return canvas
+from tests.portrait_crops import CROPS, resized
 
 
 def check(dlib: Detections, onnx: Detections) -> None:
@@ -75,7 +44,7 @@ def test_the_engines_agree_on_what_is_above_another_threshold(
     size: float, threshold: float, faces: int, astronaut: np.ndarray
 ) -> None:
     """The face is 62 px then, and scores 0.77; or 52 px, and scores -0.99."""
-    picture = zoomed(astronaut, size)
+    picture = resized(astronaut, size)
     [dlib] = DlibEngine(EngineOptions(threshold=threshold)).detect([picture])
     [onnx] = OnnxEngine(EngineOptions(threshold=threshold)).detect([picture])
     assert len(onnx.boxes) == faces
@@ -86,7 +55,7 @@ def test_the_engines_agree_on_what_is_above_another_threshold(
 def test_another_threshold_of_an_engine_is_that_of_an_engine_started_with_it(
     kind: type[DlibEngine | OnnxEngine], astronaut: np.ndarray
 ) -> None:
-    picture = zoomed(astronaut, 0.55)
+    picture = resized(astronaut, 0.55)
     engine = kind(EngineOptions())
     lower = engine.with_threshold(-1.0)
     [found], [expected] = lower.detect([picture]), kind(EngineOptions(threshold=-1.0)).detect([picture])
@@ -100,7 +69,7 @@ def test_a_large_face_has_the_same_encoding_whoever_is_beside_it(
     astronaut: np.ndarray, onnx_engine: OnnxEngine, dlib_engine: DlibEngine
 ) -> None:
     """dlib shrinks a face that is larger than its chip, and may shrink what holds all faces together."""
-    picture = np.pad(zoomed(astronaut[30:200, 130:300], 4.3), ((31, 0), (57, 400), (0, 0)))
+    picture = np.pad(resized(astronaut[30:200, 130:300], 4.3), ((31, 0), (57, 400), (0, 0)))
     boxes = np.array([[230, 200, 630, 600], [3, 5, 60, 62], [900, 300, 1000, 400]], np.float32)
     together = onnx_engine.encode(picture, boxes)
     for encoding, box in zip(together, boxes, strict=True):

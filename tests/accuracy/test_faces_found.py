@@ -1,4 +1,4 @@
-"""The faces that the guided searches find in large pictures and in photographs with truth."""
+"""The faces that the guided searches find in large pictures, in photographs with truth, and beside the search everywhere."""
 
 from __future__ import annotations
 
@@ -104,3 +104,36 @@ def test_a_photograph_in_any_format_shows_each_face_once(
         faces = pipeline.detect(picture.path, search=search)
         total = summarize([(picture.truth, Found(faces.boxes, faces.confidences))], overlap=0.4)
         assert (picture.name, total.right, total.wrong, total.duplicates) == (picture.name, total.faces, 0, 0)
+
+
+@pytest.fixture(scope="module")
+def scene(astronaut: np.ndarray) -> np.ndarray:
+    """Faces of 90, 22 and 45 px, and one that the right edge cuts off, before a wall."""
+    wall = np.full((900, 1400, 3), 120, np.uint8)
+    for left, top, side in ((60, 60, 512), (1000, 630, 128), (1000, 100, 256)):
+        wall[top : top + side, left : left + side] = np.asarray(
+            Image.fromarray(astronaut).resize((side, side))
+        )
+    return wall
+
+
+def test_the_faces_of_the_search_everywhere_are_found(pipeline: Pipeline, scene: np.ndarray) -> None:
+    everywhere = pipeline.find(Picture.whole(scene), search="everywhere")
+    found = pipeline.find(Picture.whole(scene), search="guided")
+    assert len(everywhere) == len(found) == 3
+    overlaps = geometry.iou(everywhere.boxes, found.boxes)
+    assert (overlaps.max(axis=1) > 0.7).all()
+    apart = np.linalg.norm(everywhere.encodings - found.encodings[overlaps.argmax(axis=1)], axis=1)
+    assert (apart < [0.15, 0.15, 0.3]).all()
+
+
+def test_both_engines_find_the_same_faces(pipeline: Pipeline, astronaut: np.ndarray) -> None:
+    small = Picture.whole(np.asarray(Image.fromarray(astronaut).resize((200, 200))))  # a face of 36 px
+    dlib = Pipeline(pipeline.parameters, "dlib")
+    one, other = pipeline.find(small, search="guided"), dlib.find(small, search="guided")
+    assert len(one) == len(other) == 1
+    assert geometry.iou(one.boxes, other.boxes)[0, 0] > 0.85
+    # the onnx engine decides on crops in 8-bit integers
+    assert abs(one.confidences[0] - other.confidences[0]) < 0.2
+    assert np.linalg.norm(one.encodings - other.encodings) < 0.1
+    assert pipeline.fingerprint_of("guided") != dlib.fingerprint_of("guided")

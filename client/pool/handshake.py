@@ -6,10 +6,12 @@ import asyncio
 import os
 import secrets
 import ssl
+from collections.abc import Coroutine
 from typing import Any
 
 from ... import __version__
 from ...core.errors import ErrorCode, RefusedError, RemoteProtocolError, ServerError, WrongKeyError
+from ...core.host import dialer
 from ...core.host.keyfile import Keys
 from ...core.host.message_streams import read_message
 from ...core.parameters import Parameters
@@ -18,6 +20,7 @@ from ...core.protocol.conversation import MAX_GREETING_BYTES, Conversation
 from ...core.protocol.messages import PROTOCOL_VERSIONS, Challenge, Closing, Hello, Message, Proof, Welcome
 from ...core.protocol.proofs import NONCE_BYTES, Role, Transcript, certificate_digest
 from .connection import ServerConnection, left
+from .discovery import Location
 
 ANOTHER_KEY = (
     "has a key that this user does not have, so no image is sent to it; if it is yours, pair with it once: "
@@ -28,7 +31,7 @@ ANOTHER_KEY = (
 async def connect(
     host: str, port: int, parameters: Parameters, keys: Keys, *, patience: float = 0.0
 ) -> ServerConnection:
-    """Returns a connection to a server that proved one of the keys and sent its welcome.
+    """Returns a connection to a server that proved one of the keys and sent its welcome, at any address of the host.
 
     Args:
         keys: of the servers that may receive images; unused if parameters.xml requires no authentication.
@@ -37,11 +40,26 @@ async def connect(
     Raises:
         ServerError: no server answers, or it may not receive images; the message gives the address and the reason.
     """
-    place = f"{host}:{port}"
-    reader, writer = await _reach(host, port, place, parameters, patience)
+    place = str(Location(host, port))
+    limit = parameters.timeouts.connect + patience
+    try:
+        hosts = await dialer.addresses(host, port, limit)
+    except OSError as error:
+        raise ServerError(f"{place}: {_reason(error)}") from error
+
+    def attempt(address: str) -> Coroutine[Any, Any, ServerConnection]:
+        return _connect(address, port, place, parameters, keys, limit)
+
+    return await dialer.race(hosts, attempt, ServerConnection.close)
+
+
+async def _connect(
+    address: str, port: int, place: str, parameters: Parameters, keys: Keys, limit: float
+) -> ServerConnection:
+    """Does what `connect` does, at one address."""
+    reader, writer = await _reach(address, port, place, parameters, limit)
     codec = wire.Codec(max_frame_bytes=parameters.daemon.max_frame_bytes)
     conversation = Conversation(Role.CLIENT)
-    limit = parameters.timeouts.connect + patience
     welcome: Welcome | None = None
     try:
         shared = keys if parameters.security.keyed else None
@@ -72,37 +90,35 @@ def no_answer(limit: float, port: int) -> str:
 
 
 async def _reach(
-    host: str, port: int, place: str, parameters: Parameters, patience: float
+    address: str, port: int, place: str, parameters: Parameters, limit: float
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Returns the streams of a connection, within TLS if a key is required.
 
     Raises:
         ServerError: no server answers, or it does not use TLS.
     """
-    limit = parameters.timeouts.connect + patience
     tls: dict[str, Any] = {}
     if parameters.security.keyed:
         # the certificate contains no host name: the proof of the key covers the certificate itself
         tls = {"ssl": _tls(), "server_hostname": "", "ssl_handshake_timeout": limit}
     try:
-        return await asyncio.wait_for(asyncio.open_connection(host, port, limit=wire.CHUNK, **tls), limit)
+        return await asyncio.wait_for(asyncio.open_connection(address, port, limit=wire.CHUNK, **tls), limit)
     except asyncio.TimeoutError:
         raise ServerError(f"{place}: {no_answer(limit, port)}") from None
-    except ValueError:  # UnicodeError: a part of the name is empty or too long for one
-        raise ServerError(f"{place}: not a valid host name") from None
     except ssl.SSLError as error:
         raise ServerError(
             f"{place}: does not use TLS ({error.reason}): not a pyraface server, or its "
             "params/security/authentication is none while this client's is key"
         ) from error
     except OSError as error:
-        # asyncio's own text repeats the address; an unknown name has no errno of the system
-        reason = (
-            os.strerror(error.errno)
-            if error.errno is not None and error.errno > 0
-            else error.strerror or str(error) or "the server closed the connection"
-        )
-        raise ServerError(f"{place}: {reason}") from error
+        raise ServerError(f"{place}: {_reason(error)}") from error
+
+
+def _reason(error: OSError) -> str:
+    # asyncio's own text repeats the address; an unknown name has no errno of the system
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error) or "the server closed the connection"
 
 
 def _tls() -> ssl.SSLContext:

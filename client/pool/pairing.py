@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from ...core.errors import ErrorCode, PairingError, RefusedError, RemoteProtocolError
+from ...core.host import dialer
 from ...core.host.interfaces import broadcast_advice, machine_name
 from ...core.host.message_streams import read_message
 from ...core.parameters import Parameters
@@ -13,6 +14,7 @@ from ...core.protocol.conversation import MAX_GREETING_BYTES, Conversation, Stat
 from ...core.protocol.messages import Closing, Message, Pair, Paired, Proof
 from ...core.protocol.pairing import Exchange
 from ...core.protocol.proofs import Role
+from .connection import left
 from .discovery import Discovery, Location, locations
 from .handshake import no_answer
 
@@ -82,12 +84,20 @@ async def take_key(place: Location, code: str, limit: float) -> tuple[bytes, str
 
 async def _connected(place: Location, limit: float) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     try:
-        return await asyncio.wait_for(asyncio.open_connection(place.host, place.port), limit)
+        hosts = await dialer.addresses(place.host, place.port, limit)
+    except OSError as error:
+        raise PairingError(f"{place}: {error.strerror or error}") from error
+    # the race is for the connection alone: each exchange costs the code an attempt
+    first = dialer.race(
+        hosts, lambda host: asyncio.open_connection(host, place.port), lambda late: left(late[1])
+    )
+    try:
+        return await asyncio.wait_for(first, limit)
     except asyncio.TimeoutError:
         raise PairingError(
             f"{place}: {no_answer(limit, place.port)}; does pyraface-daemon pair run there?"
         ) from None
-    except (OSError, ValueError) as error:  # ValueError: not a valid host name
+    except OSError as error:
         raise _not_there(place, error) from error
 
 

@@ -70,7 +70,7 @@ async def _ask(place: Location, name: str, parameters: Parameters, keys: Keys) -
         return Report(place, name, "no answer", None, no_answer(limit, place.port))
     except ServerError as error:
         return Report(
-            place, name, _state(error), None, str(error).removeprefix(f"{place.host}:{place.port}: ")
+            place, name, _state(error), None, str(error).removeprefix(f"{place}: ")
         )
     return Report(place, welcome.name, "stopping" if draining else "ready", (welcome, status))
 

@@ -92,13 +92,15 @@ def main(arguments: list[str] | None = None) -> None:
         if not threads.refused(error):
             raise
         sys.exit(f"pyraface-daemon: {threads.REMEDY}")
+    except KeyboardInterrupt:  # before it served, or while it showed a code
+        sys.exit(130)
 
 
 async def _run(options: argparse.Namespace) -> None:
     import dataclasses
 
     from ..core import parameters as parameters_file
-    from .listener import listen
+    from .listener import address_of, listen
     from .server import Server
 
     parameters = parameters_file.load(options.parameters)
@@ -113,10 +115,11 @@ async def _run(options: argparse.Namespace) -> None:
         detection = dataclasses.replace(parameters.detection, search=options.search)
         parameters = dataclasses.replace(parameters, detection=detection)
     port = parameters.ports.images if options.port is None else options.port
+    host = await address_of(options.host, port)
     await Server(
         parameters,
         engine=options.engine,
-        listener=listen(options.host, port) if options.fd is None else _inherited(options.fd),
+        listener=listen(host, port) if options.fd is None else _inherited(options.fd),
         key=_key(options.key_fd) if parameters.security.keyed else None,
         beacon=not options.no_beacon,
         stop_at_eof=options.stop_at_eof,

@@ -10,6 +10,7 @@ import socket
 from typing import Any
 
 from ..core.errors import LimitError, ServerError
+from ..core.host import dialer
 from ..core.protocol import wire
 from .connection import CLOSE_TIMEOUT, Connection
 from .state import ServerState
@@ -33,6 +34,20 @@ _IP_FREEBIND = 15
 
 MOST_REFUSALS = 32
 """Refusals that are explained at the same time; further connections are closed without an explanation."""
+
+
+async def address_of(host: str, port: int) -> str:
+    """Returns the numeric address of a host. A name server that does not answer keeps no signal waiting.
+
+    Raises:
+        ServerError: the host has no address.
+    """
+    try:
+        return (await dialer.addresses(host, port, None))[0]
+    except OSError as error:
+        raise ServerError(
+            f"cannot listen on {host}:{port}: {error.strerror}; --host takes an address of this machine"
+        ) from error
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -24,7 +24,7 @@ from ..core.protocol.pairing import Exchange, new_code
 from ..core.protocol.proofs import Role
 from ..core.text import one_line
 from .beacon import Beacon
-from .listener import listen
+from .listener import address_of, listen
 
 log = logging.getLogger("pyraface.pairing")
 
@@ -54,7 +54,8 @@ async def give(parameters: Parameters, *, host: str, port: int | None, say: Call
     """
     key = keyfile.load_or_make()[0]
     name = (parameters.beacon.name or machine_name())[:64]
-    with listen(host, parameters.ports.pairing if port is None else port) as listener:
+    port = parameters.ports.pairing if port is None else port
+    with listen(await address_of(host, port), port) as listener:
         desk = _Desk(key, name, say, listener.getsockname()[1])
         tcp = await asyncio.start_server(desk.serve, sock=listener, limit=MAX_GREETING_BYTES)
         beacon = Beacon(

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Protocol
 
 from ...core.errors import SearchUnavailableError, ServerError
@@ -23,6 +24,10 @@ log = logging.getLogger("pyraface.client")
 
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 30.0
 """Shortest and longest backoff, in seconds, before a lost server is tried again."""
+
+OTHERS = 0.5
+"""Seconds after one server is reached in which others count as found at the start: a run begins with all that are well, and
+no server that is not holds it up."""
 
 LOCAL = "local"
 """The address of the child daemon; other servers have "HOST:PORT"."""
@@ -123,26 +128,32 @@ class Supervisor:
         return Discovery(self._parameters.beacon, port=self._parameters.ports.discovery, keys=keys)
 
     async def _connect_to(self, locations: list[Location], *, must: bool) -> None:
-        """Connects to all of these servers; raises ServerError if `must` is set and none can be reached."""
-        attempts = [self._connect(place) for place in locations]
-        reached = await asyncio.gather(*attempts, return_exceptions=True)
-        failures = [outcome for outcome in reached if isinstance(outcome, BaseException)]
-        for failure in failures:
-            if not isinstance(failure, ServerError):
-                raise failure
-        if must and len(failures) == len(locations):
+        """Connects to these servers; returns soon after the first is reached.
+
+        Raises:
+            ServerError: `must` is set, and none can be reached.
+        """
+        attempts = {self._keep_up(place): place for place in locations}
+        waiting: set[asyncio.Future[ServerError | None]] = set(attempts)
+        while waiting:
+            limit = OTHERS if self._instances else None
+            done, waiting = await asyncio.wait(waiting, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                break
+        failures = [attempt.result() for attempt in attempts if attempt.done()]
+        if must and not waiting and None not in failures:
             unsuitable = all(isinstance(failure, SearchUnavailableError) for failure in failures)
             problem = f"no server can do the search {self._search}" if unsuitable else "no server reached"
             raise ServerError(f"{problem}: " + "; ".join(str(failure) for failure in failures))
-        for place, outcome in zip(locations, reached, strict=True):
-            if isinstance(outcome, ServerConnection):
-                self._keep_up(place, outcome)
-            else:
-                if isinstance(outcome, SearchUnavailableError):
-                    self._tell_unsuitable(place, outcome)
-                else:
-                    self._tell(f"not reached: {outcome}")
-                self._keep_up(place, None)
+        for attempt, place in attempts.items():
+            attempt.add_done_callback(partial(self._tell_outcome, place))
+
+    def _tell_outcome(self, place: Location, attempt: asyncio.Future[ServerError | None]) -> None:
+        failure = None if attempt.cancelled() else attempt.result()
+        if isinstance(failure, SearchUnavailableError):
+            self._tell_unsuitable(place, failure)
+        elif failure is not None:
+            self._tell(f"not reached: {failure}")
 
     async def _start_local(self) -> None:
         local = LocalDaemon(self._parameters, search=self._search)
@@ -177,39 +188,53 @@ class Supervisor:
             if place in self._heard_of:
                 self._heard_of[place].set()
             else:
-                self._keep_up(place, None)
+                self._keep_up(place).add_done_callback(partial(self._tell_outcome, place))
 
-    def _keep_up(self, place: Location, connection: ServerConnection | None) -> None:
-        """Uses a server while it is connected, and connects again when it is lost."""
+    def _keep_up(self, place: Location) -> asyncio.Future[ServerError | None]:
+        """Uses a server whenever it is connected. The future is the outcome of the first attempt to reach it."""
+        first: asyncio.Future[ServerError | None] = asyncio.get_running_loop().create_future()
+
+        def ended(use: asyncio.Task[object]) -> None:
+            if first.done():
+                return
+            if use.cancelled():
+                first.cancel()
+            elif (error := use.exception()) is not None:
+                first.set_exception(error)
+
         self._heard_of[place] = asyncio.Event()
-        joined = connection is not None and self._join(str(place), connection)
-        self._keep(self._use(place, connection, joined=joined))
+        self._keep(self._use(place, first)).add_done_callback(ended)
+        return first
 
-    async def _use(self, place: Location, connection: ServerConnection | None, *, joined: bool) -> None:
+    async def _use(self, place: Location, first: asyncio.Future[ServerError | None]) -> None:
         backoff = 0.0
         while True:
-            if connection is not None and joined:
+            failure: ServerError | None = None
+            try:
+                connection = await self._connect(place)
+            except ServerError as error:
+                log.debug("%s", error)
+                failure = error
+            joined = failure is None and self._join(str(place), connection)
+            told = first.done()
+            if not told:
+                first.set_result(failure)
+            if isinstance(failure, SearchUnavailableError):
+                if told:
+                    self._tell_unsuitable(place, failure)
+                # not until it announces itself: that is no news of its searches
+                await asyncio.sleep(LONGEST_BACKOFF)
+                backoff = 0.0
+            elif failure is not None:
+                backoff = min(max(FIRST_BACKOFF, 2 * backoff), LONGEST_BACKOFF)
+            elif joined:
                 await self._until_lost(str(place), connection)
                 backoff = FIRST_BACKOFF
-            elif connection is not None:
+            else:
                 log.debug("%s: %s once more, at another address", place, connection.welcome.name)
                 await self._disconnect(connection)
                 backoff = LONGEST_BACKOFF
             await self._pause(place, backoff)
-            connection = None
-            try:
-                connection = await self._connect(place)
-            except SearchUnavailableError as error:
-                self._tell_unsuitable(place, error)
-                await asyncio.sleep(
-                    LONGEST_BACKOFF
-                )  # not until it announces itself: that is no news of its searches
-                backoff = 0.0
-            except ServerError as error:
-                log.debug("%s", error)
-                backoff = min(max(FIRST_BACKOFF, 2 * backoff), LONGEST_BACKOFF)
-            else:
-                joined = self._join(str(place), connection)
 
     async def _connect(self, place: Location) -> ServerConnection:
         connection = await connect(place.host, place.port, self._parameters, self._keys or ())
@@ -263,8 +288,9 @@ class Supervisor:
         await connection.draining.wait()
         self._follower.draining(place)
 
-    def _keep(self, work: Coroutine[Any, Any, object]) -> None:
+    def _keep(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
         """Runs a coroutine until it is done or the client is closed."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

@@ -65,14 +65,17 @@ async def survey(wanted: str, parameters: Parameters, keys: Keys) -> list[Report
 async def _ask(place: Location, name: str, parameters: Parameters, keys: Keys) -> Report:
     limit = parameters.timeouts.connect
     try:
-        welcome, status, draining = await asyncio.wait_for(_answers(place, parameters, keys), limit)
+        connection = await connect(place.host, place.port, parameters, keys)
+        try:
+            status = await asyncio.wait_for(connection.inquire(), limit)
+        finally:
+            await connection.close()
     except asyncio.TimeoutError:
         return Report(place, name, "no answer", None, no_answer(limit, place.port))
     except ServerError as error:
-        return Report(
-            place, name, _state(error), None, str(error).removeprefix(f"{place}: ")
-        )
-    return Report(place, welcome.name, "stopping" if draining else "ready", (welcome, status))
+        return Report(place, name, _state(error), None, str(error).removeprefix(f"{place}: "))
+    state = "stopping" if connection.draining.is_set() else "ready"
+    return Report(place, connection.welcome.name, state, (connection.welcome, status))
 
 
 def _state(error: ServerError) -> str:
@@ -82,12 +85,3 @@ def _state(error: ServerError) -> str:
     if isinstance(error, RefusedError):
         return "key refused" if error.code is ErrorCode.WRONG_KEY else "refused"
     return "no answer"
-
-
-async def _answers(place: Location, parameters: Parameters, keys: Keys) -> tuple[Welcome, Status, bool]:
-    connection = await connect(place.host, place.port, parameters, keys)
-    try:
-        status = await connection.inquire()
-        return connection.welcome, status, connection.draining.is_set()
-    finally:
-        await connection.close()

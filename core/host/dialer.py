@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from ..errors import RefusedError, ServerError, WrongKeyError
-from . import tasks
+from . import tasks, threads
 
 STAGGER = 0.25
 """Seconds between two attempts, unless one fails before (RFC 8305, section 5)."""
@@ -78,7 +78,7 @@ async def _in_a_thread(host: str, port: int) -> list[str]:
     try:
         threading.Thread(target=look_up, name="resolver", daemon=True).start()
     except RuntimeError as error:  # the limit on threads
-        raise OSError(error.errno if isinstance(error, OSError) else 0, threads.REMEDY) from error
+        raise socket.gaierror(socket.EAI_SYSTEM, threads.REMEDY) from error
     return await found
 
 

@@ -25,7 +25,10 @@ pytestmark = pytest.mark.skipif(
     reason="names of its own need root and unshare (util-linux)",
 )
 
-LAST = "127.0.0.200"
+DEAD = [f"127.0.77.{number}" for number in range(1, 21)]
+"""Addresses of this machine that no other test uses, so that any port is free there."""
+
+LAST = "127.200.77.1"
 """The address of the server. The resolver puts it last: the others have more bits in common with 127.0.0.1, their source."""
 
 LIMIT = 40.0
@@ -88,11 +91,11 @@ async def main():
 @pytest.mark.parametrize(
     ("kind", "hosts"),
     [
-        ("full", ["127.0.0.1"]),
-        ("mute", ["127.0.0.1"]),
-        ("refusing", ["127.0.0.1"]),
+        ("full", DEAD[:1]),
+        ("mute", DEAD[:1]),
+        ("refusing", DEAD[:1]),
         ("full", ["::1"]),
-        ("full", [f"127.0.0.{number}" for number in range(1, 21)]),
+        ("full", DEAD),
     ],
     ids=["full", "mute", "refusing", "IPv6", "twenty"],
 )
@@ -137,40 +140,79 @@ list(map_faces([sys.argv[1]], servers="attic", parameters=parameters.load(sys.ar
 """
 
 
-@pytest.mark.parametrize("program", ["command", "library"])
-def test_dead_dns_delays_neither_ctrl_c_nor_the_end(tmp_path: Path, program: str) -> None:
-    """The resolver waits for 90 seconds: three times 30."""
-    path, file = photograph(tmp_path), tmp_path / "parameters.xml"
-    (tmp_path / "library.py").write_text(LIBRARY)
-    words = [str(tmp_path / "library.py"), path, str(file)]
-    if program == "command":
-        words = ["-m", "pyraface", path, "--servers", "attic", "--parameters", str(file)]
-    for limit, interrupts in ((1, False), (LIMIT, True)):
-        file.write_text(parameters_xml(connect_timeout=limit))
-        with silent_name_server() as name_server:
-            started = time.monotonic()
-            process = subprocess.Popen(
-                named(tmp_path, "", *words, name_server=name_server),
-                env=environment(),
-                cwd=ROOT,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-            )
-            try:
-                if interrupts:
-                    while not waits_for_name(process.pid):
-                        assert process.poll() is None
-                        time.sleep(0.02)
-                    started = time.monotonic()
-                    process.send_signal(signal.SIGINT)
-                _, said = process.communicate(timeout=100)
-            finally:
-                process.kill()
-                process.wait()
-        assert time.monotonic() - started < (SOON if interrupts else limit + SOON), said.decode()
-        assert process.returncode not in (0, -signal.SIGKILL)
-        if not interrupts:
-            assert "no address found for the name" in said.decode()
+@contextmanager
+def without_dns(folder: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A Python program whose name server answers nothing: the resolver waits for 90 seconds, three times 30."""
+    with silent_name_server() as name_server:
+        process = subprocess.Popen(
+            named(folder, "", *words, name_server=name_server),
+            env=environment(),
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def program(name: str, folder: Path, limit: float) -> list[str]:
+    """The words that have a program look up a name, for so many seconds."""
+    file = folder / "parameters.xml"
+    file.write_text(parameters_xml(connect_timeout=limit))
+    (folder / "library.py").write_text(LIBRARY)
+    options = ["--parameters", str(file)]
+    return {
+        "detect": ["-m", "pyraface", photograph(folder), "--servers", "attic", *options],
+        "servers": ["-m", "pyraface", "servers", "--servers", "attic", *options],
+        "pair": ["-m", "pyraface", "pair", "attic", *options],
+        "library": [str(folder / "library.py"), photograph(folder), str(file)],
+        "daemon": ["-m", "pyraface.daemon", "--host", "attic", *options],
+        "daemon pair": ["-m", "pyraface.daemon", "pair", "--host", "attic", *options],
+    }[name]
+
+
+@pytest.mark.parametrize("name", ["detect", "servers", "pair", "library"])
+def test_a_name_that_is_not_found_in_time_is_an_error_and_the_prompt_is_back_at_once(
+    tmp_path: Path, name: str
+) -> None:
+    started = time.monotonic()
+    with without_dns(tmp_path, *program(name, tmp_path, 1)) as process:
+        _, said = process.communicate(timeout=100)
+    assert time.monotonic() - started < 1 + SOON, said.decode()
+    assert process.returncode not in (0, -signal.SIGKILL)
+    assert "no address found for the name within 1 s" in said.decode()
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("detect", signal.SIGINT),
+        ("detect", signal.SIGTERM),
+        ("servers", signal.SIGINT),
+        ("pair", signal.SIGINT),
+        ("library", signal.SIGINT),
+        ("daemon", signal.SIGINT),
+        ("daemon", signal.SIGTERM),
+        ("daemon pair", signal.SIGINT),
+    ],
+)
+def test_a_name_server_that_is_silent_keeps_no_signal_waiting(
+    tmp_path: Path, name: str, number: signal.Signals
+) -> None:
+    with without_dns(tmp_path, *program(name, tmp_path, LIMIT)) as process:
+        while not waits_for_name(process.pid):
+            assert process.poll() is None
+            time.sleep(0.02)
+        started = time.monotonic()
+        process.send_signal(number)
+        _, said = process.communicate(timeout=100)
+    assert time.monotonic() - started < SOON, said.decode()
+    assert process.returncode not in (0, -signal.SIGKILL)
+    assert name == "library" or "Traceback" not in said.decode(), said.decode()
 
 
 def waits_for_name(pid: int) -> bool:
@@ -195,9 +237,9 @@ except PairingError as error:
     (tmp_path / "pair.py").write_text(script)
     with socket.create_server((LAST, 0)) as machine:
         port = machine.getsockname()[1]
-        with dead("full", "127.0.0.1", port):
+        with dead("full", DEAD[0], port):
             process = subprocess.Popen(
-                named(tmp_path, f"127.0.0.1 attic\n{LAST} attic\n", str(tmp_path / "pair.py"), str(port)),
+                named(tmp_path, f"{DEAD[0]} attic\n{LAST} attic\n", str(tmp_path / "pair.py"), str(port)),
                 env=environment(),
                 cwd=ROOT,
                 stdout=subprocess.PIPE,
@@ -211,3 +253,25 @@ except PairingError as error:
                 process.wait()
     assert "does pyraface-daemon pair run there?" in out.decode()
     assert float(out.decode().splitlines()[-1]) < SOON
+
+
+def test_the_first_image_is_sent_before_every_server_is_reached(
+    server: DaemonProcess, tmp_path: Path
+) -> None:
+    file, dead_end = tmp_path / "parameters.xml", DEAD[0]
+    file.write_text(parameters_xml(connect_timeout=LIMIT))
+    servers = f"attic:{server.port},{LAST}:{server.port},{dead_end}:{server.port}"
+    words = ["-m", "pyraface", photograph(tmp_path), "--servers", servers, "--parameters", str(file)]
+    started = time.monotonic()
+    with dead("full", dead_end, server.port), without_dns(tmp_path, *words) as process:
+        _, said = process.communicate(timeout=100)
+    assert time.monotonic() - started < SOON, said.decode()
+    assert process.returncode == 0, said.decode()
+
+
+def test_an_error_has_an_ipv6_address_in_brackets(tmp_path: Path) -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as busy:
+        port = busy.getsockname()[1]
+    command = [sys.executable, "-m", "pyraface", photograph(tmp_path), "--servers", f"[::1]:{port}"]
+    found = subprocess.run(command, env=environment(), cwd=ROOT, capture_output=True, timeout=60)
+    assert f"[::1]:{port}: Connection refused" in found.stderr.decode()

@@ -44,6 +44,8 @@ async def run(options: argparse.Namespace) -> bool:
     with journal, Progress(quiet=options.quiet, terminal_taken=journal.watched) as progress:
         interrupt = _Interrupt(journal, progress)
         try:
+            if parameters.stated:
+                progress.say(f"parameters: {parameters.source}")
             if options.faces_from:
                 progress.say(_cost(options.faces_from, options.search, parameters.detection))
             client = Client(

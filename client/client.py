@@ -77,7 +77,7 @@ def main(words: list[str] | None = None) -> int:
         standard_streams.prepare()
         return commands.load(options.command).run(options)
     except ReaderGoneError:
-        return commands.EXIT_READER_GONE
+        return ReaderGoneError.EXIT_STATUS
     except PyrafaceError as error:
         from .console.terminal import say
 

@@ -222,6 +222,9 @@ class OutputError(PyrafaceError):
 class ReaderGoneError(OutputError):
     """The reader of a pipe has ended: it has read what it wanted."""
 
+    EXIT_STATUS = 141
+    """128 and the number of SIGPIPE, as a shell reports a program that `| head` ended: with pipefail no error is missed."""
+
 
 class NoImagesError(PyrafaceError):
     """The paths hold no image."""

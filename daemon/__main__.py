@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from .. import __version__
-from ..core.errors import PyrafaceError, ServerError
+from ..core.errors import PyrafaceError, ReaderGoneError, ServerError
 
 if TYPE_CHECKING:
     import socket
@@ -23,9 +23,13 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "command",
         nargs="?",
-        choices=["pair"],
+        choices=["pair", "parameters"],
         help="pair: instead of serving, give this user's key to another machine (pyraface pair, there) by a code; "
-        "a daemon may run at the same time",
+        "a daemon may run at the same time. parameters: instead of serving, show the parameters that a daemon with the same "
+        "options has, each with where it comes from",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="with parameters: write one line of JSON, for programs"
     )
     parser.add_argument(
         "--parameters", metavar="FILE", help="parameters.xml to use instead of the usual places"
@@ -83,6 +87,9 @@ def main(arguments: list[str] | None = None) -> None:
     process.disable_core_dumps()
     standard_streams.prepare()
     logs.configure(verbose=options.verbose)
+    if options.command == "parameters":
+        _show_parameters(options)
+        return
     process.return_freed_memory()
     try:
         uvloop.run(_run(options))
@@ -96,10 +103,23 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(130)
 
 
+def _show_parameters(options: argparse.Namespace) -> None:
+    from .parameters import show
+
+    try:
+        show(options, parser().get_default)
+    except ReaderGoneError:
+        sys.exit(ReaderGoneError.EXIT_STATUS)
+    except PyrafaceError as error:
+        sys.exit(f"pyraface-daemon: {error}")
+
+
 async def _run(options: argparse.Namespace) -> None:
     import dataclasses
+    import logging
 
     from ..core import parameters as parameters_file
+    from ..core.text import one_line
     from .listener import address_of, listen
     from .server import Server
 
@@ -114,6 +134,8 @@ async def _run(options: argparse.Namespace) -> None:
     if options.search:
         detection = dataclasses.replace(parameters.detection, search=options.search)
         parameters = dataclasses.replace(parameters, detection=detection)
+    packaged = "" if parameters.stated else " (packaged, with the defaults)"
+    logging.getLogger("pyraface.server").info("parameters: %s%s", one_line(parameters.source), packaged)
     port = parameters.ports.images if options.port is None else options.port
     host = await address_of(options.host, port)
     await Server(

@@ -15,9 +15,6 @@ from typing import Protocol, cast
 
 EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
-EXIT_READER_GONE = 141
-"""128 and the number of SIGPIPE, as a shell reports a program that `| head` ended; with pipefail no error is overlooked."""
-
 DEFAULT = "detect"
 """The subcommand whose name may be left out."""
 
@@ -25,6 +22,7 @@ SUBCOMMANDS = {
     "detect": "find and encode the faces in photographs (the default: its name may be left out)",
     "servers": "list the servers on the network",
     "pair": "get the key of another machine, to use the server there",
+    "parameters": "show the parameters in force, each with where it comes from",
 }
 """The name of each subcommand, which is also the name of its file, and its line of help."""
 

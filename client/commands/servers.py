@@ -48,7 +48,8 @@ async def _list(options: argparse.Namespace) -> bool:
     from ...core import parameters as parameters_file
     from ...core.host import keyfile
     from ...core.host.interfaces import broadcast_advice
-    from ..console.terminal import print_lines, say
+    from ...core.host.standard_streams import print_lines
+    from ..console.terminal import say
     from ..pool.survey import survey
     from . import servers_table
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -12,8 +11,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ...core.errors import OutputError, ReaderGoneError
-from ...core.host import standard_streams
 from ...core.text import one_line
 
 GAP = 2
@@ -26,26 +23,6 @@ NARROWEST = 8
 def say(text: str, *, end: str = "\n") -> None:
     """Prints text on standard error as one line."""
     print(one_line(text), end=end, file=sys.stderr, flush=True)
-
-
-def print_lines(lines: Iterable[str]) -> None:
-    """Prints lines on standard output.
-
-    Raises:
-        OutputError: standard output is closed, or cannot be written.
-        ReaderGoneError: it is a pipe without a reader.
-    """
-    if sys.stdout is None:
-        raise OutputError("standard output is closed")
-    try:
-        for line in lines:
-            print(line)
-        sys.stdout.flush()
-    except OSError as error:
-        standard_streams.silence_output()
-        if error.errno == errno.EPIPE:
-            raise ReaderGoneError("the reader of standard output has ended") from error
-        raise OutputError(f"standard output cannot be written: {error.strerror}") from error
 
 
 @dataclass(frozen=True)

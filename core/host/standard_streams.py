@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import io
 import os
 import stat
@@ -15,7 +16,10 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from typing import TextIO, cast
+
+from ..errors import OutputError, ReaderGoneError
 
 MOST_WAITING = 1 << 18
 """Bytes of notices that wait for a reader: about 2,500 lines, more than any burst of them."""
@@ -162,6 +166,26 @@ def notices(stream: TextIO | None) -> TextIO:
 def behind() -> bool:
     """Returns whether notices on standard error wait for a reader."""
     return isinstance(sys.stderr, NoticeStream) and sys.stderr.behind
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Prints lines on standard output.
+
+    Raises:
+        OutputError: standard output is closed, or cannot be written.
+        ReaderGoneError: it is a pipe without a reader.
+    """
+    if sys.stdout is None:
+        raise OutputError("standard output is closed")
+    try:
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
+    except OSError as error:
+        silence_output()
+        if error.errno == errno.EPIPE:
+            raise ReaderGoneError("the reader of standard output has ended") from error
+        raise OutputError(f"standard output cannot be written: {error.strerror}") from error
 
 
 def silence_output() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .listing import DEFAULT, Listing
 from .reader import load, parse
 from .schema import (
     AUTOMATIC,
@@ -23,6 +24,7 @@ from .writer import as_xml
 
 __all__ = [
     "AUTOMATIC",
+    "DEFAULT",
     "SEARCHES",
     "BeaconParameters",
     "DaemonParameters",
@@ -30,6 +32,7 @@ __all__ = [
     "EncodingParameters",
     "FusionParameters",
     "ImageLimits",
+    "Listing",
     "Parameters",
     "Ports",
     "SearchName",

@@ -105,11 +105,16 @@ class Lab:
         host.ip("addr", "add", f"{address}/24", *(("brd", "+") if broadcast else ()), "dev", "eth0")
         return host
 
-    def plug(self, host: Host, interface: str, port: str) -> None:
-        """Gives a host an interface with a cable to a new port of the switch."""
+    def plug(self, host: Host, interface: str, port: str, *, network: str = "switch") -> None:
+        """Gives a host an interface with a cable to a new port of the switch, or of that of another network."""
         self.switch.ip(*("link", "add", port, "type", "veth", "peer", "name", interface, "netns", host.name))
-        self.switch.ip("link", "set", port, "master", "switch", "up")
+        self.switch.ip("link", "set", port, "master", network, "up")
         host.ip("link", "set", interface, "up")
+
+    def add_network(self, name: str) -> None:
+        """Adds another network, with a switch of its own."""
+        self.switch.ip("link", "add", name, "type", "bridge")
+        self.switch.ip("link", "set", name, "up")
 
     @contextlib.contextmanager
     def unplugged(self, port: str) -> Iterator[None]:

@@ -1,0 +1,228 @@
+"""Night: blows to machines and to a client while it works, in an order and at moments that a seed decides."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from tests.network.chaos.client import Client
+from tests.network.chaos.machines import Machine, Scale
+
+FIRST_SHARE, LAST_SHARE = 0.04, 0.8
+"""Of the images that are done, between which blows are dealt: later, the end of the run might come before them."""
+
+EARLY = 0.4
+"""A long blow comes in this part of the night, so that it is over before the end."""
+
+RETURN = 30.0
+"""Seconds after a blow in which the client uses the machine again, at the latest: its longest backoff."""
+
+GRACE = 5.0
+"""Seconds after a blow in which the machine is dealt no other, unless it is used again before."""
+
+OTHER_PORTS = 5020
+"""The first of the ports that daemons move to."""
+
+
+class Night:
+    """Deals blows while a client works; at any time one machine at least is in no trouble.
+
+    Attributes:
+        diary: a line for each blow.
+    """
+
+    def __init__(self, machines: Sequence[Machine], client: Client, scale: Scale, seed: int) -> None:
+        self._machines = machines
+        self._client = client
+        self._scale = scale
+        self._chance = random.Random(seed)
+        self._abandoned = threading.Event()
+        self._changed = threading.Condition()
+        self._dealt: Counter[Machine] = Counter()
+        self._in_trouble: dict[Machine, int] = {}
+        """Machines with the number of the blow that they suffer from."""
+        self._suspended = 0.0
+        self._ports = itertools.count(OTHER_PORTS)
+        self._lives = [True, True, True]
+        self._lives[self._chance.randrange(3)] = False
+        self._started = time.monotonic()
+        self.diary: list[str] = []
+        for machine in machines:
+            machine.limit(self._rate())
+
+    def plan(self) -> list[tuple[float, str, Callable[[], None]]]:
+        """Returns the blows: after which share of the images, a name, and what deals it."""
+        of_machines = {
+            "its address changes": self._address_changes,
+            "its first interface is down": self._interface_is_down,
+            "it is paused": self._is_paused,
+            "its memory runs out": self._memory_runs_out,
+            "its daemon is killed": self._daemon_is_killed,
+            "its daemon moves to another port": self._daemon_moves,
+            "its links lose packets": self._packets_are_lost,
+            "its cables are out": self._cables_are_out,
+        }
+        blows = [
+            (name, lambda name=name, blow=blow: self._deal(name, blow))
+            for name, blow in of_machines.items()
+            for _ in range(self._scale.rounds)
+        ]
+        blows += [("the client is killed", self._client_is_killed)] * 2
+        suspensions = [
+            ("the client is suspended", self._client_is_suspended),
+            ("all are suspended", self._all_are_suspended),
+        ]
+        blows += [self._chance.choice(suspensions) for _ in range(self._scale.rounds)]
+        blows.sort(key=lambda blow: self._chance.random() * (EARLY if "paused" in blow[0] else 1))
+        width = (LAST_SHARE - FIRST_SHARE) / len(blows)
+        return [
+            (FIRST_SHARE + width * (number + self._chance.random()), name, deal)
+            for number, (name, deal) in enumerate(blows)
+        ]
+
+    def run(self, patience: float) -> int:
+        """Starts the client, deals every blow, and returns the client's exit status."""
+        deadline = time.monotonic() + patience
+        with ThreadPoolExecutor(len(self._machines)) as self._threads:
+            self._blows: list[Future[None]] = []
+            try:
+                self._client.start(read=self._lives.pop())
+                for share, _, deal in self.plan():
+                    self._until(
+                        lambda share=share: self._client.lines >= share * self._scale.images, deadline
+                    )
+                    assert self._client.process.poll() is None, "the client ended before its time"
+                    deal()
+                self._until(lambda: self._client.process.poll() is not None, deadline, ended=True)
+                self._write("the client has ended")
+            except BaseException:
+                self._abandoned.set()
+                raise
+            for blow in self._blows:
+                blow.result()
+        return self._client.process.returncode
+
+    def _until(self, condition: Callable[[], bool], deadline: float, *, ended: bool = False) -> None:
+        while not condition():
+            assert time.monotonic() < deadline, "the night does not end"
+            assert ended or self._client.process.poll() is None, "the client ended before its time"
+            for blow in self._blows:
+                if blow.done():
+                    blow.result()
+            time.sleep(0.02)
+
+    def _deal(self, name: str, blow: Callable[[Machine], None]) -> None:
+        """Deals a blow to a machine that is in no trouble, when another one is in none either."""
+
+        def free() -> list[Machine]:
+            return [machine for machine in self._machines if machine not in self._in_trouble]
+
+        with self._changed:
+            longest = self._scale.pause + RETURN
+            assert self._changed.wait_for(lambda: len(free()) > 1, longest), (
+                "too many machines are in trouble"
+            )
+            machine = self._chance.choice(free())
+            self._dealt[machine] += 1
+            self._in_trouble[machine] = self._dealt[machine]
+        self._write(f"{machine.role}: {name}")
+        self._blows.append(self._threads.submit(self._suffer, machine, blow, self._dealt[machine]))
+
+    def _suffer(self, machine: Machine, blow: Callable[[Machine], None], number: int) -> None:
+        """Deals a blow, and waits until the client uses the machine again, if no other event comes between."""
+        try:
+            blow(machine)
+            client, before = self._client.process, self._client.done_by(machine.role)
+            over = self._running_time()
+            while self._client.done_by(machine.role) == before and client.poll() is None:
+                self._wait(0.2)
+                late = self._running_time() - over
+                if late > GRACE:
+                    self._recovered(machine, number)
+                if self._dealt[machine] > number or self._abandoned.is_set():
+                    return
+                assert late < RETURN, f"{machine.role} is not used again"
+        finally:
+            self._recovered(machine, number)
+
+    def _recovered(self, machine: Machine, number: int) -> None:
+        with self._changed:
+            if self._in_trouble.get(machine) == number:
+                del self._in_trouble[machine]
+                self._changed.notify_all()
+
+    def _running_time(self) -> float:
+        """Returns a time that does not pass while the client is suspended."""
+        return time.monotonic() - self._suspended
+
+    def _wait(self, seconds: float) -> None:
+        self._abandoned.wait(seconds)
+
+    def _write(self, line: str) -> None:
+        seconds = time.monotonic() - self._started
+        self.diary.append(f"{seconds:6.1f} s {self._client.lines:6} images  {line}")
+
+    def _rate(self) -> int:
+        """Returns bits per second of a link: no two machines have the same."""
+        return int(self._scale.link_rate * self._chance.uniform(0.7, 1.4))
+
+    def _address_changes(self, machine: Machine) -> None:
+        machine.change_address()
+
+    def _interface_is_down(self, machine: Machine) -> None:
+        with machine.down("eth0"):
+            self._wait(self._scale.trouble)
+
+    def _is_paused(self, machine: Machine) -> None:
+        with machine.standing_still():
+            self._wait(self._scale.pause)
+
+    def _memory_runs_out(self, machine: Machine) -> None:
+        self._write(f"{machine.role}: {machine.run_out_of_memory()}")
+
+    def _daemon_is_killed(self, machine: Machine) -> None:
+        machine.restart()
+
+    def _daemon_moves(self, machine: Machine) -> None:
+        machine.move(next(self._ports))
+
+    def _packets_are_lost(self, machine: Machine) -> None:
+        with machine.losing_packets(self._rate()):
+            self._wait(self._scale.trouble)
+
+    def _cables_are_out(self, machine: Machine) -> None:
+        with machine.cut_off():
+            self._wait(self._scale.trouble)
+
+    def _client_is_killed(self) -> None:
+        read = self._lives.pop()
+        self._write(
+            "the client is killed, and started again" + ("" if read else " with its standard error unread")
+        )
+        self._client.kill()
+        self._client.start(read=read)
+
+    def _client_is_suspended(self) -> None:
+        self._write("the client is suspended")
+        with self._client.suspended():
+            self._stand_still()
+
+    def _all_are_suspended(self) -> None:
+        """The client, and all machines but those in trouble."""
+        self._write("the client and all machines in no trouble are suspended")
+        with self._changed, contextlib.ExitStack() as stack:
+            stack.enter_context(self._client.suspended())
+            for machine in self._machines:
+                if machine not in self._in_trouble:
+                    stack.enter_context(machine.standing_still())
+            self._stand_still()
+
+    def _stand_still(self) -> None:
+        self._wait(self._scale.suspension)
+        self._suspended += self._scale.suspension

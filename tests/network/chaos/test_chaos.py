@@ -1,0 +1,148 @@
+"""A night in which everything fails but the result: it is that of a quiet run with one server, each image once.
+
+PYRAFACE_CHAOS_IMAGES=2000 makes the night a long one, with five machines; PYRAFACE_CHAOS_SEED repeats one.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pyraface.core.errors import ErrorCode
+from tests.network.chaos import album
+from tests.network.chaos.client import Client
+from tests.network.chaos.machines import FIRST, SECOND, Machine, Scale, start_all
+from tests.network.chaos.night import Night
+from tests.network.lab import Host, Lab
+
+IMAGES = int(os.environ.get("PYRAFACE_CHAOS_IMAGES", "150"))
+SEED = int(os.environ.get("PYRAFACE_CHAOS_SEED") or random.SystemRandom().randrange(1_000_000))
+LONG = 1000
+"""Images from which on a night is a long one, with a pause as long as one of Docker that was reported."""
+
+SCALE = (
+    Scale(
+        images=IMAGES,
+        machines=5,
+        rounds=3,
+        link_rate=250_000,
+        read_timeout=10,
+        image_timeout=120,
+        pause=130,
+        suspension=20,
+        trouble=30,
+    )
+    if IMAGES >= LONG
+    else Scale(
+        images=IMAGES,
+        machines=3,
+        rounds=1,
+        link_rate=350_000,
+        read_timeout=4,
+        image_timeout=8,
+        pause=9,
+        suspension=5,
+        trouble=5,
+    )
+)
+ROLES = ("alpha", "bravo", "charlie", "delta", "echo")
+PATIENCE = 240.0 + IMAGES / 2
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2 * PATIENCE)]
+
+
+@pytest.fixture(scope="module")
+def networks(lab: Lab) -> Lab:
+    """Two of them: each machine has an interface on both."""
+    lab.add_network("second")
+    return lab
+
+
+@pytest.fixture
+def machines(networks: Lab, tmp_path: Path) -> Iterator[list[Machine]]:
+    roles = ROLES[: SCALE.machines]
+    made = [Machine(networks, tmp_path, role, number, SCALE) for number, role in enumerate(roles, start=1)]
+    try:
+        start_all(made)
+        yield made
+    finally:
+        for machine in made:
+            machine.close()
+
+
+@pytest.fixture
+def desk(networks: Lab) -> Host:
+    """The client's host."""
+    host = networks.host("desk", f"{FIRST}.99")
+    networks.plug(host, "eth1", "desk-2", network="second")
+    host.ip("addr", "add", f"{SECOND}.99/24", "brd", "+", "dev", "eth1")
+    return host
+
+
+@pytest.fixture
+def images(astronaut: np.ndarray, tmp_path: Path) -> list[Path]:
+    return album.make(tmp_path / "album", astronaut, SCALE.images, SEED)
+
+
+def same(line: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Both say the same of an image, though not that one server did it, or in the same time."""
+    by_server = {"server", "seconds", "faces"}
+    assert {k: v for k, v in line.items() if k not in by_server} == {
+        k: v for k, v in expected.items() if k not in by_server
+    }
+    found, wanted = line.get("faces", []), expected.get("faces", [])
+    assert [face["box"] for face in found] == [face["box"] for face in wanted]
+    for face, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(face["encoding"], other["encoding"], atol=1e-5)
+
+
+def test_each_image_is_done_once_and_as_in_a_quiet_run_though_everything_else_fails(
+    machines: list[Machine],
+    desk: Host,
+    images: list[Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def client(name: str, servers: str) -> Client:
+        output, album = tmp_path / f"{name}.jsonl", images[0].parent
+        return Client(desk, output, album, servers=servers, read_timeout=SCALE.read_timeout)
+
+    quiet = client("quiet", machines[-1].host.address)
+    status = quiet.run(PATIENCE)
+    expected = quiet.results()
+    assert len(expected) == len(images), quiet.said
+
+    chaotic = client("chaotic", "auto")
+    night = Night(machines, chaotic, SCALE, SEED)
+    try:
+        assert night.run(PATIENCE) == status, chaotic.said
+    finally:
+        chaotic.kill()
+        with capsys.disabled():
+            print(f"\nPYRAFACE_CHAOS_SEED={SEED} PYRAFACE_CHAOS_IMAGES={IMAGES}", *night.diary, sep="\n")
+    results = chaotic.results()
+    assert results.keys() == expected.keys()
+    for path, line in results.items():
+        same(line, expected[path])
+    by = Counter(line["server"].partition(" (")[0] for line in results.values() if "faces" in line)
+    assert by.keys() == {machine.role for machine in machines}
+    given_up = [code for code in ErrorCode if code.retried and f": {code}: " in chaotic.said]
+    assert not given_up, chaotic.said
+
+    # the morning: nothing is left to do, and all are there
+    before = chaotic.output.read_bytes()
+    assert chaotic.run(PATIENCE) == status, chaotic.said
+    assert chaotic.output.read_bytes() == before
+    assert chaotic.ready_servers() == by.keys()
+    for machine in machines:
+        assert machine.daemon.stop() == 0, machine.daemon.said
+        for log in machine.logs:
+            assert "Traceback" not in log.read_text()
+    assert "Traceback" not in chaotic.said

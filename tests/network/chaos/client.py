@@ -4,41 +4,49 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from tests.network.chaos.machines import DISCOVERY, FIRST, stopped
+from tests.network.chaos.machines import DISCOVERY, FIRST, change_address, stopped
 from tests.network.lab import Host
 from tests.support import ROOT, SEARCH, environment, parameters_xml
 
-NO_DNS = f"nameserver {FIRST}.250\n"
-"""No machine has this address: a question is asked twice, for five seconds each."""
+NO_DNS = f"nameserver {FIRST}.250\noptions timeout:30 attempts:5\n"
+"""No machine has this address: a question takes longer than a run may."""
 
 PIPE_BYTES = 4096
 """The smallest pipe."""
 
 
 class Client:
-    """`pyraface` over a directory, on a host whose DNS server is dead.
+    """`pyraface` on a host whose DNS server is dead.
+
+    Args:
+        paths: images and directories of these.
 
     Attributes:
         output: the lines that it writes.
         logs: of each life whose standard error is read.
     """
 
-    def __init__(self, host: Host, output: Path, album: Path, *, servers: str, read_timeout: float) -> None:
+    def __init__(
+        self, host: Host, output: Path, paths: Sequence[Path], *, servers: str, read_timeout: float
+    ) -> None:
         self.host = host
         self.output = output
         self.logs: list[Path] = []
         self._unread: list[int] = []
+        self._address = host.address
+        self._addresses = itertools.count(201)
         self._parameters = output.with_suffix(".xml")
         self._parameters.write_text(
             parameters_xml(
@@ -51,7 +59,7 @@ class Client:
         )
         self._resolver = output.with_suffix(".resolv.conf")
         self._resolver.write_text(NO_DNS)
-        self._words = ["--servers", servers, "--search", SEARCH, "--output", str(output), str(album)]
+        self._words = ["--servers", servers, "--search", SEARCH, "--output", str(output), *map(str, paths)]
 
     def start(self, *, read: bool = True) -> None:
         """Starts it; `read`: whether anything reads its standard error, which is a pipe that is full otherwise."""
@@ -81,6 +89,12 @@ class Client:
             return self.process.wait(patience)
         finally:
             self.kill()
+
+    def change_address(self) -> None:
+        """Gives the first interface of its host another address."""
+        new = f"{FIRST}.{next(self._addresses)}"
+        change_address(self.host, self._address, new)
+        self._address = new
 
     @contextlib.contextmanager
     def suspended(self) -> Iterator[None]:

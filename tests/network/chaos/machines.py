@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.network.chaos.memory import MemoryGroup
-from tests.network.lab import Lab
+from tests.network.lab import Host, Lab
 from tests.support import DaemonProcess, parameters_xml, still_running
 
 FIRST, SECOND = "10.216.0", "10.217.0"
@@ -111,11 +111,15 @@ class Machine:
         assert self.daemon.stop(timeout=PATIENCE) == 0, self.daemon.said
         self.start("--port", str(port))
 
+    @property
+    def place(self) -> str:
+        """HOST:PORT on the first network."""
+        return f"{self._address}:{self.daemon.port}"
+
     def change_address(self) -> None:
         """Gives its first interface another address, as DHCP does: the daemon and its connections are not told."""
         new = f"{FIRST}.{next(self._addresses)}"
-        self.host.ip("addr", "del", f"{self._address}/24", "dev", "eth0")
-        self.host.ip("addr", "add", f"{new}/24", "brd", "+", "dev", "eth0")
+        change_address(self.host, self._address, new)
         self._address = new
 
     def run_out_of_memory(self) -> str:
@@ -197,6 +201,12 @@ def stopped(processes: Sequence[psutil.Process]) -> Iterator[None]:
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):  # it was killed meanwhile
                 process.send_signal(signal.SIGCONT)
+
+
+def change_address(host: Host, old: str, new: str) -> None:
+    """Gives the first interface of a host another address."""
+    host.ip("addr", "del", f"{old}/24", "dev", "eth0")
+    host.ip("addr", "add", f"{new}/24", "brd", "+", "dev", "eth0")
 
 
 def start_all(machines: Sequence[Machine]) -> None:

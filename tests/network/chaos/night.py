@@ -26,6 +26,12 @@ RETURN = 30.0
 GRACE = 5.0
 """Seconds after a blow in which the machine is dealt no other, unless it is used again before."""
 
+NEIGHBOURS_TIME = 60.0
+"""Seconds for another client, with a few images: a fraction of the time in which the DNS server gives no answer."""
+
+THREADS = 16
+"""Blows at the same time, and returns that are awaited."""
+
 OTHER_PORTS = 5020
 """The first of the ports that daemons move to."""
 
@@ -33,13 +39,25 @@ OTHER_PORTS = 5020
 class Night:
     """Deals blows while a client works; at any time one machine at least is in no trouble.
 
+    Args:
+        neighbour: makes another client, of few images, that names its servers.
+
     Attributes:
         diary: a line for each blow.
+        neighbours: the other clients, which have ended.
     """
 
-    def __init__(self, machines: Sequence[Machine], client: Client, scale: Scale, seed: int) -> None:
+    def __init__(
+        self,
+        machines: Sequence[Machine],
+        client: Client,
+        neighbour: Callable[[str], Client],
+        scale: Scale,
+        seed: int,
+    ) -> None:
         self._machines = machines
         self._client = client
+        self._neighbour = neighbour
         self._scale = scale
         self._chance = random.Random(seed)
         self._abandoned = threading.Event()
@@ -53,6 +71,7 @@ class Night:
         self._lives[self._chance.randrange(3)] = False
         self._started = time.monotonic()
         self.diary: list[str] = []
+        self.neighbours: list[Client] = []
         for machine in machines:
             machine.limit(self._rate())
 
@@ -74,11 +93,17 @@ class Night:
             for _ in range(self._scale.rounds)
         ]
         blows += [("the client is killed", self._client_is_killed)] * 2
-        suspensions = [
-            ("the client is suspended", self._client_is_suspended),
-            ("all are suspended", self._all_are_suspended),
-        ]
-        blows += [self._chance.choice(suspensions) for _ in range(self._scale.rounds)]
+        for _ in range(self._scale.rounds):
+            blows += [
+                ("the client's address changes", self._clients_address_changes),
+                ("a name has no server", self._name_is_not_found),
+                self._chance.choice(
+                    [
+                        ("the client is suspended", self._client_is_suspended),
+                        ("all are suspended", self._all_are_suspended),
+                    ]
+                ),
+            ]
         blows.sort(key=lambda blow: self._chance.random() * (EARLY if "paused" in blow[0] else 1))
         width = (LAST_SHARE - FIRST_SHARE) / len(blows)
         return [
@@ -89,7 +114,7 @@ class Night:
     def run(self, patience: float) -> int:
         """Starts the client, deals every blow, and returns the client's exit status."""
         deadline = time.monotonic() + patience
-        with ThreadPoolExecutor(len(self._machines)) as self._threads:
+        with ThreadPoolExecutor(THREADS) as self._threads:
             self._blows: list[Future[None]] = []
             try:
                 self._client.start(read=self._lives.pop())
@@ -207,6 +232,21 @@ class Night:
         )
         self._client.kill()
         self._client.start(read=read)
+
+    def _clients_address_changes(self) -> None:
+        self._write("the client's address changes")
+        self._client.change_address()
+
+    def _name_is_not_found(self) -> None:
+        servers = ["nas.example", *(machine.place for machine in self._machines)]
+        self._write(f"another client names {', '.join(servers)}, though the DNS server is dead")
+        self.neighbours.append(self._neighbour(",".join(servers)))
+        self._blows.append(self._threads.submit(self._neighbour_works, self.neighbours[-1]))
+
+    def _neighbour_works(self, neighbour: Client) -> None:
+        started = time.monotonic()
+        neighbour.run(NEIGHBOURS_TIME)
+        self._write(f"the other client has ended after {time.monotonic() - started:.1f} s")
 
     def _client_is_suspended(self) -> None:
         self._write("the client is suspended")

@@ -5,6 +5,7 @@ PYRAFACE_CHAOS_IMAGES=2000 makes the night a long one, with five machines; PYRAF
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 from collections import Counter
@@ -52,6 +53,7 @@ SCALE = (
         trouble=5,
     )
 )
+NEIGHBOURS_IMAGES = 8
 ROLES = ("alpha", "bravo", "charlie", "delta", "echo")
 PATIENCE = 240.0 + IMAGES / 2
 
@@ -110,17 +112,21 @@ def test_each_image_is_done_once_and_as_in_a_quiet_run_though_everything_else_fa
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def client(name: str, servers: str) -> Client:
-        output, album = tmp_path / f"{name}.jsonl", images[0].parent
-        return Client(desk, output, album, servers=servers, read_timeout=SCALE.read_timeout)
+    def client(name: str, servers: str, *paths: Path) -> Client:
+        output = tmp_path / f"{name}.jsonl"
+        return Client(desk, output, paths, servers=servers, read_timeout=SCALE.read_timeout)
 
-    quiet = client("quiet", machines[-1].host.address)
+    def neighbour(servers: str) -> Client:
+        return client(f"neighbour-{next(numbers)}", servers, *images[:NEIGHBOURS_IMAGES])
+
+    numbers = itertools.count()
+    quiet = client("quiet", machines[-1].host.address, images[0].parent)
     status = quiet.run(PATIENCE)
     expected = quiet.results()
     assert len(expected) == len(images), quiet.said
 
-    chaotic = client("chaotic", "auto")
-    night = Night(machines, chaotic, SCALE, SEED)
+    chaotic = client("chaotic", "auto", images[0].parent)
+    night = Night(machines, chaotic, neighbour, SCALE, SEED)
     try:
         assert night.run(PATIENCE) == status, chaotic.said
     finally:
@@ -131,6 +137,9 @@ def test_each_image_is_done_once_and_as_in_a_quiet_run_though_everything_else_fa
     assert results.keys() == expected.keys()
     for path, line in results.items():
         same(line, expected[path])
+    for other in night.neighbours:
+        for path, line in other.results().items():
+            same(line, expected[path])
     by = Counter(line["server"].partition(" (")[0] for line in results.values() if "faces" in line)
     assert by.keys() == {machine.role for machine in machines}
     given_up = [code for code in ErrorCode if code.retried and f": {code}: " in chaotic.said]

@@ -116,10 +116,8 @@ def _show_parameters(options: argparse.Namespace) -> None:
 
 async def _run(options: argparse.Namespace) -> None:
     import dataclasses
-    import logging
 
     from ..core import parameters as parameters_file
-    from ..core.text import one_line
     from .listener import address_of, listen
     from .server import Server
 
@@ -134,8 +132,6 @@ async def _run(options: argparse.Namespace) -> None:
     if options.search:
         detection = dataclasses.replace(parameters.detection, search=options.search)
         parameters = dataclasses.replace(parameters, detection=detection)
-    packaged = "" if parameters.stated else " (packaged, with the defaults)"
-    logging.getLogger("pyraface.server").info("parameters: %s%s", one_line(parameters.source), packaged)
     port = parameters.ports.images if options.port is None else options.port
     host = await address_of(options.host, port)
     await Server(

@@ -18,6 +18,7 @@ from ..core.host.interfaces import machine_name
 from ..core.parameters import Parameters, as_xml
 from ..core.protocol.announcement import Announcement
 from ..core.protocol.messages import PROTOCOL_VERSIONS, Welcome
+from ..core.text import one_line
 from . import process
 from .admission import Admission
 from .beacon import Beacon
@@ -73,6 +74,8 @@ class Server:
             ServerError: the beacon's UDP port is not available.
         """
         self._watch_signals()
+        packaged = "" if self._parameters.stated else " (packaged, with the defaults)"
+        log.info("parameters: %s%s", one_line(self._parameters.source), packaged)
         limits = self._parameters.daemon
         executor = Executor(
             self._engine,

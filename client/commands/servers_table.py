@@ -74,6 +74,7 @@ def _record(report: Report) -> dict[str, object]:
         "fingerprint": welcome and welcome.fingerprint,
         "search": welcome and welcome.searches[0],
         "searches": welcome and list(welcome.searches),
+        "parameters": welcome and _values(welcome.parameters),
         "version": status and status.software,
         "draining": report.state == "stopping" if welcome else None,
         "working": status and status.working,
@@ -83,3 +84,9 @@ def _record(report: Report) -> dict[str, object]:
         "answered": status and status.answered,
         "uptime": status and round(status.uptime, 3),
     }
+
+
+def _values(declared: tuple[str, ...]) -> dict[str, str]:
+    """Returns the parameters that a server declares, by SECTION/ELEMENT."""
+    pairs = (entry.partition("=") for entry in declared)
+    return {path: text for path, _, text in pairs}

@@ -14,9 +14,10 @@ from ...core.host import tasks
 from ...core.host.keyfile import Keys
 from ...core.host.running_clock import RunningClock, Timer
 from ...core.parameters import Parameters
-from ...core.protocol.messages import Failed, Found, Welcome
+from ...core.protocol.messages import Failed, Found
 from ..scheduling.instructions import Disconnect, GiveUp, Reason, Send, Withdraw
 from ..scheduling.scheduler import Scheduler
+from .comparison import Comparison
 from .connection import Answer, ServerConnection
 from .status import Availability, ServerStatus
 from .supervisor import LOCAL, Supervisor
@@ -116,8 +117,7 @@ class Pool:
         self._draining = self._closing = False
         self._alone: Timer | None = None
         self._abandoned = False
-        self._first: tuple[str, Welcome] | None = None
-        """Name and welcome of the first server."""
+        self._comparison = Comparison(parameters, search=search, faces_from=faces_from)
 
     async def __aenter__(self) -> Pool:
         self._clock = RunningClock()
@@ -223,7 +223,8 @@ class Pool:
             place, _Server(place, name, connection, self._search, self._faces_from)
         )
         server.name, server.connection = name, connection
-        self._compare(server)
+        for line in self._comparison.lines(name, welcome, child=place == LOCAL):
+            self._tell(line)
         self._fingerprints.add(server.fingerprint)
         self._tell(f"server {name}: {welcome.engine} on {welcome.device}")
         self._scheduler.server_up(place, welcome.credits, self._now)
@@ -252,23 +253,6 @@ class Pool:
             self._give_up(self._jobs[number], None)
 
     # ------------------------------------------------------------------------------------------ servers and images
-
-    def _compare(self, server: _Server) -> None:
-        """Tells the user if this server's faces may differ from the faces that the first server finds."""
-        welcome = server.connection.welcome
-        if self._first is None:
-            self._first = server.name, welcome
-        name, first = self._first
-        if not self._search and welcome.searches[0] != first.searches[0]:
-            self._tell(
-                f"server {server.name} does the search {welcome.searches[0]}, and {name} {first.searches[0]}: "
-                f"their faces differ; --search {first.searches[0]} makes them alike"
-            )
-        elif welcome.fingerprint_of(self._search) != first.fingerprint_of(self._search):
-            self._tell(
-                f"server {server.name} has another engine, device or parameters than {name}: "
-                "its faces may differ a little"
-            )
 
     def _decide(self) -> None:
         """Carries out the scheduler's instructions."""

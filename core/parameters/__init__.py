@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .differences import declaration, differences
 from .listing import DEFAULT, Listing
 from .reader import load, parse
 from .schema import (
@@ -39,6 +40,8 @@ __all__ = [
     "SecurityParameters",
     "Timeouts",
     "as_xml",
+    "declaration",
+    "differences",
     "load",
     "parse",
     "search_named",

@@ -336,3 +336,9 @@ class Parameters:
     daemon: DaemonParameters = field(metadata={_VALUE: SectionOf("daemon", DaemonParameters)})
     beacon: BeaconParameters = field(metadata={_VALUE: SectionOf("beacon", BeaconParameters)})
     security: SecurityParameters = field(metadata={_VALUE: SectionOf("security", SecurityParameters)})
+
+    @classmethod
+    def defaults(cls) -> Parameters:
+        """Returns the parameters of a file that states none."""
+        sections = {name: item.kind() for name, item in described(cls)}
+        return cls(source="", stated=frozenset(), **sections)

@@ -75,6 +75,7 @@ class Welcome:
         max_frame_bytes: the longest frame that this server accepts.
         max_pixels: the largest image that this server accepts.
         credits: the number of requests that may be in flight.
+        parameters: SECTION/ELEMENT=VALUE, as in parameters.xml, of each parameter that has a part in which faces are found.
     """
 
     type: ClassVar[str] = "welcome"
@@ -89,6 +90,7 @@ class Welcome:
     max_frame_bytes: Positive
     max_pixels: Positive
     credits: Positive
+    parameters: tuple[str, ...]
 
     def __post_init__(self) -> None:
         if self.fingerprints[:1] != (self.fingerprint,) or len(self.searches) != len(self.fingerprints):

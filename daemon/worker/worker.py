@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 from ...core.errors import EngineError, ErrorCode, ImageError
 from ...core.images.decode import Picture
+from ...core.parameters import declaration
 from ...core.pipeline import Pipeline
 from ...core.protocol import wire
 from ...core.protocol.messages import PROTOCOL_VERSIONS, Cancel, Detect, Failed, Found, Message, Welcome
@@ -108,6 +109,7 @@ class Worker:
             max_frame_bytes=parameters.daemon.max_frame_bytes,
             max_pixels=parameters.images.max_pixels,
             credits=parameters.daemon.images_ahead,
+            parameters=declaration(parameters, automatic=self._pipeline.default_search),
         )
 
     def _receive(self) -> None:

@@ -251,7 +251,7 @@ class Impostor:
             self.ended.set()
 
 
-WELCOME = Welcome(1, "impostor", "i", "onnx", "cpu", "f", ("everywhere",), ("f",), 1 << 24, 1 << 24, 4)
+WELCOME = Welcome(1, "impostor", "i", "onnx", "cpu", "f", ("everywhere",), ("f",), 1 << 24, 1 << 24, 4, ())
 
 
 @pytest.mark.parametrize(

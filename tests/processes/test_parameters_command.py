@@ -6,12 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pyraface.client import Client
 from pyraface.core.errors import ReaderGoneError
-from tests.support import ROOT, daemon, environment, parameters_xml
+from pyraface.core.parameters import DetectionParameters, Parameters
+from tests.stub_daemon import stub_daemon
+from tests.support import ROOT, DaemonProcess, daemon, environment, parameters_xml, run
 
 CLIENT, DAEMON = "pyraface.client", "pyraface.daemon"
 
@@ -114,6 +118,50 @@ def test_a_daemon_logs_the_file_that_it_has_read(tmp_path: Path) -> None:
     with daemon(tmp_path) as server:
         file = next(tmp_path.glob("parameters-*.xml"))
         assert f"pyraface.server: parameters: {file}\n" in server.said
+
+
+def test_a_daemon_whose_parameters_find_other_faces_is_named_with_the_values_of_both(
+    tmp_path: Path, astronaut_jpeg: bytes
+) -> None:
+    mine, photo = tmp_path / "mine.xml", tmp_path / "photo.jpg"
+    mine.write_text(parameters_xml(levels=3, search="guided", max_pixels=1_000_000))
+    photo.write_bytes(astronaut_jpeg)
+
+    def said(server: DaemonProcess, *options: str) -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", CLIENT, "--servers", f"127.0.0.1:{server.port}", *options, str(photo)],
+            cwd=ROOT,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return [line for line in done.stderr.splitlines() if "parameters than" in line]
+
+    with stub_daemon(tmp_path, seconds=0.0, search="guided", threshold=0.25, name="attic") as other:
+        [line] = said(other, "--parameters", str(mine))
+        assert line == (
+            f"server attic (127.0.0.1:{other.port}) finds faces by other parameters than those here: "
+            "levels 1 (here 3), threshold 0.25 (here 0.0)"
+        )
+        assert "threshold 0.25" not in "".join(said(other, "--parameters", str(mine), "--quiet"))
+        program = replace(
+            Parameters.defaults(), detection=DetectionParameters(500, 400, 0, 1, search="guided")
+        )
+        told: list[str] = []
+
+        async def connect() -> None:
+            async with Client(f"127.0.0.1:{other.port}", parameters=program, on_event=told.append):
+                pass
+
+        run(connect())
+        assert [line.partition(": ")[2] for line in told if "parameters than" in line] == [
+            "threshold 0.25 (here 0.0)"
+        ]
+    with stub_daemon(tmp_path, seconds=0.0, search="guided", levels=3) as alike:
+        assert said(alike, "--parameters", str(mine)) == []
 
 
 def test_a_run_names_its_file_unless_it_is_the_packaged_one_or_the_run_is_quiet(tmp_path: Path) -> None:

@@ -109,24 +109,26 @@ def test_servers_whose_defaults_differ_are_named_with_the_option_that_makes_them
     ):
         lines = told(addresses(one, two))
         alike = [told(addresses(one, two), search=search) for search in ("everywhere", "guided")]
-    [line] = [line for line in lines if "search" in line]
-    assert line == (
+    assert [line for line in lines if "search" in line] == [
+        # the client's parameters are set, too
+        f"server attic (127.0.0.1:{one.port}) finds faces by other parameters than those here: search everywhere "
+        "(here guided); --search guided makes the searches alike",
         f"server cellar (127.0.0.1:{two.port}) does the search guided, and attic (127.0.0.1:{one.port}) everywhere: "
-        "their faces differ; --search everywhere makes them alike"
-    )
+        "their faces differ; --search everywhere makes them alike",
+    ]
     for lines in alike:
         assert not [line for line in lines if "differ" in line or "search" in line]
 
 
-def test_servers_that_differ_in_a_search_only_by_their_engine_are_still_told_apart(tmp_path: Path) -> None:
+def test_a_parameter_of_one_search_alone_is_named_only_where_that_is_done(tmp_path: Path) -> None:
     with (
         stub_daemon(tmp_path, seconds=0.0, search="everywhere") as one,
         stub_daemon(tmp_path, seconds=0.0, search="everywhere", guided_threshold=0.5) as two,
     ):
         default = told(addresses(one, two))
         guided = told(addresses(one, two), search="guided")
-    assert not [line for line in default if "differ" in line]
-    assert [line for line in guided if "has another engine, device or parameters than" in line]
+    assert not [line for line in default if "threshold" in line]
+    assert [line for line in guided if "guided_threshold 0.5 (here -0.7)" in line]
 
 
 def test_a_server_that_cannot_do_the_search_is_named_and_gets_no_image(tmp_path: Path, picture: Path) -> None:

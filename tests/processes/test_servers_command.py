@@ -40,6 +40,7 @@ KEYS = [
         "fingerprint",
         "search",
         "searches",
+        "parameters",
         "version",
         "draining",
     ),
@@ -101,7 +102,7 @@ def stranger(
                         if refuses is not None:
                             words = Closing(refuses, name)
                         elif isinstance(message, Hello):
-                            words = Welcome(1, name, "s", name, name, "f", (name,), ("f",), 1000, 1000, 4)
+                            words = Welcome(1, name, "s", name, name, "f", (name,), ("f",), 1000, 1000, 4, ())
                         else:
                             assert isinstance(message, Inquire)
                             words = Status(message.id, name, 3, 2, 2, 1000, 12.5, 90000.0)
@@ -153,6 +154,8 @@ def test_every_server_on_the_network_is_a_line_with_what_it_is_and_how_busy(tmp_
         assert line["state"] == "ready"
         assert line["search"] == line["searches"][0] == cells[5]
         assert "everywhere" in line["searches"]
+        assert line["parameters"]["tiled_detect_params/height"] == "400"
+        assert line["parameters"]["tiled_detect_params/search"] == cells[5]
         assert line["draining"] is False
         assert line["uptime"] > 0
         assert line["clients"] == 0

@@ -151,6 +151,6 @@ def test_a_daemon_that_a_client_starts_for_a_search_by_name_tells_it_why_it_cann
         check=False,
     )
     assert ran.returncode == 2
-    [line] = ran.stderr.splitlines()
+    [_, line] = ran.stderr.splitlines()  # after the name of the parameters file
     assert line.startswith("pyraface: no server could be started on this machine: ")
     assert re.search(problem, line)

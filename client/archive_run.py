@@ -8,7 +8,8 @@ import contextlib
 import itertools
 import shlex
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 
 from ..core import parameters as parameters_file
@@ -18,9 +19,11 @@ from ..core.parameters import AUTOMATIC, DetectionParameters, search_named
 from ..core.results import Result
 from .api import Client
 from .console.progress import Progress
+from .inputs import standard_input
 from .inputs.directory_walk import Scan
-from .inputs.file_reader import File
+from .inputs.file_reader import File, digest_of
 from .inputs.path_prefetch import PathPrefetcher
+from .inputs.standard_input import StandardInput
 from .outputs.journal import Journal
 
 PREDICTED_FOR = (4000, 3000)
@@ -55,7 +58,8 @@ async def run(options: argparse.Namespace) -> bool:
                 search=options.search,
                 on_event=progress.say,
             )
-            skipped = await _work(options, client, interrupt)
+            sent = StandardInput(parameters.daemon.max_frame_bytes)
+            skipped = await _work(options, client, interrupt, sent)
         except asyncio.CancelledError:
             for line in (
                 *progress.troubles(),
@@ -86,12 +90,15 @@ async def run(options: argparse.Namespace) -> bool:
     return not (progress.failed or journal.known_failed)
 
 
-async def _work(options: argparse.Namespace, client: Client, interrupt: _Interrupt) -> int:
+async def _work(
+    options: argparse.Namespace, client: Client, interrupt: _Interrupt, sent: StandardInput
+) -> int:
     """Processes the images; returns the number of files that were skipped because their names are not names of images."""
     journal, progress = interrupt.journal, interrupt.progress
     await asyncio.to_thread(journal.load)
-    walk = Scan(options.paths, read=journal.forget)
-    paths = iter(walk)
+    walk = Scan((path for path in options.paths if path != standard_input.NAME), read=journal.forget)
+    images = sent.images() if standard_input.NAME in options.paths else ()
+    paths: Iterator[str | bytes] = itertools.chain[str | bytes](walk, images)
     first = PathPrefetcher(itertools.islice(paths, 1))
     try:
         found = [path async for path in first]
@@ -104,11 +111,15 @@ async def _work(options: argparse.Namespace, client: Client, interrupt: _Interru
     for path, reason in walk.unreadable:
         lost = Result(path, error=(ErrorCode.UNREADABLE, f"the directory cannot be read: {reason}"))
         await _add(lost, journal, progress)
+    if sent.problem is not None:
+        await _add(Result(standard_input.NAME, error=sent.problem), journal, progress)
     await asyncio.to_thread(journal.finish)
     return walk.skipped
 
 
-async def _process(new_client: Client, walk: Scan, paths: Iterable[str], interrupt: _Interrupt) -> None:
+async def _process(
+    new_client: Client, walk: Scan, paths: Iterable[str | bytes], interrupt: _Interrupt
+) -> None:
     """Sends the images of a scan to the servers, and writes their results.
 
     Raises:
@@ -126,7 +137,12 @@ async def _process(new_client: Client, walk: Scan, paths: Iterable[str], interru
                 loop.call_soon_threadsafe(progress.leave_out)
             return known
 
-        upcoming = PathPrefetcher((path for path in paths if not journal.has(path)), ended=progress.expect)
+        def done(path: str | bytes) -> bool:  # in a thread
+            if isinstance(path, str):
+                return journal.has(path)
+            return journal.repeat(File(standard_input.NAME, len(path), None, digest_of(path), path))
+
+        upcoming = PathPrefetcher((path for path in paths if not done(path)), ended=progress.expect)
 
         def stop() -> None:
             walk.stop()
@@ -147,6 +163,8 @@ async def _process(new_client: Client, walk: Scan, paths: Iterable[str], interru
 
 
 async def _add(result: Result, journal: Journal, progress: Progress) -> None:
+    if not result.path:  # of an image given as bytes
+        result = replace(result, path=standard_input.NAME)
     if journal.waits:  # meanwhile the loop handles signals, and keeps the connections to the servers alive
         await asyncio.to_thread(journal.write, result)
     else:

@@ -17,7 +17,10 @@ def parser() -> argparse.ArgumentParser:
         "could be done (wrong usage, no server, no output); 130 interrupted.",
     )
     parser.add_argument(
-        "paths", nargs="+", metavar="PATH", help="an image, or a directory that is searched for images"
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="an image, or a directory that is searched for images; -: an image on standard input",
     )
     parser.add_argument(
         "--servers",

@@ -7,6 +7,7 @@ import difflib
 import os
 
 from ...core.errors import NoImagesError, OutputError
+from ..inputs import standard_input
 from . import DEFAULT, SUBCOMMANDS
 
 MOST_NAMED = 3
@@ -68,7 +69,7 @@ def leave_a_directory_that_is_gone(options: argparse.Namespace) -> None:
         os.getcwd()
     except FileNotFoundError:
         for path in (*options.paths, *([options.output] if options.output else [])):
-            if not os.path.isabs(path):
+            if not os.path.isabs(path) and path != standard_input.NAME:
                 raise NoImagesError(
                     f"{path}: the working directory was deleted; change to another, or name absolute paths"
                 ) from None
@@ -79,9 +80,14 @@ def check_paths(paths: list[str], words: list[str]) -> None:
     """Checks that the paths of a command line exist; a link to a missing file is there, and is reported as an image.
 
     Raises:
-        NoImagesError: some do not.
+        NoImagesError: some do not, or an image is to come from standard input, and that is a terminal.
     """
-    missing = [path for path in paths if _is_missing(path)]
+    if standard_input.NAME in paths and standard_input.is_a_terminal():
+        raise NoImagesError(
+            f"{standard_input.NAME}: standard input is a terminal; send it an image: pyraface - < photo.jpg "
+            "(a file with this name is ./-)"
+        )
+    missing = [path for path in paths if path != standard_input.NAME and _is_missing(path)]
     if not missing:
         return
     named = ", ".join(missing[:MOST_NAMED])

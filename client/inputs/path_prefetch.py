@@ -1,4 +1,4 @@
-"""PathPrefetcher: paths found by a thread, ahead of the servers."""
+"""PathPrefetcher: paths found by a thread, ahead of the servers; the bytes of an image may be among them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ class PathPrefetcher:
         ended: called in the event loop with the number of paths, after the last path.
     """
 
-    def __init__(self, paths: Iterable[str], *, ended: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(
+        self, paths: Iterable[str | bytes], *, ended: Callable[[int], None] = lambda _: None
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._ended = ended
         self._found = asyncio.Event()
         self._change = threading.Condition()
         # guarded by _change, as is everything below
-        self._paths: deque[str] = deque()
+        self._paths: deque[str | bytes] = deque()
         self._awaited = False
         self._over = False
         self._error: BaseException | None = None
@@ -43,7 +45,7 @@ class PathPrefetcher:
             self._paths.clear()
             self._change.notify()
 
-    async def __aiter__(self) -> AsyncIterator[str]:
+    async def __aiter__(self) -> AsyncIterator[str | bytes]:
         while True:
             with self._change:
                 path = self._paths.popleft() if self._paths else None
@@ -62,7 +64,7 @@ class PathPrefetcher:
         if self._error is not None:
             raise self._error
 
-    def _run(self, paths: Iterable[str]) -> None:
+    def _run(self, paths: Iterable[str | bytes]) -> None:
         count = 0
         error: BaseException | None = None
         try:
@@ -77,7 +79,7 @@ class PathPrefetcher:
                 self._loop.call_soon_threadsafe(self._ended, count)
                 self._finish(error)
 
-    def _put(self, path: str) -> bool:
+    def _put(self, path: str | bytes) -> bool:
         """Adds a path, and waits while there are too many. Returns whether further paths are wanted."""
         with self._change:
             if not self._over:

@@ -1,4 +1,5 @@
-"""Text: text from outside made safe for one line of a log, an error message or a terminal, and for a field of a message."""
+"""Text: text from outside made safe for one line of a log, an error message or a terminal, and for a field of a message;
+addresses as users write them."""
 
 from __future__ import annotations
 
@@ -22,3 +23,8 @@ def sendable(text: str, limit: int) -> str:
     Those are lone surrogates: Python's reading of file names that are not UTF-8.
     """
     return text[:limit].encode("utf-8", "replace").decode("utf-8")
+
+
+def place(host: str, port: int) -> str:
+    """Returns the address of a server as users write it, with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

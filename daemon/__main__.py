@@ -36,8 +36,11 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--host",
-        default="0.0.0.0",  # nosec B104: a server is for other machines; clients have to prove the key
-        help="address to listen on (default: all of this machine's, 0.0.0.0)",
+        action="append",
+        metavar="HOST",
+        help="address to listen on, or a name of this machine; may be given several times. ::, the default: every address, "
+        "IPv4 and IPv6; 0.0.0.0: every IPv4 address. The server is announced on the networks of its IPv4 addresses alone: "
+        "a server with IPv6 addresses alone has to be named by clients",
     )
     parser.add_argument(
         "--port", type=_port, help="TCP port; 0 takes a free one (default: from parameters.xml)"
@@ -118,26 +121,26 @@ async def _run(options: argparse.Namespace) -> None:
     import dataclasses
 
     from ..core import parameters as parameters_file
-    from .listener import address_of, listen
     from .server import Server
+    from .sockets import EVERY, listen
 
     parameters = parameters_file.load(options.parameters)
+    hosts = options.host or [EVERY]
     if options.command == "pair":
         from ..core.host.standard_streams import notices
         from .pair import give
 
         say = functools.partial(print, file=notices(sys.stdout), flush=True)
-        await give(parameters, host=options.host, port=options.port, say=say)
+        await give(parameters, hosts=hosts, port=options.port, say=say)
         return
     if options.search:
         detection = dataclasses.replace(parameters.detection, search=options.search)
         parameters = dataclasses.replace(parameters, detection=detection)
     port = parameters.ports.images if options.port is None else options.port
-    host = await address_of(options.host, port)
     await Server(
         parameters,
         engine=options.engine,
-        listener=listen(host, port) if options.fd is None else _inherited(options.fd),
+        sockets=await listen(hosts, port) if options.fd is None else [_inherited(options.fd)],
         key=_key(options.key_fd) if parameters.security.keyed else None,
         beacon=not options.no_beacon,
         stop_at_eof=options.stop_at_eof,

@@ -80,7 +80,5 @@ def site(host: str) -> str:
     except ValueError:  # no IP address: the client of a Unix socket
         return host
     if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is None:
-            return str(ipaddress.ip_network((address, 64), strict=False))
-        address = address.ipv4_mapped
+        return str(ipaddress.ip_network((address, 64), strict=False))
     return str(address)

@@ -28,9 +28,10 @@ from ..core.protocol.messages import (
     Proof,
 )
 from ..core.protocol.proofs import NONCE_BYTES, Role, Transcript
-from ..core.text import one_line
+from ..core.text import one_line, place
 from .executor import Answer, Job, with_id
 from .memory_budget import SMALL_FRAME, FrameDeadline, Share
+from .sockets import plain
 from .state import ServerState
 from .tls import Credentials
 
@@ -314,4 +315,4 @@ class Connection:
 
 def _peer(writer: asyncio.StreamWriter) -> str:
     name = writer.get_extra_info("peername")
-    return f"{name[0]}:{name[1]}" if isinstance(name, tuple) and len(name) >= 2 else "a client"
+    return place(plain(name[0]), name[1]) if isinstance(name, tuple) and len(name) >= 2 else "a client"

@@ -7,21 +7,16 @@ import contextlib
 import errno
 import logging
 import socket
-from typing import Any
+from collections.abc import Sequence
 
-from ..core.errors import LimitError, ServerError
-from ..core.host import dialer
+from ..core.errors import LimitError
 from ..core.protocol import wire
 from .connection import CLOSE_TIMEOUT, Connection
+from .sockets import BACKLOG, plain
 from .state import ServerState
 from .tls import accepted
 
 log = logging.getLogger("pyraface.server")
-
-BACKLOG = 4096
-"""Connections that the system completes before they are accepted; Linux has no more by default (net.core.somaxconn). When
-it is full, every client that connects waits a second and tries again: with 128 a single flood let 130 in a second, good
-ones among them."""
 
 NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 """Errors for which a connection cannot be accepted now, but may be later."""
@@ -29,101 +24,47 @@ NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 ACCEPT_PAUSE = 0.2
 """Seconds before a connection is accepted again after such an error."""
 
-_IP_FREEBIND = 15
-"""From linux/in.h: a socket may be bound to an address that the machine does not have yet, IPv6 included."""
-
 MOST_REFUSALS = 32
 """Refusals that are explained at the same time; further connections are closed without an explanation."""
 
 
-async def address_of(host: str, port: int) -> str:
-    """Returns the numeric address of a host. A name server that does not answer keeps no signal waiting.
-
-    Raises:
-        ServerError: the host has no address.
-    """
-    try:
-        return (await dialer.addresses(host, port, None))[0]
-    except OSError as error:
-        raise ServerError(
-            f"cannot listen on {host}:{port}: {error.strerror}; --host takes an address of this machine"
-        ) from error
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Returns a TCP socket bound to host and port; port 0 takes a free one.
-
-    The address need not exist yet: at boot an interface may get it later than the daemon starts.
-
-    Raises:
-        ServerError: the address is not available; the message says why, and the remedy.
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            _bind(listener, address, host)
-            listener.listen(BACKLOG)
-        except BaseException:
-            listener.close()
-            raise
-        return listener
-    except OSError as error:
-        remedy = "--host takes an address of this machine"
-        if error.errno == errno.EADDRINUSE:
-            remedy = "is another daemon running? --port takes another port"
-        elif error.errno in (errno.EACCES, errno.EPERM):
-            remedy = "ports below 1024 are for root; --port takes another"
-        raise ServerError(f"cannot listen on {host}:{port}: {error.strerror}; {remedy}") from error
-
-
-def _bind(listener: socket.socket, address: Any, host: str) -> None:
-    try:
-        listener.bind(address)
-    except OSError as error:
-        if error.errno != errno.EADDRNOTAVAIL:
-            raise
-        listener.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
-        listener.bind(address)
-        log.warning("no interface has the address %s yet: clients reach this server when one gets it", host)
-
-
 class Listener:
-    """Accepts clients on a bound socket, and serves each in a separate task.
+    """Accepts clients on bound sockets, and serves each in a separate task.
 
     Args:
-        sock: a bound TCP socket; the caller closes it.
+        sockets: bound TCP sockets; the caller closes them.
         state: the data shared by the connections.
 
     Attributes:
         connections: the connections being served, each with its task.
     """
 
-    def __init__(self, sock: socket.socket, state: ServerState) -> None:
+    def __init__(self, sockets: Sequence[socket.socket], state: ServerState) -> None:
         self.connections: dict[Connection, asyncio.Task[None]] = {}
-        self._socket = sock
+        self._sockets = sockets
         self._state = state
         self._clients: set[asyncio.Task[None]] = set()
         self._refusals: set[asyncio.Task[None]] = set()
-        _detect_lost_peers(sock, state.timeouts.read)
+        for sock in sockets:
+            _detect_lost_peers(sock, state.timeouts.read)
 
     async def accept(self) -> None:
-        """Accepts clients, one after the other, until it is cancelled."""
+        """Accepts clients until it is cancelled."""
+        await asyncio.gather(*[self._accept(sock) for sock in self._sockets])
+
+    async def _accept(self, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        self._socket.setblocking(False)
-        self._socket.listen(BACKLOG)
+        sock.setblocking(False)
+        sock.listen(BACKLOG)
         while True:
             try:
-                client, address = await loop.sock_accept(self._socket)
+                client, address = await loop.sock_accept(sock)
             except OSError as error:
                 if error.errno in NO_ROOM:
                     log.error("a client cannot be accepted: %s", error.strerror)
                     await asyncio.sleep(ACCEPT_PAUSE)
                 continue  # any other error: the client left before it was accepted
-            self._admit(client, str(address[0]))
+            self._admit(client, plain(address[0]))
 
     async def close(self) -> None:
         """Returns when the last answers have been sent, or the time for it is over; no connection is left then."""

@@ -7,9 +7,10 @@ a running one is not involved: the key is in a file that both read.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..core.errors import ErrorCode, PairingError, RemoteProtocolError, ServerError
 from ..core.host import keyfile
@@ -24,7 +25,7 @@ from ..core.protocol.pairing import Exchange, new_code
 from ..core.protocol.proofs import Role
 from ..core.text import one_line
 from .beacon import Beacon
-from .listener import address_of, listen
+from .sockets import addresses, listen, plain
 
 log = logging.getLogger("pyraface.pairing")
 
@@ -40,11 +41,13 @@ MOST_EXCHANGES = 8
 """Simultaneous exchanges; each costs 15 ms of one core."""
 
 
-async def give(parameters: Parameters, *, host: str, port: int | None, say: Callable[[str], None]) -> None:
+async def give(
+    parameters: Parameters, *, hosts: Sequence[str], port: int | None, say: Callable[[str], None]
+) -> None:
     """Returns when another machine has the key.
 
     Args:
-        host, port: the address to listen at; no port: the port in parameters.xml.
+        hosts, port: as for `listen`; no port: the port in parameters.xml.
         say: called with lines for a person: the code, and the outcome.
 
     Raises:
@@ -54,19 +57,24 @@ async def give(parameters: Parameters, *, host: str, port: int | None, say: Call
     """
     key = keyfile.load_or_make()[0]
     name = (parameters.beacon.name or machine_name())[:64]
-    port = parameters.ports.pairing if port is None else port
-    with listen(await address_of(host, port), port) as listener:
-        desk = _Desk(key, name, say, listener.getsockname()[1])
-        tcp = await asyncio.start_server(desk.serve, sock=listener, limit=MAX_GREETING_BYTES)
+    with contextlib.ExitStack() as stack:
+        sockets = await listen(hosts, parameters.ports.pairing if port is None else port)
+        for sock in sockets:
+            stack.enter_context(sock)
+        desk = _Desk(key, name, say, sockets[0].getsockname()[1])
+        for sock in sockets:
+            tcp = await asyncio.start_server(desk.serve, sock=sock, limit=MAX_GREETING_BYTES)
+            stack.callback(tcp.close)
         beacon = Beacon(
             desk.announcement,
             None,
             port=parameters.ports.pairing,
             interfaces=parameters.beacon.interfaces,
             interval=parameters.beacon.interval,
+            addresses=addresses(sockets),
         )
         try:
-            await beacon.start()
+            beacon.start()
             desk.show()
             say(await asyncio.wait_for(asyncio.shield(desk.outcome), MINUTES * 60))
         except asyncio.TimeoutError:
@@ -77,7 +85,7 @@ async def give(parameters: Parameters, *, host: str, port: int | None, say: Call
             raise ServerError(f"{error.strerror}; is another pyraface-daemon pair running?") from error
         finally:
             await beacon.stop()
-            tcp.close()
+            stack.close()
             await desk.end()
 
 
@@ -114,7 +122,7 @@ class _Desk:
             return
         self._exchanges.add(task)
         # a client that left before it was served has no address
-        peer = (writer.get_extra_info("peername") or ["a client"])[0]
+        peer = plain((writer.get_extra_info("peername") or ["a client"])[0])
         try:
             await asyncio.wait_for(self._exchange(reader, writer, peer), EXCHANGE_TIME)
         except RemoteProtocolError as error:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from ..core import parameters as parameters_file
 from ..core.host import automatic
 from ..core.host.standard_streams import print_lines
+from .sockets import EVERY
 
 _ELEMENTS = {"port": "ports/server_port_image_handle", "search": "tiled_detect_params/search"}
 """Options in the place of elements of the file."""
@@ -35,12 +36,10 @@ def show(options: argparse.Namespace, default: Callable[[str], object]) -> None:
     if options.engine == "auto":
         chosen["options/engine"] = "onnx, or dlib with CUDA"
     further = [
-        (name, getattr(options, name), _origin(f"--{name}", getattr(options, name) != default(name)))
-        for name in ("host", "engine")
+        ("host", ", ".join(options.host or [EVERY]), _origin("--host", options.host is not None)),
+        ("engine", options.engine, _origin("--engine", options.engine != default("engine"))),
+        ("beacon", "no" if options.no_beacon else "yes", _origin("--no-beacon", options.no_beacon)),
     ]
-    further.append(
-        ("beacon", "no" if options.no_beacon else "yes", _origin("--no-beacon", options.no_beacon))
-    )
     listing = parameters_file.Listing(
         parameters=parameters,
         named=options.parameters is not None,

@@ -9,6 +9,7 @@ import os
 import secrets
 import signal
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 from ..core.engines import EngineName
@@ -18,12 +19,13 @@ from ..core.host.interfaces import machine_name
 from ..core.parameters import Parameters, as_xml
 from ..core.protocol.announcement import Announcement
 from ..core.protocol.messages import PROTOCOL_VERSIONS, Welcome
-from ..core.text import one_line
+from ..core.text import one_line, place
 from . import process
 from .admission import Admission
 from .beacon import Beacon
 from .executor import Executor
 from .listener import Listener
+from .sockets import addresses
 from .state import ServerState
 from .tls import Credentials
 
@@ -38,7 +40,7 @@ class Server:
     Args:
         parameters: from parameters.xml.
         engine: "auto", "onnx" or "dlib".
-        listener: a bound TCP socket; closed at the end.
+        sockets: bound TCP sockets, of one port; closed at the end.
         key: the key that clients must prove; None admits every client, without TLS.
         beacon: whether the server announces itself on the network.
         stop_at_eof: whether the end of standard input, or of the parent process, stops it, as SIGTERM does.
@@ -49,14 +51,16 @@ class Server:
         parameters: Parameters,
         *,
         engine: EngineName,
-        listener: socket.socket,
+        sockets: Sequence[socket.socket],
         key: bytes | None,
         beacon: bool = True,
         stop_at_eof: bool = False,
     ) -> None:
         self._parameters = parameters
         self._engine: EngineName = engine
-        self._socket = listener
+        self._sockets = sockets
+        self._port: int = sockets[0].getsockname()[1]
+        self._addresses = addresses(sockets)
         self._credentials = None if key is None else Credentials.for_key(key)
         self._beacon_wanted = beacon
         self._stop_at_eof = stop_at_eof
@@ -90,7 +94,7 @@ class Server:
                 await self._serve(executor, welcome)
         finally:
             await executor.close()
-            self._socket.close()
+            self._close_sockets()
         if executor.lost.done():
             executor.lost.result()
 
@@ -121,12 +125,12 @@ class Server:
             self._credentials,
             self._admission,
         )
-        listener = Listener(self._socket, state)
+        listener = Listener(self._sockets, state)
         accepting = asyncio.create_task(listener.accept(), name="accept")
         beacon = self._beacon(welcome) if self._beacon_wanted else None
         if beacon is not None:
             try:
-                await beacon.start()
+                beacon.start()
             except OSError as error:
                 await tasks.end([accepting])
                 raise ServerError(
@@ -143,21 +147,25 @@ class Server:
         if beacon is not None:
             await beacon.stop()
         await tasks.end([accepting])
-        self._socket.close()
+        self._close_sockets()
         await self._drain(executor, listener)
         await listener.close()
         log.info("stopped")
 
     def _beacon(self, welcome: Welcome) -> Beacon:
-        port = self._socket.getsockname()[1]
         return Beacon(
             Announcement(
-                PROTOCOL_VERSIONS[-1], welcome.instance, welcome.name, port, fingerprint=welcome.fingerprint
+                PROTOCOL_VERSIONS[-1],
+                welcome.instance,
+                welcome.name,
+                self._port,
+                fingerprint=welcome.fingerprint,
             ),
             None if self._credentials is None else self._credentials.key,
             port=self._parameters.ports.discovery,
             interfaces=self._parameters.beacon.interfaces,
             interval=self._parameters.beacon.interval,
+            addresses=self._addresses,
         )
 
     def _log_ready(self, welcome: Welcome) -> None:
@@ -166,13 +174,17 @@ class Server:
                 "authentication is none (params/security/authentication): every machine that reaches this one may use "
                 "this server, and everyone on the network can read and change every photograph"
             )
-        host, port = self._socket.getsockname()[:2]
-        log.info("ready on %s:%d: %s on %s", host, port, welcome.engine, welcome.device)
+        places = ", ".join(place(address, self._port) for address in self._addresses)
+        log.info("ready on %s: %s on %s", places, welcome.engine, welcome.device)
         log.info(
             "searches: %s, unless a client asks for another: %s",
             welcome.searches[0],
             ", ".join(welcome.searches),
         )
+
+    def _close_sockets(self) -> None:
+        for sock in self._sockets:
+            sock.close()
 
     async def _until_told_to_stop(self, executor: Executor, accepting: asyncio.Task[None]) -> None:
         """Returns after the first signal, the end of standard input, or the loss of the executor."""

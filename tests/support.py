@@ -33,7 +33,7 @@ YUNET = Path(yunet.__file__).with_name(yunet.WEIGHTS_FILE)
 SEARCH = "guided" if YUNET.is_file() else "everywhere"
 """The search that reads and computes the most: the guided one, unless the package was built without YuNet."""
 
-READY = re.compile(rb"ready on (\S+):(\d+): (\S+) on ")
+READY = re.compile(rb"ready on (\S+):(\d+)(?:, \S+)*: (\S+) on ")
 
 
 def parameters_xml(**changes: object) -> str:

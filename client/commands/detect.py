@@ -27,7 +27,8 @@ def parser() -> argparse.ArgumentParser:
         default="auto",
         metavar="auto|local|HOST[:PORT],...",
         help="auto (the default): every server that answers on the network, or, if none does, one that is started on "
-        "this machine for this run; local: only one that is started on this machine; otherwise the servers named",
+        "this machine for this run; local: only one that is started on this machine; otherwise the servers named, "
+        "as servers with IPv6 addresses alone have to be",
     )
     parser.add_argument(
         "--search",

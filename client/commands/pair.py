@@ -20,7 +20,8 @@ def parser() -> argparse.ArgumentParser:
         nargs="?",
         type=_host,
         metavar="HOST[:PORT]",
-        help="the other machine (default: the one on the network that shows a code)",
+        help="the other machine (default: the one on the network that shows a code; a machine with IPv6 "
+        "addresses alone has to be named)",
     )
     add_parameters_option(parser)
     return parser

@@ -19,7 +19,8 @@ def parser() -> argparse.ArgumentParser:
         "--servers",
         default="auto",
         metavar="auto|HOST[:PORT],...",
-        help="auto (the default): every server that answers on the network; otherwise only the servers named",
+        help="auto (the default): every server that answers on the network; otherwise only the servers named, as servers "
+        "with IPv6 addresses alone have to be",
     )
     parser.add_argument(
         "--json", action="store_true", help="write one JSON line per server instead of a table, for programs"

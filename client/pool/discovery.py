@@ -18,6 +18,7 @@ from ...core.parameters import BeaconParameters
 from ...core.protocol import announcement
 from ...core.protocol.announcement import Announcement, Probe
 from ...core.protocol.proofs import NONCE_BYTES
+from ...core.text import place
 
 log = logging.getLogger("pyraface.discovery")
 
@@ -47,7 +48,7 @@ class Location:
     port: int
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return place(self.host, self.port)
 
 
 def locations(servers: str, default_port: int) -> list[Location]:

@@ -109,7 +109,7 @@ class Supervisor:
             whose += f" that can do the search {self._search}" if self._unsuitable else ""
             self._tell(f"no server{whose} answered on the network: starting one on this machine")
             if not discovery.strangers and (advice := broadcast_advice()):
-                self._tell(f"{advice}; a server that is named is reached from there: --servers HOST")
+                self._tell(f"{advice}; a server that is named is reached: --servers HOST")
         if self._wanted in ("auto", "local"):
             await self._start_local()
         else:

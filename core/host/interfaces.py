@@ -9,6 +9,7 @@ import ipaddress
 import os
 import socket
 import struct
+from typing import NamedTuple
 
 import psutil
 
@@ -25,6 +26,8 @@ _IFF_UP = 1
 _CONTAINER_FILES = ("/.dockerenv", "/run/.containerenv")
 """Made in every container, by Docker and by Podman; Kubernetes makes neither, and sets a variable."""
 
+_IPV6_ADDRESSES = "/proc/net/if_inet6"
+
 _IFREQ_BYTES = 40 if struct.calcsize("P") == 8 else 32
 """Bytes of a struct ifreq: a name of 16 bytes, and a union."""
 
@@ -37,10 +40,19 @@ def machine_name() -> str:
 
 
 def broadcast_advice() -> str:
-    """Returns, in a container, when broadcasts reach other machines from there; elsewhere ""."""
-    if not (any(map(os.path.exists, _CONTAINER_FILES)) or "KUBERNETES_SERVICE_HOST" in os.environ):
-        return ""
-    return "broadcasts reach other machines from a container only on the host's network (docker run --network host)"
+    """Returns why broadcasts do not reach other machines: in a container, or on a network of IPv6 alone; elsewhere ""."""
+    if _has_ipv6() and all(network.address.startswith("127.") for network in networks()):
+        return "machines are found over IPv4 alone, and this one has no IPv4 network"
+    if any(map(os.path.exists, _CONTAINER_FILES)) or "KUBERNETES_SERVICE_HOST" in os.environ:
+        return "broadcasts reach other machines from a container only on the host's network (docker run --network host)"
+    return ""
+
+
+def _has_ipv6() -> bool:
+    """Returns whether this machine has an address of IPv6 that is of use beyond one link."""
+    with contextlib.suppress(OSError), open(_IPV6_ADDRESSES, encoding="ascii") as file:
+        return any(line.split()[3] == "00" for line in file)  # the scope
+    return False
 
 
 def loopback_is_down() -> bool:
@@ -50,20 +62,34 @@ def loopback_is_down() -> bool:
     return False
 
 
-def broadcast_addresses(names: tuple[str, ...] = ()) -> dict[str, list[str]]:
-    """Returns the IPv4 broadcast addresses of each network interface, by the interface's name.
+class Network(NamedTuple):
+    """An IPv4 network of this machine: an interface, its address there, and the network's broadcast address."""
+
+    interface: str
+    address: str
+    broadcast: str
+
+
+def networks(names: tuple[str, ...] = ()) -> list[Network]:
+    """Returns this machine's IPv4 networks; an interface with two addresses in a network is listed with both.
 
     Args:
         names: the interfaces wanted; missing ones are omitted. Empty: all interfaces.
     """
+    return [
+        Network(name, address, target)
+        for name, address, netmask, broadcast in _addresses()
+        if (not names or name in names) and (target := _broadcast(address, netmask, broadcast))
+    ]
+
+
+def broadcast_addresses(names: tuple[str, ...] = ()) -> dict[str, list[str]]:
+    """Returns the IPv4 broadcast addresses of each network interface, by the interface's name; `names` as for `networks`."""
     found: dict[str, list[str]] = {}
-    for name, address, netmask, broadcast in _addresses():
-        if names and name not in names:
-            continue
-        target = _broadcast(address, netmask, broadcast)
-        if target and target not in found.setdefault(name, []):
-            found[name].append(target)
-    return {name: targets for name, targets in found.items() if targets}
+    for network in networks(names):
+        if network.broadcast not in found.setdefault(network.interface, []):
+            found[network.interface].append(network.broadcast)
+    return found
 
 
 def _addresses() -> list[tuple[str, str, str | None, str | None]]:

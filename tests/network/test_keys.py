@@ -47,12 +47,15 @@ def pyraface(host: Host, home: Path, *arguments: object, typed: str = "") -> sub
 
 
 @contextmanager
-def showing_a_code(host: Host, home: Path, parameters: Path) -> Iterator[str]:
+def showing_a_code(host: Host, home: Path, parameters: Path, *arguments: str) -> Iterator[str]:
     """`pyraface-daemon pair` on a host, beside the daemon that runs there; the code that it shows."""
     log = home / "pair.log"
     with log.open("w") as stream:
         process = subprocess.Popen(
-            [*host.inside, sys.executable, "-m", "pyraface.daemon", "pair", "--parameters", str(parameters)],
+            [
+                *(*host.inside, sys.executable, "-m", "pyraface.daemon", "pair"),
+                *("--parameters", str(parameters), *arguments),
+            ],
             cwd=ROOT,
             env=environment(XDG_CONFIG_HOME=str(home)),
             stdout=stream,

@@ -225,7 +225,7 @@ def test_silent_strangers_keep_nobody_away_for_long(tmp_path: Path, monkeypatch:
 
     async def talk() -> None:
         found = parameters.parse(file.read_bytes())
-        giving = asyncio.create_task(pair_module.give(found, host="127.0.0.1", port=port, say=said.append))
+        giving = asyncio.create_task(pair_module.give(found, hosts=["127.0.0.1"], port=port, say=said.append))
         deadline = time.monotonic() + 60
         while not said:
             await asyncio.sleep(0.01)
@@ -245,7 +245,7 @@ def test_after_some_minutes_nobody_is_given_the_key(monkeypatch: pytest.MonkeyPa
     found = parameters.parse(parameters_xml(server_port_pairing=free_udp_port()).encode())
     said: list[str] = []
     with pytest.raises(PairingError, match="no machine gave the code within"):
-        run(pair_module.give(found, host="127.0.0.1", port=0, say=said.append), timeout=30)
+        run(pair_module.give(found, hosts=["127.0.0.1"], port=0, say=said.append), timeout=30)
     assert re.search(r"code: \d{4}-\d{4}", said[0])
 
 

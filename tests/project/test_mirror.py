@@ -49,6 +49,7 @@ ELSEWHERE = {
     "daemon/connection.py": "processes/test_server.py",
     "daemon/listener.py": "processes/test_limits.py",
     "daemon/pair.py": "processes/test_pair_command.py",
+    "daemon/sockets.py": "network/test_addresses.py",
     "daemon/state.py": "processes/test_server.py",
     "daemon/tls.py": "processes/test_handshake.py",
 }

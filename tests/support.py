@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import psutil
+from PIL import Image
 
 from pyraface.core.engines.network import yunet
 from pyraface.core.host import keyfile
@@ -331,3 +332,39 @@ def run(work: Awaitable[T], timeout: float = 120) -> T:
 def environment(**more: str) -> dict[str, str]:
     """The environment for a subprocess that imports this checkout."""
     return {**os.environ, "PYTHONPATH": str(ROOT), **more}
+
+
+def python(
+    *arguments: str | Path, prefix: tuple[str, ...] = (), cwd: Path | None = ROOT, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs Python to its end, with what it prints; `variables` are of its environment."""
+    return subprocess.run(
+        [*prefix, sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def pyraface(
+    *arguments: str | Path, prefix: tuple[str, ...] = (), cwd: Path | None = ROOT, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs the client's command to its end, as `python` does."""
+    return python("-m", "pyraface.client", *arguments, prefix=prefix, cwd=cwd, **variables)
+
+
+def wait_for_lines(process: subprocess.Popen[str], output: Path, count: int = 1) -> None:
+    """Waits until a run has written so many lines to its output."""
+    while not output.exists() or output.read_bytes().count(b"\n") < count:
+        assert process.poll() is None, "the run ended before it had written so many lines"
+        time.sleep(0.01)
+
+
+def small_images(folder: Path, count: int) -> None:
+    """Makes a folder of images for an engine that finds no face."""
+    folder.mkdir()
+    for number in range(count):
+        Image.new("RGB", (16, 16), (number % 256, number // 256, 0)).save(folder / f"{number:03}.png")

@@ -22,7 +22,7 @@ from PIL import Image
 
 from pyraface.core.protocol.messages import Inquire, Status
 from tests.stub_daemon import stub_daemon
-from tests.support import ROOT, Peer, daemon, environment, run
+from tests.support import ROOT, Peer, daemon, environment, pyraface, run, wait_for_lines
 
 
 def command(*arguments: str | Path) -> list[str]:
@@ -35,18 +35,6 @@ def start(*arguments: str | Path) -> subprocess.Popen[str]:
     )
 
 
-def pyraface(*arguments: str | Path, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*prefix, *command(*arguments)],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 def lines_of(output: Path) -> dict[str, dict[str, object]]:
     """Each image's line without what differs from run to run."""
     lines = [json.loads(line) for line in output.read_text().splitlines()]
@@ -56,12 +44,6 @@ def lines_of(output: Path) -> dict[str, dict[str, object]]:
         name: {key: value for key, value in line.items() if key not in ("seconds", "server")}
         for name, line in by_path.items()
     }
-
-
-def wait_for_lines(process: subprocess.Popen[str], output: Path, count: int) -> None:
-    while not output.exists() or output.read_bytes().count(b"\n") < count:
-        assert process.poll() is None
-        time.sleep(0.01)
 
 
 @pytest.fixture

@@ -22,19 +22,16 @@ from PIL import Image, ImageFilter
 
 from pyraface.client.client import parse
 from tests.stub_daemon import stub_daemon
-from tests.support import ROOT, daemon, environment, parameters_xml, still_running
-
-
-def pyraface(*arguments: str | Path, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "pyraface.client", *map(str, arguments)],
-        cwd=cwd,
-        env=environment(**variables),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+from tests.support import (
+    ROOT,
+    daemon,
+    environment,
+    parameters_xml,
+    pyraface,
+    small_images,
+    still_running,
+    wait_for_lines,
+)
 
 
 def lines_of(text: str) -> dict[str, dict[str, object]]:
@@ -59,13 +56,6 @@ def folder(tmp_path: Path, astronaut_jpeg: bytes, astronaut: np.ndarray) -> Path
     (folder / "notes.txt").write_text("not looked at")
     (folder / ".hidden.jpg").write_bytes(astronaut_jpeg)
     return folder
-
-
-def small_images(folder: Path, count: int) -> None:
-    """Makes a folder of images for an engine that finds no face."""
-    folder.mkdir()
-    for number in range(count):
-        Image.new("RGB", (16, 16), (number % 256, number // 256, 0)).save(folder / f"{number:03}.png")
 
 
 def test_a_directory_gives_one_line_an_image_and_the_exit_status_says_that_some_failed(folder: Path) -> None:
@@ -552,9 +542,7 @@ def test_an_interrupt_keeps_what_is_done_and_leaves_no_process(
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not output.exists() or output.stat().st_size < 20_000:
-        assert process.poll() is None
-        time.sleep(0.05)
+    wait_for_lines(process, output, 8)
     children = psutil.Process(process.pid).children(recursive=True)
     assert children
     process.send_signal(number)
@@ -580,9 +568,7 @@ def test_a_signal_that_the_starter_ignores_stays_ignored(tmp_path: Path, number:
             stderr=subprocess.PIPE,
             text=True,
         )
-        while not output.exists() or not output.stat().st_size:
-            assert process.poll() is None
-            time.sleep(0.01)
+        wait_for_lines(process, output)
         process.send_signal(number)
         said = process.communicate(timeout=60)[1]
     assert process.returncode == 0, said
@@ -611,9 +597,7 @@ def test_a_server_is_not_blamed_for_the_time_in_which_the_client_itself_was_stop
             text=True,
         )
         try:
-            while not output.exists() or not output.stat().st_size:
-                assert process.poll() is None
-                time.sleep(0.02)
+            wait_for_lines(process, output)
             process.send_signal(signal.SIGSTOP)  # Ctrl-Z
             left = 60 - output.read_bytes().count(b"\n")
             time.sleep(2.5)  # longer than read_timeout

@@ -17,7 +17,7 @@ import pytest
 from pyraface.core.protocol import wire
 from pyraface.core.protocol.messages import Detect, Found, Ping, Pong
 from tests.stub_daemon import stub_daemon
-from tests.support import ROOT, DaemonProcess, Peer, environment, parameters_xml, run
+from tests.support import ROOT, DaemonProcess, Peer, environment, parameters_xml, run, wait_for_lines
 
 FREEZER = Path("/sys/fs/cgroup/freezer")
 
@@ -139,9 +139,7 @@ def test_a_run_whose_client_and_server_stood_still_together_does_every_image(
         text=True,
     )
     try:
-        while not output.exists() or not output.stat().st_size:
-            assert process.poll() is None
-            time.sleep(0.02)
+        wait_for_lines(process, output)
         client = psutil.Process(process.pid)
         everyone = [client, *client.children(recursive=True)]
         assert len(everyone) == 3

@@ -68,7 +68,7 @@ def test_one_image_is_not_taken_for_many(image: Any) -> None:
         inputs.checked_many(image, "map_faces")
 
 
-@pytest.mark.parametrize("images", [3, None, object()], ids=repr)
+@pytest.mark.parametrize("images", [3, None, object()], ids=["a number", "None", "an object"])
 def test_what_is_no_iterable_is_not_taken_for_many(images: Any) -> None:
     with pytest.raises(TypeError, match="map takes an iterable of images, not "):
         inputs.checked_many(images, "map")

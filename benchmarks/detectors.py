@@ -67,7 +67,7 @@ class Ours:
     def __init__(self, name: str, parameters: Parameters, engine: EngineName) -> None:
         self.name = name
         self._pipeline = Pipeline(parameters, engine)
-        self.fingerprint = f"{self._pipeline.fingerprint} {_sources()}"
+        self.fingerprint = f"{self._pipeline.fingerprint} {self._pipeline.computed_by} {_sources()}"
 
     def detect(self, picture: Picture) -> Found:
         faces = self._pipeline.find(picture)
@@ -86,7 +86,7 @@ class FaceRecognition:
     def __init__(self, name: str, engine: Engine, upsample: int, megapixels: float | None = None) -> None:
         self.name = name
         self._engine, self._upsample, self._megapixels = engine, upsample, megapixels
-        self.fingerprint = f"{engine.fingerprint} {_sources()}"
+        self.fingerprint = f"{engine.libraries}, {engine.processor} {_sources()}"
 
     def detect(self, picture: Picture) -> Found:
         import dlib
@@ -130,7 +130,7 @@ class Original:
     def __init__(self, name: str, engine: Engine) -> None:
         self.name = name
         self._engine = engine
-        self.fingerprint = f"{engine.fingerprint} {_sources()}"
+        self.fingerprint = f"{engine.libraries}, {engine.processor} {_sources()}"
 
     def detect(self, picture: Picture) -> Found:
         return original.detect(self._engine, picture.pixels, packaged_parameters().detection)

@@ -92,7 +92,7 @@ def main() -> None:
                 for search in arguments.searches.split(",")
             ),
         }
-        begin = [("start", f"{seconds:.1f} s", f"{engine.device}; {engine.fingerprint}")]
+        begin = [("start", f"{seconds:.1f} s", f"{engine.device}; {engine.libraries}")]
         for what, figure, note in itertools.chain(begin, *(rows[row] for row in wanted)):
             print(f"| {name} | {what} | {figure} | {note} |", flush=True)
 

@@ -202,7 +202,7 @@ def report(
     yield f"{today()}; {machine()}"
     yield ""
     for name, engine in engines.items():
-        yield f"- {name}: {engine.device}; {engine.fingerprint}"
+        yield f"- {name}: {engine.device}; {engine.libraries}"
     yield f"- {versions(*PACKAGES)}"
     yield f"- pictures above {megapixels} Mpx are shrunk to that; seconds are of detection and encoding"
     yield ""

@@ -8,14 +8,15 @@ import contextlib
 import itertools
 import shlex
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 
 from ..core import parameters as parameters_file
 from ..core.errors import ErrorCode, NoImagesError, OutputError, ReaderGoneError
+from ..core.former_fingerprints import WithFormer
 from ..core.host import leases
-from ..core.parameters import AUTOMATIC, DetectionParameters, search_named
+from ..core.parameters import AUTOMATIC, DetectionParameters, Parameters, search_named
 from ..core.results import Result
 from .api import Client
 from .console.progress import Progress
@@ -42,7 +43,13 @@ async def run(options: argparse.Namespace) -> bool:
     """
     parameters = parameters_file.load(options.parameters)
     journal = await leases.patiently(
-        partial(Journal, options.output, overwrite=options.overwrite, retry_failed=options.retry_failed)
+        partial(
+            Journal,
+            options.output,
+            overwrite=options.overwrite,
+            retry_failed=options.retry_failed,
+            redo_from=options.redo_from,
+        )
     )
     with journal, Progress(quiet=options.quiet, terminal_taken=journal.watched) as progress:
         interrupt = _Interrupt(journal, progress)
@@ -59,7 +66,7 @@ async def run(options: argparse.Namespace) -> bool:
                 on_event=progress.say,
             )
             sent = StandardInput(parameters.daemon.max_frame_bytes)
-            skipped = await _work(options, client, interrupt, sent)
+            skipped = await _work(options, parameters, client, interrupt, sent)
         except asyncio.CancelledError:
             for line in (
                 *progress.troubles(),
@@ -82,6 +89,7 @@ async def run(options: argparse.Namespace) -> bool:
         (journal.known, f"{journal.known} already recorded"),
         (journal.repeated, f"{journal.repeated} recorded under another path"),
         (journal.known_failed, f"{journal.known_failed} of these failed"),
+        (journal.redone.total(), journal.summary()),
         (skipped, f"{skipped} other files skipped"),
     ]
     summary = "; ".join([progress.summary(), *(words for count, words in counts if count)])
@@ -91,7 +99,11 @@ async def run(options: argparse.Namespace) -> bool:
 
 
 async def _work(
-    options: argparse.Namespace, client: Client, interrupt: _Interrupt, sent: StandardInput
+    options: argparse.Namespace,
+    parameters: Parameters,
+    client: Client,
+    interrupt: _Interrupt,
+    sent: StandardInput,
 ) -> int:
     """Processes the images; returns the number of files that were skipped because their names are not names of images."""
     journal, progress = interrupt.journal, interrupt.progress
@@ -107,7 +119,9 @@ async def _work(
         first.stop()
         raise
     if found:  # without an image, no server is looked for or started
-        await _process(client, walk, itertools.chain(found, paths), interrupt)
+        asked = parameters.detection, parameters.fusion, parameters.encoding
+        stands = WithFormer(client.fingerprints, *asked, faces_from=options.faces_from)
+        await _process(client, walk, itertools.chain(found, paths), interrupt, stands)
     for path, reason in walk.unreadable:
         lost = Result(path, error=(ErrorCode.UNREADABLE, f"the directory cannot be read: {reason}"))
         await _add(lost, journal, progress)
@@ -118,16 +132,23 @@ async def _work(
 
 
 async def _process(
-    new_client: Client, walk: Scan, paths: Iterable[str | bytes], interrupt: _Interrupt
+    new_client: Client,
+    walk: Scan,
+    paths: Iterable[str | bytes],
+    interrupt: _Interrupt,
+    stands: Container[str],
 ) -> None:
     """Sends the images of a scan to the servers, and writes their results.
+
+    Args:
+        stands: the fingerprints with which a line stands.
 
     Raises:
         asyncio.CancelledError: the run was interrupted.
     """
     journal, progress = interrupt.journal, interrupt.progress
     async with new_client as client:
-        for line in journal.begin(client.fingerprints):
+        for line in journal.begin(stands):
             progress.say(line)
         loop = asyncio.get_running_loop()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import threading
@@ -14,8 +13,10 @@ from typing import ClassVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from . import boxes, engines, fusion, quality, turning
+from .. import __version__
+from . import boxes, engines, fingerprints, fusion, quality, turning
 from . import search as searches
+from .computed_by import ComputedBy
 from .engines import Engine, EngineName, EngineOptions, Proposer
 from .errors import EngineError, ImageError
 from .faces import Faces
@@ -118,21 +119,21 @@ class Pipeline:
         return self.fingerprint_of(self.default_search)
 
     def fingerprint_of(self, name: str) -> str:
-        """Returns 16 hexadecimal digits of engine, parameters and search: the same give the same faces.
+        """Returns the fingerprint of a search (`fingerprints`): the same gives the same faces, with any engine.
 
         Raises:
-            ValueError, EngineError: as `search`.
+            ValueError: there is no search of this name.
         """
-        self.search(name)
-        wanted = search_named(name)
         parameters = self.parameters
-        engine = f"{self.engine.name!r}, {self.engine.fingerprint!r}"
-        if wanted != "everywhere" and self._proposer is not None:
-            engine += f", {self._proposer.fingerprint!r}"
-        detection = replace(parameters.detection, search=wanted)
-        sections = (detection, parameters.fusion, parameters.encoding)
-        text = f"({engine}, {', '.join(section.as_text() for section in sections)})"
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return fingerprints.of(
+            search_named(name), parameters.detection, parameters.fusion, parameters.encoding
+        )
+
+    @property
+    def computed_by(self) -> ComputedBy:
+        """What computes the faces: the engine, its device, and the versions of the software."""
+        engine = self.engine
+        return ComputedBy(engine.name, engine.processor, f"{__version__}, {engine.libraries}")
 
     def detect(self, image: ImageInput, *, faces_from: int = 0, search: str = "") -> Faces:
         """Returns the faces in an image, boxes in pixels of the upright image.

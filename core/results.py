@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from . import json_record
+from .computed_by import ComputedBy
 from .errors import DetectionError, ErrorCode
 from .faces import Faces
 from .protocol.messages import Failed, Found
@@ -20,7 +21,8 @@ class Result:
         digest: "sha256:" and the hexadecimal SHA-256 of the file's bytes; None if it could not be read.
         size: of the file, in bytes.
         modified: the time of the file's last change, in nanoseconds since 1970; None for an image given as bytes.
-        fingerprint: of the engine and the parameters that found the faces; servers with the same one find the same faces.
+        fingerprint: of what was asked for: the search and its parameters; servers with the same one find the same faces.
+        computed_by: the engine, the device and the software that found the faces; None if no server answered.
         width, height: of the upright image, in pixels.
         orientation: the EXIF orientation, 1 to 8, that was applied to make it upright.
         server: name of the server that answered.
@@ -33,6 +35,7 @@ class Result:
     size: int | None = None
     modified: int | None = None
     fingerprint: str = ""
+    computed_by: ComputedBy | None = None
     width: int = 0
     height: int = 0
     orientation: int = 1
@@ -53,15 +56,15 @@ class Result:
             raise DetectionError(f"{self.path or 'image'}: {message}", code)
         return self._faces
 
-    def answered(self, server: str, fingerprint: str, answer: Found | Failed) -> Result:
+    def answered(
+        self, server: str, fingerprint: str, computed_by: ComputedBy | None, answer: Found | Failed
+    ) -> Result:
         """Returns this result of a file that was read, completed by the answer of a server."""
+        result = dataclasses.replace(self, server=server, fingerprint=fingerprint, computed_by=computed_by)
         if isinstance(answer, Failed):
-            error = answer.code, answer.message
-            return dataclasses.replace(self, server=server, fingerprint=fingerprint, error=error)
+            return dataclasses.replace(result, error=(answer.code, answer.message))
         return dataclasses.replace(
-            self,
-            server=server,
-            fingerprint=fingerprint,
+            result,
             width=answer.width,
             height=answer.height,
             orientation=answer.orientation,
@@ -80,6 +83,7 @@ class Result:
             "size": self.size,
             "modified": self.modified,
             "fingerprint": self.fingerprint or None,
+            "computed_by": self.computed_by.as_json() if self.computed_by is not None else None,
         }
         if self.error is not None:
             code, message = self.error

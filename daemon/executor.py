@@ -280,11 +280,8 @@ class Executor:
         if dataclasses.replace(welcome, device=self._welcome.device) == self._welcome:
             return worker
         await worker.end()
-        now, before = (f"{one.engine} on {one.device}" for one in (welcome, self._welcome))
-        raise EngineError(
-            f"the worker is {now} now ({welcome.fingerprint}), and was {before} "
-            f"({self._welcome.fingerprint}): the server must be restarted"
-        )
+        now, before = (f"{one.engine} on {one.device} ({one.software})" for one in (welcome, self._welcome))
+        raise EngineError(f"the worker is {now} now, and was {before}: the server must be restarted")
 
     async def _greet(self, worker: _Worker) -> Welcome:
         assert worker.process.stdin is not None

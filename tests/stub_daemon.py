@@ -46,7 +46,8 @@ class StubEngine:
     name = "stub"
     device = "no device"
     gpu = False
-    fingerprint = "stub"
+    processor = "none"
+    libraries = "none"
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

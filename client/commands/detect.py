@@ -62,6 +62,14 @@ def parser() -> argparse.ArgumentParser:
         help="process again the images in which an earlier run found an error, such as a file that is cut off; images at "
         "which a server failed are processed again anyway",
     )
+    parser.add_argument(
+        "--redo-from",
+        action="append",
+        default=[],
+        metavar="ENGINE|DEVICE|VERSION",
+        help="process again the images that an engine (dlib), a device (cuda) or a version (0.1.0, onnxruntime 1.32.0) "
+        "has processed: a value of computed_by in the output, or a part of one between commas. May be repeated",
+    )
     add_parameters_option(parser)
     parser.add_argument(
         "--quiet",

@@ -48,15 +48,19 @@ def advice(words: list[str]) -> str | None:
 
 
 def check_output(options: argparse.Namespace) -> None:
-    """Checks that an option about an existing output comes with one.
+    """Checks that an option about an existing output comes with one, and that such options go together.
 
     Raises:
-        OutputError: it does not.
+        OutputError: they do not.
     """
-    for option, work in (("overwrite", "replaces"), ("retry_failed", "resumes")):
+    for option, work in (("overwrite", "replaces"), ("retry_failed", "resumes"), ("redo_from", "resumes")):
         if getattr(options, option) and options.output is None:
             name = option.replace("_", "-")
             raise OutputError(f"--{name} {work} an output file: name it with --output FILE.jsonl")
+    if options.redo_from and options.overwrite:
+        raise OutputError(
+            "--redo-from and --overwrite exclude each other: --overwrite processes every image again"
+        )
 
 
 def leave_a_directory_that_is_gone(options: argparse.Namespace) -> None:

@@ -5,24 +5,27 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.computed_by import ComputedBy
+
 _RECORD = np.dtype(
     [
         *(("path", "<u8"), ("path_rest", "<u8"), ("digest", "<u8"), ("digest_rest", "<u8")),
-        *(("start", "<i8"), ("size", "<i8"), ("modified", "<i8"), ("fingerprint", "<u2"), ("state", "u1")),
+        *(("start", "<i8"), ("size", "<i8"), ("modified", "<i8"), ("origin", "<u2"), ("state", "u1")),
     ]
 )
 _PACKED = struct.Struct("<16s16sqqqHB")
 assert _PACKED.size == _RECORD.itemsize
 
 _NOTHING = bytes(16)
-_MOST_FINGERPRINTS = 2**16 - 1
+_MOST_ORIGINS = 2**16 - 1
 
 
 class LineState(IntEnum):
@@ -38,20 +41,34 @@ class LineState(IntEnum):
     """A server answered with any number of faces, or none."""
 
 
+class Origin(NamedTuple):
+    """Origin of a line: what was asked for and what computed it.
+
+    Attributes:
+        fingerprint: of the search and its parameters; "" if no server answered.
+        computed_by: None if no server answered, or if the line is older than this key.
+    """
+
+    fingerprint: str
+    computed_by: ComputedBy | None
+
+
+_NO_ORIGIN = Origin("", None)
+
+
 @dataclass(frozen=True)
 class Head:
     """Head of a line: the values that a later run needs, without the faces.
 
     Attributes:
         digest, size, modified: of the file when it was read; None if the line does not contain them.
-        fingerprint: of the engine and its parameters; "" if no server answered.
     """
 
     path: str
     digest: str | None
     size: int | None
     modified: int | None
-    fingerprint: str
+    origin: Origin
     state: LineState
 
 
@@ -63,7 +80,7 @@ class Entry:
     start: int
     size: int
     modified: int
-    fingerprint: str
+    origin: Origin
     state: LineState
 
 
@@ -72,8 +89,8 @@ class Index:
 
     def __init__(self) -> None:
         self._packed = bytearray()
-        self._fingerprints = [""]
-        self._numbers = {"": 0}
+        self._origins = [_NO_ORIGIN]
+        self._numbers = {_NO_ORIGIN: 0}
         self._end = 0
         self._records: NDArray[np.void] = np.empty(0, _RECORD)
         self._dropped: NDArray[np.bool_] = np.empty(0, np.bool_)
@@ -89,13 +106,13 @@ class Index:
         if head is None:
             self._packed += _PACKED.pack(_NOTHING, _NOTHING, start, -1, -1, 0, LineState.NOT_A_LINE)
         else:
-            number = self._numbers.get(head.fingerprint)
+            number = self._numbers.get(head.origin)
             if number is None:
-                # a fingerprint beyond the limit matches no server, so its images are processed again
-                number = len(self._fingerprints) if len(self._fingerprints) < _MOST_FINGERPRINTS else 0
-                self._numbers[head.fingerprint] = number
+                # an origin beyond the limit has no fingerprint of a server, so its images are processed again
+                number = len(self._origins) if len(self._origins) < _MOST_ORIGINS else 0
+                self._numbers[head.origin] = number
                 if number:
-                    self._fingerprints.append(head.fingerprint)
+                    self._origins.append(head.origin)
             self._packed += _PACKED.pack(
                 _path_key(head.path),
                 _digest_key(head.digest),
@@ -144,12 +161,11 @@ class Index:
         """Notes that the faces of a line were also written for another path."""
         self._repeated[number] = True
 
-    def count(self, state: LineState, fingerprints: Container[str]) -> tuple[int, int]:
-        """Returns the numbers of lines in a state: with one of these fingerprints, and with any other."""
-        chosen = self._records["fingerprint"][(self._records["state"] == state) & ~self._dropped]
-        counts = np.bincount(chosen, minlength=len(self._fingerprints)).tolist()
-        ours = sum(n for n, name in zip(counts, self._fingerprints, strict=True) if name in fingerprints)
-        return ours, sum(counts) - ours
+    def counts(self, state: LineState) -> dict[Origin, int]:
+        """Returns the number of lines in a state, by their origin."""
+        chosen = self._records["origin"][(self._records["state"] == state) & ~self._dropped]
+        counts = np.bincount(chosen, minlength=len(self._origins)).tolist()
+        return {origin: count for origin, count in zip(self._origins, counts, strict=True) if count}
 
     def doubtful(self) -> Iterator[Entry]:
         """Yields entries of files that were not seen, while another file with the same bytes was: they may have moved."""
@@ -195,7 +211,7 @@ class Index:
             int(record["start"]),
             int(record["size"]),
             int(record["modified"]),
-            self._fingerprints[record["fingerprint"]],
+            self._origins[record["origin"]],
             LineState(int(record["state"])),
         )
 

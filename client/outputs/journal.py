@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Container
+from collections import Counter
+from collections.abc import Container, Sequence
 from types import TracebackType
 
 from ...core.errors import OutputError
@@ -16,6 +17,7 @@ from ..inputs.file_reader import File
 from .formats import format_of
 from .index import Entry, Head, Index, LineState
 from .output_file import OutputFile
+from .validity import Stale, Validity
 
 MAX_LINE_BYTES = 256 << 20
 """Limit for a line, far beyond any real one: it would hold a hundred thousand faces. A longer line is never read whole."""
@@ -36,6 +38,7 @@ class Journal:
         path: None for standard output.
         overwrite: replace an existing file when the first line is written.
         retry_failed: process again the images in which a server found an error, too.
+        redo_from: engines, devices and versions whose results are computed again.
 
     Raises:
         OutputError: the output cannot be written, another run writes to it, or standard output is closed.
@@ -46,13 +49,21 @@ class Journal:
         known: number of images of this run that have a line from an earlier run.
         known_failed: number of images, among `known` and `repeated`, that failed in the earlier run.
         repeated: number of images whose line was copied from the line of another file with the same bytes.
+        redone: number of images with a line from an earlier run that were done again, by the reason.
         replaces: whether an existing file is still to be replaced, by the first line.
     """
 
-    def __init__(self, path: str | None, *, overwrite: bool = False, retry_failed: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | None,
+        *,
+        overwrite: bool = False,
+        retry_failed: bool = False,
+        redo_from: Sequence[str] = (),
+    ) -> None:
         self.known = self.known_failed = self.repeated = 0
-        self._retry_failed = retry_failed
-        self._fingerprints: Container[str] = ()
+        self.redone: Counter[Stale] = Counter()
+        self._validity = Validity(redo_from=redo_from, retry_failed=retry_failed)
         self._index = Index()
         self._lock = threading.Lock()
         self._format = format_of(path)
@@ -86,7 +97,8 @@ class Journal:
         """Reads the lines of earlier runs, and cuts off an incomplete last line.
 
         Raises:
-            OutputError: the file was not written by pyraface, or the disk has no room.
+            OutputError: the file was not written by pyraface, the disk has no room, or no line has an engine, device or
+                version whose results are to be computed again.
         """
         with self._lock:
             if self._output.keeps:
@@ -94,6 +106,9 @@ class Journal:
                     self._read()
                 self._output.check_room(self._format.beginning.ljust(PROBE_BYTES))
             self._index.sort()
+            if not self._output.stopped:
+                lines = (self._index.counts(state) for state in (LineState.DONE, LineState.FAILED))
+                self._validity.check([origin for counts in lines for origin in counts], self._output.name)
 
     def _read(self) -> None:
         start = 0
@@ -123,24 +138,36 @@ class Journal:
         Args:
             fingerprints: of the servers of this run, now and later; images with other fingerprints are processed again.
         """
-        self._fingerprints = fingerprints
+        self._validity.fingerprints = fingerprints
         if not len(self._index):
             return []
-        done, done_otherwise = self._index.count(LineState.DONE, fingerprints)
-        failed, failed_otherwise = self._index.count(LineState.FAILED, fingerprints)
-        _, unanswered = self._index.count(LineState.UNANSWERED, ())
-        words = [f"{_images(done)} done"]
-        if failed:
-            hint = "retried" if self._retry_failed else "--retry-failed retries them"
-            words.append(f"{failed} failed ({hint})")
-        if unanswered:
-            words.append(f"{unanswered} without a result (retried)")
+        standing: Counter[LineState] = Counter()
+        stale: Counter[Stale] = Counter()
+        for state in (LineState.DONE, LineState.FAILED, LineState.UNANSWERED):
+            for origin, count in self._index.counts(state).items():
+                reason = self._validity.problem(origin, state)
+                if reason is None:
+                    standing[state] += count
+                else:
+                    stale[reason] += count
+        words = [f"{_images(standing[LineState.DONE])} done"]
+        if standing[LineState.FAILED]:
+            words.append(f"{standing[LineState.FAILED]} failed (--retry-failed retries them)")
+        for reason in (Stale.RETRIED, Stale.UNANSWERED):
+            if stale[reason]:
+                words.append(f"{stale[reason]} {reason.value} (retried)")
         lines = [f"resuming {self._output.name}: {', '.join(words)}"]
-        if otherwise := done_otherwise + failed_otherwise:
-            lines.append(
-                f"{_images(otherwise)} recorded with another search, parameters or engine: processed again"
-            )
+        for reason in (Stale.PARAMETERS, Stale.REDO):
+            if stale[reason]:
+                lines.append(f"{_images(stale[reason])} {self._validity.words(reason)}: processed again")
         return lines
+
+    def summary(self) -> str:
+        """Returns how many images were done again and why; "" if none was."""
+        if not self.redone:
+            return ""
+        reasons = (f"{count} {self._validity.words(reason)}" for reason, count in self.redone.items())
+        return f"{self.redone.total()} done again: {', '.join(reasons)}"
 
     def has(self, path: str) -> bool:
         """Returns whether an image is skipped without being read: it has a valid line, and its file is unchanged."""
@@ -203,6 +230,10 @@ class Journal:
                 self._index.see(before.number)
                 return
             self._append(result.as_json(), result.path)
+            if before is not None:
+                reason = self._validity.problem(before.origin, before.state) or Stale.CHANGED
+                if reason is not Stale.UNANSWERED:
+                    self.redone[reason] += 1
 
     def forget(self, path: str) -> None:
         """Drops the error line of a directory that an earlier run could not read, now that it has been read."""
@@ -231,9 +262,7 @@ class Journal:
 
     def _valid(self, entry: Entry) -> bool:
         """Returns whether a line is valid in this run, so that its image need not be sent."""
-        if entry.state is LineState.FAILED and self._retry_failed:
-            return False
-        return entry.state in (LineState.DONE, LineState.FAILED) and entry.fingerprint in self._fingerprints
+        return self._validity.problem(entry.origin, entry.state) is None
 
     def _append(self, record: dict[str, object], path: str) -> None:
         line = self._format.encode(record)

@@ -64,7 +64,8 @@ class Comparison:
             ]
         if welcome.fingerprint_of(self._search) != first.fingerprint_of(self._search):
             return [
-                f"server {name} has another engine or device than {first_name}: its faces may differ a little"
+                f"server {name} has another pyraface ({welcome.software}) than {first_name} ({first.software}): its "
+                "faces may differ"
             ]
         return []
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Coroutine, Hashable, Iterator, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from ...core import fingerprints
+from ...core.computed_by import ComputedBy
 from ...core.errors import ErrorCode, ServerLostError
 from ...core.host import tasks
 from ...core.host.keyfile import Keys
@@ -32,10 +34,12 @@ LIMITS = frozenset({ErrorCode.IMAGE_TOO_LARGE, ErrorCode.FRAME_TOO_LARGE})
 
 
 class Answered(NamedTuple):
-    """Outcome of an image: the name of the server that answered ("" if none did), its fingerprint and its answer."""
+    """Outcome of an image: the name of the server that answered ("" if none did), its fingerprint, what computed the
+    answer, and the answer."""
 
     server: str
     fingerprint: str
+    computed_by: ComputedBy | None
     answer: Answer
 
 
@@ -54,12 +58,11 @@ class _Server:
 
     @property
     def fingerprint(self) -> str:
-        """Fingerprint of everything that determines its faces: engine, parameters, the search and the size requested."""
-        fingerprint = self.connection.welcome.fingerprint_of(self.search)
-        return f"{fingerprint}-from-{self.faces_from}" if self.faces_from else fingerprint
+        """Fingerprint of what it is asked for: the search, its parameters and the size."""
+        return fingerprints.from_size(self.connection.welcome.fingerprint_of(self.search), self.faces_from)
 
     def answered(self, answer: Answer) -> Answered:
-        return Answered(self.name, self.fingerprint, answer)
+        return Answered(self.name, self.fingerprint, self.connection.welcome.computed_by, answer)
 
 
 @dataclass(eq=False)
@@ -316,7 +319,7 @@ class Pool:
             if reason is Reason.LOST:
                 text = "several servers disconnected while they had this image"
             lost = Failed.because(0, ErrorCode.SERVER_LOST, text)
-            job.answer.set_result(job.failure if job.failure is not None else Answered("", "", lost))
+            job.answer.set_result(job.failure if job.failure is not None else Answered("", "", None, lost))
 
     def _company(self) -> None:
         """Limits the time that images wait while no server is connected."""

@@ -89,9 +89,6 @@ class Proposals(NamedTuple):
 class Proposer(Protocol):
     """A small detector that proposes where the engine's is to look. Not thread-safe."""
 
-    fingerprint: str
-    """Tells proposers apart whose proposals may differ."""
-
     def propose(self, tiles: Sequence[Pixels], threshold: float) -> list[Proposals]:
         """Returns the proposals in each tile whose score is at least `threshold`; the tiles all have one shape.
 
@@ -122,8 +119,10 @@ class Engine(Protocol):
     """For people: "cpu, 2 threads", "cuda:0 Orin"."""
     gpu: bool
     """Whether the networks run on a GPU."""
-    fingerprint: str
-    """Differs between engines whose results may differ: the library's version, the device's kind, the weights' digest."""
+    processor: str
+    """The kind of the device, and anything else of it on which digits may depend: "cpu, int8", "cuda, Orin"."""
+    libraries: str
+    """Those that compute, with their versions: "onnxruntime 1.32.0, dlib 20.0.1"."""
 
     def batch_size(self, height: int, width: int) -> int:
         """Returns the best number of tiles of this size, in pixels, for one call of `detect`: 1 on a CPU."""

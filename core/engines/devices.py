@@ -23,6 +23,12 @@ def batch_size(height: int, width: int) -> int:
     return max(1, BATCH_PIXELS // (height * width))
 
 
+def processor(kind: str) -> str:
+    """Returns a kind of GPU with the name of this machine's, as `Engine.processor`."""
+    name = gpu_name().strip()
+    return f"{kind}, {name}" if name else kind
+
+
 def gpu_name() -> str:
     """Returns a space and the name of the machine's NVIDIA GPU; "" where it has several, or where the name is unknown."""
     descriptions = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))

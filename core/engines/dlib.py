@@ -42,7 +42,9 @@ class DlibEngine(Engine):
     def __init__(self, options: EngineOptions) -> None:
         self._threads = options.threads or devices.cores()
         self._jitters, self._model = options.jitters, "small" if options.landmarks == 5 else "large"
-        digest = weights.digest()  # first, because its error names the missing file
+        # first, because these errors name the file; face_recognition reads them itself
+        weights.checked_path(weights.ENCODER_FILE)
+        weights.checked_path(weights.landmarks_file(options.landmarks))
         self._network = weights.load_detector()
         dlib, self._api = _imported()
         self._set_threshold(options.threshold)
@@ -51,8 +53,8 @@ class DlibEngine(Engine):
             self.device = f"cuda:{dlib.cuda.get_device()}{devices.gpu_name()}" if self.gpu else "cpu"
         except _FAILURES as error:
             raise EngineError(f"the dlib engine cannot use the GPU: {error}") from error
-        kind = "cuda" if self.gpu else "cpu"
-        self.fingerprint = f"dlib {dlib.__version__}, {kind}, weights {digest[:16]}"
+        self.processor = devices.processor("cuda") if self.gpu else "cpu"
+        self.libraries = f"dlib {dlib.__version__}"
 
     def batch_size(self, height: int, width: int) -> int:
         return devices.batch_size(height, width) if self.gpu else 1

@@ -46,7 +46,7 @@ class Announcement:
         instance: changes with every start: a new instance at a known address is a restart.
         name: of the server, for people.
         port: of TCP, at the address that sent this.
-        fingerprint: servers with the same fingerprint find the same faces.
+        fingerprint: as in `messages.Welcome`.
         nonce: of the probe that this answers, or UNASKED.
     """
 

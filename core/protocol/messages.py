@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, get_args
 
+from ..computed_by import ComputedBy
 from ..errors import ErrorCode
 from ..faces import Faces
 from ..text import sendable
@@ -68,8 +69,11 @@ class Welcome:
         version: the protocol version of the rest of the connection.
         name: of the server, for people.
         instance: an identifier that changes with every start of the server.
-        engine, device: the engine and the hardware that find the faces, for people.
-        fingerprint: servers with the same fingerprint find the same faces, by their default search.
+        engine: the engine that finds the faces.
+        device: the hardware that it uses, for people.
+        processor: the kind of that hardware, and anything else of it on which digits may depend.
+        software: the versions of pyraface and of the libraries that compute.
+        fingerprint: of what the default search looks for; servers with the same one find the same faces, but for noise.
         searches: the names of the searches that this server can do, its default first.
         fingerprints: of each of these searches: that of the default search, first, is `fingerprint`.
         max_frame_bytes: the longest frame that this server accepts.
@@ -84,6 +88,8 @@ class Welcome:
     instance: str
     engine: str
     device: str
+    processor: str
+    software: str
     fingerprint: str
     searches: tuple[str, ...]
     fingerprints: tuple[str, ...]
@@ -97,6 +103,11 @@ class Welcome:
             raise ValueError("fingerprints must be those of searches, and the first one fingerprint")
         if len(set(self.searches)) != len(self.searches):
             raise ValueError("searches must differ")
+
+    @property
+    def computed_by(self) -> ComputedBy:
+        """What computes the faces."""
+        return ComputedBy(self.engine, self.processor, self.software)
 
     def fingerprint_of(self, search: str) -> str:
         """Returns the fingerprint of a search that this server can do; "" is its default."""

@@ -97,12 +97,15 @@ class Worker:
 
     def _welcome(self) -> Welcome:
         parameters, engine = self._pipeline.parameters, self._pipeline.engine
+        computed_by = self._pipeline.computed_by
         return Welcome(
             version=PROTOCOL_VERSIONS[-1],
             name="executor",
             instance=str(os.getpid()),
             engine=engine.name,
             device=engine.device,
+            processor=computed_by.device,
+            software=computed_by.version,
             fingerprint=self._pipeline.fingerprint,
             searches=self._searches,
             fingerprints=tuple(self._pipeline.fingerprint_of(search) for search in self._searches),

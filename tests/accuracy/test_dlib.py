@@ -4,6 +4,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import dlib
 import numpy as np
 import pytest
 from PIL import ImageFile
@@ -85,8 +86,8 @@ def test_a_gpu_has_as_many_tiles_at_once_as_the_memory_of_a_large_one_holds(
 def test_the_engine_says_what_it_runs_on(dlib_engine: DlibEngine) -> None:
     assert dlib_engine.name == "dlib"
     assert dlib_engine.device.startswith(("cpu", "cuda:"))
-    assert dlib_engine.fingerprint.startswith("dlib ")
-    assert "weights" in dlib_engine.fingerprint
+    assert dlib_engine.processor == "cpu" or dlib_engine.processor.startswith("cuda")
+    assert dlib_engine.libraries == f"dlib {dlib.__version__}"
 
 
 def test_starting_leaves_pillow_strict_about_damaged_images(dlib_engine: DlibEngine) -> None:

@@ -10,8 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from pyraface.core import parameters, turning
+import pyraface
+from pyraface.core import fingerprints, parameters, turning
 from pyraface.core.boxes import Boxes
+from pyraface.core.computed_by import ComputedBy
 from pyraface.core.engines import Detections, Engine, Pixels, Proposer, Tile
 from pyraface.core.errors import EngineError
 from pyraface.core.faces import Faces
@@ -81,8 +83,9 @@ def test_the_threshold_of_parameters_xml_is_the_engines(astronaut_jpeg: bytes, p
 def test_screening_in_parameters_xml_is_the_engines(astronaut_jpeg: bytes, pipeline: Pipeline) -> None:
     everywhere = replace(pipeline.parameters.detection, screening=False)
     float32 = Pipeline(replace(pipeline.parameters, detection=everywhere), "onnx")
-    assert "int8" in pipeline.engine.fingerprint or pipeline.engine.gpu
-    assert "int8" not in float32.engine.fingerprint
+    assert pipeline.computed_by.has("int8") or pipeline.engine.gpu
+    assert not float32.computed_by.has("int8")
+    assert pipeline.fingerprint == float32.fingerprint
     one, other = pipeline.detect(astronaut_jpeg), float32.detect(astronaut_jpeg)
     assert np.array_equal(one.boxes, other.boxes)
     assert np.array_equal(one.encodings, other.encodings)
@@ -204,7 +207,8 @@ def test_faces_that_are_upright_are_encoded_in_one_call(astronaut: np.ndarray, p
 class Named:
     """An engine that is never used."""
 
-    name, device, fingerprint, gpu = "onnx", "cpu", "fixed", False
+    name, device, gpu = "onnx", "cpu", False
+    processor, libraries = "cpu", "none"
 
     def batch(self, height: int, width: int) -> int:
         raise NotImplementedError
@@ -222,23 +226,12 @@ class Named:
         raise NotImplementedError
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "expected"),
-    [
-        (b"", b"", "c3b0712b12fbca43"),
-        (b"<screening>1", b"<screening>0", "3c5a926df65dca68"),
-        (b"<reduced_decoding>0", b"<reduced_decoding>1", "1f1c91daef2d5f2d"),
-        (b"<threshold>0<", b"<threshold>-0.25<", "42a88f08c5e43fe5"),
-        (b"<landmarks>5<", b"<landmarks>68<", "0a37806f6f72f3aa"),
-        (b"<same_overlap>0.5", b"<same_overlap>.75", "eb98267255a20a01"),
-    ],
-)
-def test_the_fingerprint_of_an_engine_and_its_parameters_stays_the_same(
-    old: bytes, new: bytes, expected: str
-) -> None:
-    """Output files and servers of other versions hold it: a new one would have every archive searched again."""
-    text = EVERYWHERE.replace(old, new)
-    assert Pipeline(parameters.parse(text), Named()).fingerprint == expected
+def test_a_pipeline_says_what_was_asked_for_and_what_computes_it() -> None:
+    set_so = parameters.parse(EVERYWHERE)
+    pipeline = Pipeline(set_so, Named())
+    expected = fingerprints.of("everywhere", set_so.detection, set_so.fusion, set_so.encoding)
+    assert pipeline.fingerprint == pipeline.fingerprint_of("everywhere") == expected
+    assert pipeline.computed_by == ComputedBy("onnx", "cpu", f"{pyraface.__version__}, none")
 
 
 class Proposing(StubEngine):

@@ -7,14 +7,17 @@ import json
 import numpy as np
 
 from pyraface.client.console.progress import Progress
+from pyraface.core.computed_by import ComputedBy
 from pyraface.core.faces import Faces
 from pyraface.core.protocol.messages import Found
 from pyraface.core.results import Result
 
+BY = ComputedBy("onnx", "cpu, int8", "0.1.0, onnxruntime 1.32.0, dlib 20.0.1")
+
 
 def result(faces: Faces) -> Result:
     about = Result("a.jpg", "sha256:00", size=3, modified=7)
-    return about.answered("attic", "0123456789abcdef", Found(1, faces, 300, 200, 1, 0.5))
+    return about.answered("attic", "0123456789abcdef", BY, Found(1, faces, 300, 200, 1, 0.5))
 
 
 def qualities(faces: Faces) -> list[object]:
@@ -31,6 +34,19 @@ def test_a_line_says_which_network_decided_and_how_a_face_is_turned() -> None:
     line = json.loads(json.dumps(result(Faces.concatenate(found)).as_json()))
     told = [(face["detector"], face["turned"]) for face in line["faces"]]
     assert told == [("cnn", 0), ("yunet", 270)]
+
+
+def test_a_line_says_what_was_asked_for_and_what_computed_it() -> None:
+    line = result(Faces.empty()).as_json()
+    assert line["fingerprint"] == "0123456789abcdef"
+    assert line["computed_by"] == {
+        "engine": "onnx",
+        "device": "cpu, int8",
+        "version": "0.1.0, onnxruntime 1.32.0, dlib 20.0.1",
+    }
+    assert list(line).index("computed_by") < list(line).index("faces")
+    unanswered = Result("a.jpg").as_json()
+    assert unanswered["fingerprint"] is unanswered["computed_by"] is None
 
 
 def test_a_line_has_the_quality_of_each_face_in_numbers_that_read_back_the_same() -> None:

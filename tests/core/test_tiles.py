@@ -35,7 +35,7 @@ class Batches:
         self._engine = pipeline.engine
         self._size = size
         self.got: list[int] = []
-        self.name, self.device, self.fingerprint = "onnx", "cpu", "batches"
+        self.name, self.device, self.processor, self.libraries = "onnx", "cpu", "cpu", "batches"
         self.gpu = False
 
     def batch_size(self, height: int, width: int) -> int:

@@ -115,7 +115,8 @@ def test_servers_with_other_parameters_do_all_again(tmp_path: Path, album: Path)
     before = lines_of(output)
     with stub_daemon(tmp_path, seconds=0.0, upsample=1) as server:
         done = pyraface("--servers", f"127.0.0.1:{server.port}", album, "--output", output)
-        assert "60 images recorded with another search, parameters or engine: processed again" in done.stderr
+        assert "60 images recorded with another search or other parameters: processed again" in done.stderr
+        assert "; 60 done again: 60 recorded with another search or other parameters" in done.stderr
         again = pyraface("--servers", f"127.0.0.1:{server.port}", album, "--output", output)
         one = ("--servers", f"127.0.0.1:{server.port}", album / "1" / "01.png", "--output", output)
         closer = pyraface(*one, "--faces-from", "40")

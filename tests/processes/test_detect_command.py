@@ -73,7 +73,18 @@ def test_a_directory_gives_one_line_an_image_and_the_exit_status_says_that_some_
     assert codes == {"cut.jpg": "image-truncated", "text.jpg": "not-an-image", "vanished.jpg": "unreadable"}
     assert lines["empty.png"]["faces"] == []
     face = lines["a.jpg"]
-    told = {"path", "digest", "size", "modified", "fingerprint", "width", "height", "orientation", "faces"}
+    told = {
+        "path",
+        "digest",
+        "size",
+        "modified",
+        "fingerprint",
+        "computed_by",
+        "width",
+        "height",
+        "orientation",
+        "faces",
+    }
     assert set(face) == told | {"server", "seconds"}
     assert str(face["digest"]).startswith("sha256:")
     (found,) = face["faces"]  # type: ignore[misc]

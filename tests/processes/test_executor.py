@@ -114,7 +114,7 @@ def test_the_worker_hears_once_that_an_image_is_cancelled(astronaut_jpeg: bytes)
 
 
 def test_a_worker_that_comes_back_as_something_else_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients were told an engine and a fingerprint, which say what faces they get."""
+    """Clients were told an engine and its software, and write these beside the faces."""
     monkeypatch.setattr(executor_module, "MOST_FAILED_STARTS", 2)
 
     async def talk() -> None:
@@ -129,7 +129,7 @@ def test_a_worker_that_comes_back_as_something_else_is_none(monkeypatch: pytest.
                 EngineError, match=r"is dlib on .*, and was onnx on .*: the server must be restarted"
             ) as lost:
                 await asyncio.wait_for(executor.lost, 60)
-            assert welcome.fingerprint in str(lost.value)
+            assert welcome.software in str(lost.value)
             assert executor.working == 0
         finally:
             await executor.close()

@@ -251,7 +251,9 @@ class Impostor:
             self.ended.set()
 
 
-WELCOME = Welcome(1, "impostor", "i", "onnx", "cpu", "f", ("everywhere",), ("f",), 1 << 24, 1 << 24, 4, ())
+WELCOME = Welcome(
+    1, "impostor", "i", "onnx", "cpu", "cpu", "0.1.0", "f", ("everywhere",), ("f",), 1 << 24, 1 << 24, 4, ()
+)
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_a_changed_search_makes_lines_stale_and_the_name_of_the_default_does_not
         again()
         plain = json.loads(output.read_text())["fingerprint"]
         assert "1 already recorded" in again("--search", "everywhere")
-        assert "1 image recorded with another search, parameters or engine" in again("--search", "guided")
+        assert "1 image recorded with another search or other parameters" in again("--search", "guided")
         assert json.loads(output.read_text())["fingerprint"] != plain
         assert "1 already recorded" in again("--search", "guided")
 

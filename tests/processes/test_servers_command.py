@@ -102,7 +102,9 @@ def stranger(
                         if refuses is not None:
                             words = Closing(refuses, name)
                         elif isinstance(message, Hello):
-                            words = Welcome(1, name, "s", name, name, "f", (name,), ("f",), 1000, 1000, 4, ())
+                            words = Welcome(
+                                1, name, "s", name, name, name, name, "f", (name,), ("f",), 1000, 1000, 4, ()
+                            )
                         else:
                             assert isinstance(message, Inquire)
                             words = Status(message.id, name, 3, 2, 2, 1000, 12.5, 90000.0)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 
+from ....core.computed_by import ComputedBy
 from ....core.errors import ErrorCode
-from ..index import Head, LineState
+from ..index import Head, LineState, Origin
 
 _WHOLE = range(2**63)
 
@@ -51,9 +52,8 @@ class JsonLines:
             state = LineState.FAILED if of_the_image else LineState.UNANSWERED
         else:
             raise ValueError("it has neither faces nor an error")
-        return Head(
-            path, digest, _whole(record.get("size")), _whole(record.get("modified")), fingerprint, state
-        )
+        origin = Origin(fingerprint, ComputedBy.from_json(record.get("computed_by")))
+        return Head(path, digest, _whole(record.get("size")), _whole(record.get("modified")), origin, state)
 
 
 def _whole(value: object) -> int | None:

@@ -23,6 +23,15 @@ LANDMARKS_FILE = "shape_predictor_5_face_landmarks.dat"
 MORE_LANDMARKS_FILE = "shape_predictor_68_face_landmarks.dat"
 """Its licence excludes commercial use: it is read only where parameters.xml asks for 68 points."""
 
+SHA256 = {
+    DETECTOR_FILE: "4cb19393e2fbaf2b1609a9319ad5386618c886a6234ec1b971f3e87c85d87fe6",
+    ENCODER_FILE: "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+    LANDMARKS_FILE: "c4b1e9804792707d3a405c2c16a80a20269e6675021f64a41d30fffafbc41888",
+    MORE_LANDMARKS_FILE: "fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f",
+}
+"""Of the files in face_recognition_models 0.3.0, the last release (2017). No others are used: a client computes fingerprints
+by these, and encodings by other weights could not be compared with anyone's."""
+
 # (filters, side, stride, padding) of each convolution with normalization and rectifier; one more computes the scores
 _DETECTOR_LAYERS = (
     *((filters, 5, 2, 0) for filters in (16, 32, 32)),
@@ -85,17 +94,21 @@ def model_path(name: str) -> Path:
     return path
 
 
+def landmarks_file(points: int) -> str:
+    """Returns the name of the file of the predictor of 5 or 68 landmarks."""
+    return LANDMARKS_FILE if points == 5 else MORE_LANDMARKS_FILE
+
+
 @cache
-def digest() -> str:
-    """Returns the SHA-256, in hexadecimal, of the three files on which boxes and encodings depend.
+def checked_path(name: str) -> Path:
+    """Returns the path of the model file `name`, for a library that reads it itself.
 
     Raises:
-        EngineError: a file is missing or cannot be read.
+        EngineError: the file is missing, cannot be read, or is not the known one.
     """
-    total = hashlib.sha256()
-    for name in (DETECTOR_FILE, ENCODER_FILE, LANDMARKS_FILE):
-        total.update(hashlib.sha256(_bytes_of(model_path(name))).digest())
-    return total.hexdigest()
+    path = model_path(name)
+    _bytes_of(path)
+    return path
 
 
 def load_detector() -> DetectorWeights:
@@ -237,7 +250,19 @@ def parse_encoder(data: bytes, source: str = ENCODER_FILE) -> EncoderWeights:
 
 
 def _bytes_of(path: Path) -> bytes:
+    """Returns the bytes of a known file.
+
+    Raises:
+        EngineError: it cannot be read, or is another file.
+    """
     try:
-        return path.read_bytes()
+        data = path.read_bytes()
     except OSError as error:
         raise EngineError(f"{path} cannot be read: {error.strerror}") from error
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != SHA256[path.name]:
+        raise EngineError(
+            f"{path} has the SHA-256 {digest}, not {SHA256[path.name]}: it is damaged or another file; "
+            "pip install --force-reinstall face_recognition_models"
+        )
+    return data

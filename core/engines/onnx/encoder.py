@@ -27,18 +27,17 @@ CHIPS_AT_ONCE = 32
 """The largest batch. It bounds the encoder's memory, about 1 MiB a chip; larger batches are no faster."""
 
 LIBRARY = f"dlib {dlib.__version__}"
-"""For the engine's fingerprint: landmarks and chips depend on it."""
+"""Landmarks and chips depend on it."""
 
 
 def load_landmarks(points: int) -> Any:
     """Returns dlib's predictor of 5 or 68 landmarks.
 
     Raises:
-        EngineError: its file is missing.
+        EngineError: its file is missing or another one.
         RuntimeError: dlib cannot read the file.
     """
-    name = weights.LANDMARKS_FILE if points == 5 else weights.MORE_LANDMARKS_FILE
-    return dlib.shape_predictor(str(weights.model_path(name)))
+    return dlib.shape_predictor(str(weights.checked_path(weights.landmarks_file(points))))
 
 
 class Encoder:

@@ -62,12 +62,11 @@ class OnnxEngine(Engine):
             raise EngineError(f"the onnx engine cannot be started: {error}") from error
         self.gpu = self._placement.gpu
         self.device = self._placement.device
-        kind = self._placement.provider.kind + (
-            ", screened in int8" if self.detector.int8 is not None else ""
-        )
-        self.fingerprint = (
-            f"onnxruntime {onnxruntime.__version__}, {LIBRARY}, {kind}, weights {weights.digest()[:16]}"
-        )
+        kind = self._placement.provider.kind
+        self.processor = devices.processor(kind) if self.gpu else kind
+        if self.detector.int8 is not None:
+            self.processor += ", int8"
+        self.libraries = f"onnxruntime {onnxruntime.__version__}, {LIBRARY}"
 
     def batch_size(self, height: int, width: int) -> int:
         # On a CPU one tile keeps every core busy, and TensorRT plans for one.

@@ -12,7 +12,6 @@ from ...errors import EngineError
 from .. import checks
 from ..base import Pixels, Proposals
 from ..network import yunet
-from .runtime import onnxruntime
 from .session import FAILURES, Placement
 
 SCORED_AT_ONCE = 64
@@ -38,8 +37,6 @@ class YuNet:
         except FAILURES as error:
             raise EngineError(f"YuNet cannot be started on {placement.device}: {error}") from error
         self._gpu = placement.gpu
-        kind = placement.provider.kind
-        self.fingerprint = f"yunet {yunet.WEIGHTS_SHA256[:16]}, onnxruntime {onnxruntime.__version__}, {kind}"
 
     def propose(self, tiles: Sequence[Pixels], threshold: float) -> list[Proposals]:
         if not tiles:

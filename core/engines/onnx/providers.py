@@ -25,7 +25,7 @@ Shape = tuple[int, ...]
 class Provider:
     """One of ONNX Runtime's execution providers.
 
-    kind: "tensorrt", "cuda" or "cpu", for the fingerprint.
+    kind: "tensorrt", "cuda" or "cpu", for `Engine.processor`.
     label: for people.
     execution_provider: ONNX Runtime's name.
     """

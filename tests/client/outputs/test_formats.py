@@ -10,7 +10,7 @@ import pytest
 from pyraface.client.inputs.file_reader import File, digest_of
 from pyraface.client.outputs import formats
 from pyraface.client.outputs.formats.json_lines import JsonLines
-from pyraface.client.outputs.index import Head, LineState
+from pyraface.client.outputs.index import Head, LineState, Origin
 from pyraface.client.outputs.journal import Journal
 from pyraface.core.results import Result
 
@@ -89,4 +89,4 @@ def test_a_record_is_one_ascii_line_that_begins_as_announced_and_reads_back_the_
     assert line.endswith(b"\n")
     assert line.startswith(format_.beginning)
     assert format_.decode(line) == RECORD
-    assert format_.head(line) == Head("a\udcff.jpg", None, 7, 9, "f0", LineState.DONE)
+    assert format_.head(line) == Head("a\udcff.jpg", None, 7, 9, Origin("f0", None), LineState.DONE)

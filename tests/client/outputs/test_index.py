@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyraface.client.inputs.file_reader import digest_of
-from pyraface.client.outputs.index import Head, Index, LineState
+from pyraface.client.outputs.index import Head, Index, LineState, Origin
+from pyraface.core.computed_by import ComputedBy
 
 OURS, OTHER = "print", "other"
+ONNX, DLIB = ComputedBy("onnx", "cpu", "0.1.0"), ComputedBy("dlib", "cpu", "0.1.0")
 
 
 @settings(max_examples=200)
 @given(
     st.lists(
-        st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 4), st.sampled_from([OURS, OTHER, ""])),
+        st.tuples(
+            st.sampled_from("abcdefgh"),
+            st.integers(0, 4),
+            st.sampled_from([OURS, OTHER, ""]),
+            st.sampled_from([ONNX, DLIB, None]),
+        ),
         max_size=40,
     )
 )
-def test_the_index_says_of_each_path_what_its_last_line_says(lines: list[tuple[str, int, str]]) -> None:
+def test_the_index_says_of_each_path_what_its_last_line_says(
+    lines: list[tuple[str, int, str, ComputedBy | None]],
+) -> None:
     index = Index()
     last: dict[str, tuple[int, Head]] = {}
-    for number, (path, content, fingerprint) in enumerate(lines):
+    for number, (path, content, fingerprint, computed_by) in enumerate(lines):
         digest = digest_of(bytes([content])) if content else None
         state = LineState.DONE if fingerprint else LineState.UNANSWERED
-        head = Head(path, digest, content, number, fingerprint, state)
+        head = Head(path, digest, content, number, Origin(fingerprint, computed_by), state)
         index.add(head, 10 * number, 10 * number + 10)
         last[path] = number, head
     index.sort()
@@ -36,7 +46,7 @@ def test_the_index_says_of_each_path_what_its_last_line_says(lines: list[tuple[s
         if entry is not None:
             number, head = last[path]
             assert (entry.number, entry.start, entry.modified) == (number, 10 * number, number)
-            assert (entry.size, entry.fingerprint, entry.state) == (head.size, head.fingerprint, head.state)
+            assert (entry.size, entry.origin, entry.state) == (head.size, head.origin, head.state)
     for content in range(1, 5):
         numbers = sorted(entry.number for entry in index.with_digest(digest_of(bytes([content]))))
         assert numbers == [number for number, line in enumerate(lines) if line[1] == content]
@@ -44,8 +54,7 @@ def test_the_index_says_of_each_path_what_its_last_line_says(lines: list[tuple[s
     cut = [(10 * number, 10 * number + 10) for number in range(len(lines)) if number not in kept]
     assert list(index.dropped()) == cut
     done = [head for _, head in last.values() if head.state is LineState.DONE]
-    ours = sum(head.fingerprint == OURS for head in done)
-    assert index.count(LineState.DONE, {OURS}) == (ours, len(done) - ours)
+    assert index.counts(LineState.DONE) == Counter(head.origin for head in done)
 
 
 def test_the_index_of_many_lines_is_small() -> None:
@@ -55,7 +64,11 @@ def test_the_index_of_many_lines_is_small() -> None:
         index = Index()
         for number in range(count):
             digest = digest_of(number.to_bytes(8, "big"))
-            index.add(Head(f"/p/{number}.jpg", digest, 1, number, OURS, LineState.DONE), number, number + 1)
+            index.add(
+                Head(f"/p/{number}.jpg", digest, 1, number, Origin(OURS, ONNX), LineState.DONE),
+                number,
+                number + 1,
+            )
         index.sort()
         held, most = tracemalloc.get_traced_memory()
     finally:

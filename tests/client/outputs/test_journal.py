@@ -17,12 +17,15 @@ import pytest
 from pyraface.client.inputs.file_reader import File, digest_of
 from pyraface.client.outputs import journal as module
 from pyraface.client.outputs.journal import Journal
+from pyraface.core.computed_by import ComputedBy
 from pyraface.core.errors import ErrorCode, OutputError
 from pyraface.core.faces import Faces
 from pyraface.core.protocol.messages import Failed, Found
 from pyraface.core.results import Result
 
 OURS, OTHER = "0123456789abcdef", "fedcba9876543210"
+ONNX = ComputedBy("onnx", "cpu, int8", "0.1.0, onnxruntime 1.32.0, dlib 20.0.1")
+DLIB = ComputedBy("dlib", "cuda, Orin", "0.1.0, dlib 19.24.6")
 
 
 def about(path: Path) -> Result:
@@ -53,13 +56,15 @@ def read(path: Path) -> File:
     return File(str(path), len(data), status.st_mtime_ns, digest_of(data), data)
 
 
-def found(path: Path, fingerprint: str = OURS, count: int = 1) -> Result:
-    return about(path).answered("attic", fingerprint, Found(1, faces(count), 300, 200, 1, 0.5))
+def found(
+    path: Path, fingerprint: str = OURS, count: int = 1, computed_by: ComputedBy | None = ONNX
+) -> Result:
+    return about(path).answered("attic", fingerprint, computed_by, Found(1, faces(count), 300, 200, 1, 0.5))
 
 
 def failed(path: Path, fingerprint: str = OURS) -> Result:
     answer = Failed.because(1, ErrorCode.IMAGE_TRUNCATED, "it is cut off")
-    return about(path).answered("attic", fingerprint, answer)
+    return about(path).answered("attic", fingerprint, ONNX, answer)
 
 
 def unreadable(path: Path) -> Result:
@@ -73,6 +78,8 @@ class Archive:
         self.folder = folder / "photographs"
         self.folder.mkdir()
         self.output = folder / "faces.jsonl"
+        self.summary = ""
+        """Of the last run: how many images were done again, and why."""
 
     def photo(self, name: str, content: str = "") -> Path:
         path = self.folder / name
@@ -85,11 +92,12 @@ class Archive:
         *,
         fingerprints: tuple[str, ...] = (OURS,),
         retry_failed: bool = False,
+        redo_from: tuple[str, ...] = (),
         finish: bool = True,
     ) -> list[str]:
         """One run over the folder; returns the names of the images that went to a server."""
         sent = []
-        with Journal(str(self.output), retry_failed=retry_failed) as journal:
+        with Journal(str(self.output), retry_failed=retry_failed, redo_from=redo_from) as journal:
             journal.load()
             journal.begin(set(fingerprints))
             for path in sorted(self.folder.iterdir()):
@@ -98,6 +106,7 @@ class Archive:
                     journal.write(detect(path))
             if finish:
                 journal.finish()
+            self.summary = journal.summary()
         return sent
 
     def lines(self) -> dict[str, dict[str, object]]:
@@ -107,8 +116,14 @@ class Archive:
         assert len(by_name) == len(lines)
         return by_name
 
-    def words(self, fingerprints: tuple[str, ...] = (OURS,), *, retry_failed: bool = False) -> list[str]:
-        with Journal(str(self.output), retry_failed=retry_failed) as journal:
+    def words(
+        self,
+        fingerprints: tuple[str, ...] = (OURS,),
+        *,
+        retry_failed: bool = False,
+        redo_from: tuple[str, ...] = (),
+    ) -> list[str]:
+        with Journal(str(self.output), retry_failed=retry_failed, redo_from=redo_from) as journal:
             journal.load()
             return journal.begin(set(fingerprints))
 
@@ -226,17 +241,136 @@ def test_the_line_of_a_file_that_is_gone_stays(archive: Archive) -> None:
     assert archive.output.read_bytes() == before
 
 
-def test_other_parameters_or_another_engine_do_all_again_and_that_is_said(archive: Archive) -> None:
+def test_other_parameters_do_all_again_and_that_is_said(archive: Archive) -> None:
     archive.photo("a.jpg")
     archive.photo("b.jpg")
     archive.photo("c.jpg")
     archive.run(lambda path: found(path, OTHER if path.name == "b.jpg" else OURS))
     first, second = archive.words()
     assert first.endswith("2 images done")
-    assert second == "1 image recorded with another search, parameters or engine: processed again"
+    assert second == "1 image recorded with another search or other parameters: processed again"
     assert archive.run(fingerprints=(OURS, OTHER)) == []
+    assert archive.summary == ""
     assert archive.run() == ["b.jpg"]
+    assert archive.summary == "1 done again: 1 recorded with another search or other parameters"
     assert {line["fingerprint"] for line in archive.lines().values()} == {OURS}
+
+
+def by_both(path: Path) -> Result:
+    """a.jpg and b.jpg done by dlib, the others by onnx."""
+    return found(path, computed_by=DLIB if path.name in ("a.jpg", "b.jpg") else ONNX)
+
+
+def test_another_engine_device_or_version_does_nothing_again(archive: Archive) -> None:
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        archive.photo(name)
+    archive.run(by_both)
+    before = archive.output.read_bytes()
+    assert archive.words() == [f"resuming {archive.output}: 3 images done"]
+    assert archive.run() == []
+    assert archive.output.read_bytes() == before
+    assert [line["computed_by"] for line in archive.lines().values()] == [
+        DLIB.as_json(),
+        DLIB.as_json(),
+        ONNX.as_json(),
+    ]
+
+
+@pytest.mark.parametrize("value", ["dlib", "DLIB", "cuda", "Orin", "cuda, Orin", "dlib 19.24.6"])
+def test_the_results_of_an_engine_a_device_or_a_version_are_done_again_when_that_is_asked_for(
+    archive: Archive, value: str
+) -> None:
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        archive.photo(name)
+    archive.run(by_both)
+    kept = archive.lines()["c.jpg"]
+    first, second = archive.words(redo_from=(value,))
+    assert first.endswith(": 1 image done")
+    assert second == f"2 images computed by {value}: processed again"
+    assert archive.run(redo_from=(value,)) == ["a.jpg", "b.jpg"]
+    assert archive.summary == f"2 done again: 2 computed by {value}"
+    assert {json.dumps(line["computed_by"]) for line in archive.lines().values()} == {
+        json.dumps(ONNX.as_json())
+    }
+    assert archive.lines()["c.jpg"] == kept
+
+
+def test_several_values_are_all_done_again(archive: Archive) -> None:
+    archive.photo("a.jpg")
+    archive.photo("c.jpg")
+    archive.run(by_both)
+    assert archive.run(redo_from=("dlib", "int8")) == ["a.jpg", "c.jpg"]
+    assert archive.summary == "2 done again: 2 computed by dlib or int8"
+
+
+@pytest.mark.parametrize("value", ["dlip", "19.24", "dlib 19", "0.1", "", "cpu,", "onnxruntime"])
+def test_a_value_in_no_line_is_an_error_that_names_the_values_in_the_lines(
+    archive: Archive, value: str
+) -> None:
+    archive.photo("a.jpg")
+    archive.run(by_both)
+    before = archive.output.read_bytes()
+    with pytest.raises(OutputError) as error:
+        archive.run(redo_from=("dlib", value))
+    assert str(error.value) == (
+        f"--redo-from {value}: no line of {archive.output} has this engine, device or version; its lines have: "
+        "dlib; cuda, Orin; 0.1.0, dlib 19.24.6. Leave --redo-from out to resume"
+    )
+    assert archive.output.read_bytes() == before
+
+
+def test_a_redo_that_was_interrupted_goes_on_with_the_rest(archive: Archive) -> None:
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        archive.photo(name)
+    archive.run(by_both)
+
+    def broken(path: Path) -> Result:
+        if path.name == "b.jpg":
+            raise KeyboardInterrupt
+        return found(path)
+
+    with pytest.raises(KeyboardInterrupt):
+        archive.run(broken, redo_from=("dlib",))
+    assert archive.run(redo_from=("dlib",)) == ["b.jpg"]
+    assert {line["computed_by"]["engine"] for line in archive.lines().values()} == {"onnx"}  # type: ignore[index]
+
+
+def test_a_server_that_fails_at_a_redo_leaves_the_faces_there_were(archive: Archive) -> None:
+    archive.photo("a.jpg")
+    archive.run(by_both)
+    before = archive.output.read_bytes()
+    slow = Failed.because(1, ErrorCode.TOO_SLOW, "not done")
+    run = archive.run(lambda path: about(path).answered("attic", OURS, ONNX, slow), redo_from=("dlib",))
+    assert run == ["a.jpg"]
+    assert archive.output.read_bytes() == before
+    assert archive.summary == ""
+
+
+def test_the_copy_of_a_line_says_what_computed_it_and_is_not_taken_where_that_is_redone(
+    archive: Archive,
+) -> None:
+    archive.photo("a.jpg")
+    archive.run(by_both)
+    (archive.folder / "a.jpg").rename(archive.folder / "z.jpg")
+    assert archive.run() == []
+    assert archive.lines()["z.jpg"]["computed_by"] == DLIB.as_json()
+    (archive.folder / "z.jpg").rename(archive.folder / "y.jpg")
+    assert archive.run(redo_from=("dlib",)) == ["y.jpg"]
+    assert archive.lines()["y.jpg"]["computed_by"] == ONNX.as_json()
+
+
+def test_a_line_without_what_computed_it_stands_by_its_fingerprint_and_no_redo_is_asked_of_it(
+    archive: Archive,
+) -> None:
+    archive.photo("a.jpg")
+    archive.photo("c.jpg")
+    archive.run(by_both)
+    lines = archive.output.read_text().splitlines()
+    older = [line.replace(json.dumps(DLIB.as_json(), separators=(",", ":")), "null") for line in lines]
+    assert older != lines
+    archive.output.write_text("\n".join(older) + "\n")
+    assert archive.run() == []
+    assert archive.run(redo_from=("onnx",)) == ["c.jpg"]
 
 
 def test_failed_is_not_done_and_is_tried_again_only_when_that_is_wanted(archive: Archive) -> None:
@@ -259,7 +393,9 @@ def test_what_no_server_has_seen_is_tried_again(archive: Archive) -> None:
     path = archive.photo("a.jpg")
     archive.photo("b.jpg")
     lost = Failed.because(0, ErrorCode.SERVER_LOST, "every server that was given this image disconnected")
-    archive.run(lambda path: unreadable(path) if path.name == "a.jpg" else about(path).answered("", "", lost))
+    archive.run(
+        lambda path: unreadable(path) if path.name == "a.jpg" else about(path).answered("", "", None, lost)
+    )
     assert archive.words()[0].endswith("0 images done, 2 without a result (retried)")
     assert archive.run() == ["a.jpg", "b.jpg"]
     assert "faces" in archive.lines()["a.jpg"]
@@ -275,7 +411,7 @@ def test_a_failure_of_a_server_is_tried_again_by_the_same_command(archive: Archi
     answer = Failed.because(1, code, "not done within 120 s")
 
     def unlucky(path: Path) -> Result:
-        return about(path).answered("attic", OURS, answer) if path.name == "a.jpg" else failed(path)
+        return about(path).answered("attic", OURS, ONNX, answer) if path.name == "a.jpg" else failed(path)
 
     assert archive.run(unlucky) == ["a.jpg", "b.jpg"]
     assert archive.words()[0].endswith(
@@ -290,7 +426,7 @@ def test_faces_are_not_given_up_for_a_server_that_fails(archive: Archive) -> Non
     archive.photo("a.jpg")
     archive.run(lambda path: found(path, OTHER))
     answer = Failed.because(1, ErrorCode.TOO_SLOW, "not done within 120 s")
-    assert archive.run(lambda path: about(path).answered("attic", OURS, answer)) == ["a.jpg"]
+    assert archive.run(lambda path: about(path).answered("attic", OURS, ONNX, answer)) == ["a.jpg"]
     assert "faces" in archive.lines()["a.jpg"]
     assert archive.run() == ["a.jpg"]
 

@@ -15,12 +15,25 @@ A_FILE = replace(DEFAULTS, stated=frozenset({"ports/server_port_ip_disc"}))
 FEW_LEVELS = replace(DEFAULTS, detection=DetectionParameters(levels=1))
 
 
-def welcome(parameters: Parameters, *, engine: str = "onnx") -> Welcome:
+def welcome(parameters: Parameters, *, software: str = "0.1.0") -> Welcome:
     usual = parameters.detection.search.replace("auto", "guided")
     searches = (usual, *(name for name in ("everywhere", "guided", "most") if name != usual))
-    prints = tuple(f"{name} {engine} {parameters.detection} {parameters.encoding}" for name in searches)
+    prints = tuple(f"{name} {software} {parameters.detection} {parameters.encoding}" for name in searches)
     return Welcome(
-        1, "n", "i", engine, "cpu", prints[0], searches, prints, 1 << 20, 1 << 20, 4, declaration(parameters)
+        1,
+        "n",
+        "i",
+        "onnx",
+        "cpu",
+        "cpu",
+        software,
+        prints[0],
+        searches,
+        prints,
+        1 << 20,
+        1 << 20,
+        4,
+        declaration(parameters),
     )
 
 
@@ -91,7 +104,7 @@ def test_a_line_names_a_few_of_many_differences() -> None:
     assert line.endswith(" and 5 more")
 
 
-def test_servers_with_equal_parameters_and_another_engine_are_told_apart() -> None:
-    assert lines(DEFAULTS, welcome(DEFAULTS), welcome(DEFAULTS, engine="dlib")) == [
-        "server cellar has another engine or device than attic: its faces may differ a little"
+def test_servers_with_equal_parameters_that_search_in_another_way_are_told_apart_by_their_version() -> None:
+    assert lines(DEFAULTS, welcome(DEFAULTS), welcome(DEFAULTS, software="0.2.0")) == [
+        "server cellar has another pyraface (0.2.0) than attic (0.1.0): its faces may differ"
     ]

@@ -42,7 +42,7 @@ def test_auto_is_dlib_where_dlib_has_a_gpu(monkeypatch: pytest.MonkeyPatch) -> N
     assert engine.name == "dlib"
     assert engine.gpu
     assert engine.device.startswith("cuda:0")
-    assert "cuda" in engine.fingerprint
+    assert engine.processor.startswith("cuda")
 
 
 def test_auto_without_dlib_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pyraface.core.computed_by import ComputedBy
 from pyraface.core.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from pyraface.core.faces import DETECTORS, TURNS, Faces
 from pyraface.core.protocol import messages, wire
@@ -502,6 +503,11 @@ def test_a_welcome_tells_the_fingerprint_of_each_search() -> None:
     assert welcome.fingerprint_of("guided") == "0a3f6b1d52c7e894"
 
 
+def test_a_welcome_tells_what_computes_the_faces() -> None:
+    (welcome,) = (message for message, _ in EXAMPLES if isinstance(message, Welcome))
+    assert welcome.computed_by == ComputedBy("onnx", "cpu, int8", "0.1.0, onnxruntime 1.32.0, dlib 20.0.1")
+
+
 @pytest.mark.parametrize(("message", "frame"), EXAMPLES, ids=name)
 def test_every_field_must_be_there_and_no_other(message: Message, frame: bytes) -> None:
     content = msgpack.unpackb(frame[4:])
@@ -834,6 +840,8 @@ def welcomes(draw: st.DrawFn) -> Welcome:
     fingerprints = draw(st.lists(texts, min_size=len(searches), max_size=len(searches)))
     return Welcome(
         draw(positive),
+        draw(texts),
+        draw(texts),
         draw(texts),
         draw(texts),
         draw(texts),

@@ -36,7 +36,6 @@ def packaged() -> Parameters:
 class Proposed:
     """Proposes these boxes in an image of some size, and nothing where it is zoomed; no turn is better than another."""
 
-    fingerprint = "proposed"
     score = 0.5
 
     def __init__(self, *boxes: tuple[float, float, float, float], size: tuple[int, int] = (512, 512)) -> None:

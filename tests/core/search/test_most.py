@@ -34,8 +34,6 @@ def proposed(*rows: tuple[float, float, float, float, float, int]) -> Proposed:
 class Seen:
     """Proposes one box of an image of SIDE, with a score for each side of the zoomed image."""
 
-    fingerprint = "seen"
-
     def __init__(self, box: ArrayLike = FACE, **scores: float) -> None:
         self._box = np.array(box, np.float32)
         self._scores = {int(zoomed.removeprefix("at_")): score for zoomed, score in scores.items()}

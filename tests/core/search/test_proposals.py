@@ -28,8 +28,6 @@ def levels_of(width: int, height: int, faces_from: float = 0) -> list[Level]:
 class Marks:
     """Proposes the bounding boxes of what is red, green or blue in a tile, as far as the tile shows them."""
 
-    fingerprint = "marks"
-
     def __init__(self, score: float = 0.9) -> None:
         self._score = score
         self.seen: list[tuple[int, ...]] = []

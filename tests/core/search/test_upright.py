@@ -74,8 +74,6 @@ def test_any_score_can_be_compared(scores: list[float]) -> None:
 
 def test_no_proposals_have_no_turns() -> None:
     class Silent:
-        fingerprint = ""
-
         def propose(self, tiles: Sequence[Pixels], threshold: float) -> list[Proposals]:
             raise NotImplementedError
 

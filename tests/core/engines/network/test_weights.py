@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import re
 from pathlib import Path
@@ -116,8 +117,36 @@ def test_normalization_is_folded_into_the_convolution() -> None:
     assert np.ptp(factors[:, 0]) > 0
 
 
-def test_the_digest_tells_of_the_files_bytes() -> None:
-    assert re.fullmatch("[0-9a-f]{64}", weights.digest())
+@pytest.mark.parametrize("name", weights.SHA256)
+def test_the_files_of_face_recognition_models_are_the_known_ones(name: str) -> None:
+    path = weights.checked_path(name)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == weights.SHA256[name]
+
+
+def test_a_file_changed_in_one_bit_is_refused_by_every_reader(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in (weights.DETECTOR_FILE, weights.ENCODER_FILE, weights.LANDMARKS_FILE):
+        data = bytearray(weights.model_path(name).read_bytes())
+        data[len(data) // 2] ^= 1
+        (tmp_path / name).write_bytes(data)
+    monkeypatch.setattr(weights, "models_folder", lambda: tmp_path)
+    weights.checked_path.cache_clear()
+    for read in (
+        weights.load_detector,
+        weights.load_encoder,
+        lambda: weights.detector_answering_everything(0.0),
+        lambda: weights.checked_path(weights.LANDMARKS_FILE),
+    ):
+        with pytest.raises(
+            EngineError, match=r"has the SHA-256 [0-9a-f]{64}, not .*: it is damaged or another"
+        ):
+            read()
+
+
+@pytest.mark.parametrize(("points", "name"), [(5, weights.LANDMARKS_FILE), (68, weights.MORE_LANDMARKS_FILE)])
+def test_the_file_of_the_landmarks_is_the_one_of_their_number(points: int, name: str) -> None:
+    assert weights.landmarks_file(points) == name
 
 
 def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import dlib
 import numpy as np
 import pytest
 
@@ -9,6 +10,7 @@ from pyraface.core.engines import EngineOptions
 from pyraface.core.engines.network import weights
 from pyraface.core.engines.onnx import screening
 from pyraface.core.engines.onnx.engine import OnnxEngine
+from pyraface.core.engines.onnx.runtime import onnxruntime
 from pyraface.core.errors import EngineError
 
 FACE = np.array([[168, 69, 263, 164]], np.float32)
@@ -137,4 +139,5 @@ def test_the_engine_says_what_it_runs_on() -> None:
     engine = OnnxEngine(EngineOptions(threads=1))
     assert engine.name == "onnx"
     assert engine.device in ("cpu, 1 thread",) or engine.device.startswith("cuda:0")
-    assert weights.digest()[:16] in engine.fingerprint
+    assert engine.processor.partition(", ")[0] in ("cpu", "cuda", "tensorrt")
+    assert engine.libraries == f"onnxruntime {onnxruntime.__version__}, dlib {dlib.__version__}"

@@ -11,7 +11,6 @@ import pytest
 from pyraface.core.engines.base import Engine, Pixels, Proposer
 from pyraface.core.engines.network import yunet
 from pyraface.core.engines.onnx import proposer as onnx_proposer
-from pyraface.core.engines.onnx.engine import OnnxEngine
 from pyraface.core.engines.onnx.proposer import YuNet
 from pyraface.core.engines.onnx.providers import CPU
 from pyraface.core.engines.onnx.session import Placement
@@ -94,14 +93,6 @@ def test_scores_of_many_tiles_come_from_batches_which_are_all_of_one_size_on_a_g
     monkeypatch.setattr(onnx_proposer, "SCORED_AT_ONCE", 6)
     np.testing.assert_allclose(proposer.scores(tiles), expected, atol=1e-6)
     assert got == sizes
-
-
-def test_the_fingerprint_says_what_else_may_change_its_numbers(
-    proposer: Proposer, onnx_engine: OnnxEngine
-) -> None:
-    kind = "cuda" if onnx_engine.gpu else "cpu"
-    assert proposer.fingerprint.startswith(f"yunet {yunet.WEIGHTS_SHA256[:16]}, onnxruntime ")
-    assert proposer.fingerprint.endswith((", cpu", f", {kind}"))
 
 
 def test_a_network_that_does_not_start_is_an_engine_error(monkeypatch: pytest.MonkeyPatch) -> None:

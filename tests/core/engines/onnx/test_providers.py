@@ -58,7 +58,7 @@ def test_where_no_gpu_starts_the_cpu_does_and_says_why(
     engine = OnnxEngine(EngineOptions(threads=1))
     assert engine.device.startswith("cpu, 1 thread (TensorRT did not start: its libraries, the driver")
     assert "(CUDA did not start: its libraries" in engine.device
-    assert "cpu" in engine.fingerprint
+    assert engine.processor == "cpu, int8"
     [found] = engine.detect([astronaut])
     assert len(found.boxes) == 1
 
@@ -69,7 +69,7 @@ def test_a_gpu_gets_batches_and_no_screening(astronaut: np.ndarray, onnx_engine:
     engine = OnnxEngine(EngineOptions(threads=1))
     assert engine.device.startswith("cuda:0")
     assert engine.device.endswith("CUDA")
-    assert ", cuda, " in engine.fingerprint
+    assert engine.processor.partition(", ")[0] == "cuda"
     assert engine.batch_size(1600, 2400) == 1
     assert engine.batch_size(400, 600) == 16
     assert engine.detector.int8 is None
@@ -106,7 +106,7 @@ def test_tensorrt_has_what_it_planned_for_and_cuda_the_rest(
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: EVERY)
     engine = OnnxEngine(EngineOptions(threads=1, tile_pixels=300_000))
     assert engine.device.endswith("TensorRT")
-    assert ", tensorrt, " in engine.fingerprint
+    assert engine.processor.partition(", ")[0] == "tensorrt"
     assert engine.batch_size(40, 60) == 1
     assert [sorted(one) for one in asked] == [
         [f"trt_profile_{which}_shapes" for which in ("max", "min", "opt")]

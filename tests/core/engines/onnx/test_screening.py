@@ -193,8 +193,8 @@ def check_same(tile: np.ndarray, screened: OnnxEngine, float32: OnnxEngine) -> N
     assert np.abs(found.confidences - expected.confidences).max() < 1e-5
 
 
-def test_the_fingerprint_tells_that_a_tile_is_screened(
+def test_the_processor_tells_that_tiles_are_screened(
     onnx_engine: OnnxEngine, float32_engine: OnnxEngine
 ) -> None:
-    assert "int8" in onnx_engine.fingerprint or onnx_engine.gpu
-    assert "int8" not in float32_engine.fingerprint
+    assert onnx_engine.processor.endswith(", int8") or onnx_engine.gpu
+    assert "int8" not in float32_engine.processor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,9 @@ DISCOVERY = 5009
 
 BURST = "6kb"
 """What a link lets through at once: little, so that a queue can be shorter than what a client sends in one go."""
+
+DISK_BYTES = 1 << 20
+"""A disk for the log of each machine."""
 
 PATIENCE = 60.0
 """Seconds for a daemon to end, or for a link to come up."""
@@ -63,6 +67,7 @@ class Machine:
         role: its name.
         ports: its interfaces, and the switch's port of each.
         memory: its memory group; None where there can be none.
+        daemons: all that were started here; the last one runs.
     """
 
     def __init__(self, lab: Lab, folder: Path, role: str, number: int, scale: Scale) -> None:
@@ -74,9 +79,12 @@ class Machine:
         self.memory: MemoryGroup | None = None
         with contextlib.suppress(OSError):
             self.memory = MemoryGroup(self.host.name)
-        self.logs: list[Path] = []
+        self.daemons: list[DaemonProcess] = []
         self._lab = lab
-        self._folder = folder
+        self._folder = folder / role
+        self._folder.mkdir()
+        disk = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", role, str(self._folder)]
+        subprocess.run(disk, check=True, timeout=PATIENCE)
         self._scale = scale
         self._addresses = itertools.count(100 + 10 * number)
         self._address = self.host.address
@@ -85,7 +93,7 @@ class Machine:
     def start(self, *arguments: str) -> None:
         """Starts the daemon and waits until it is ready."""
         inside = (*(self.memory.inside if self.memory else ()), *self.host.inside)
-        file = self._folder / f"{self.role}.xml"
+        file = self._folder / "parameters.xml"
         file.write_text(
             parameters_xml(
                 interfaces="auto",
@@ -97,8 +105,7 @@ class Machine:
             )
         )
         command = ["--parameters", str(file), "--engine", "onnx", *arguments]
-        self.daemon = DaemonProcess(self._folder, command, prefix=inside)
-        self.logs.append(self.daemon.log)
+        self.daemons.append(DaemonProcess(self._folder, command, prefix=inside))
 
     def restart(self, *arguments: str) -> None:
         """Kills the daemon and starts it again."""
@@ -110,6 +117,11 @@ class Machine:
         """Stops the daemon as an operator does, and starts it at another port."""
         assert self.daemon.stop(timeout=PATIENCE) == 0, self.daemon.said
         self.start("--port", str(port))
+
+    @property
+    def daemon(self) -> DaemonProcess:
+        """The one that runs."""
+        return self.daemons[-1]
 
     @property
     def place(self) -> str:
@@ -172,6 +184,18 @@ class Machine:
                     pytest.skip(f"links cannot be limited here: {done.stderr.strip()}")
 
     @contextlib.contextmanager
+    def disk_full(self) -> Iterator[None]:
+        """Meanwhile no line of its log can be written."""
+        ballast = self._folder / "ballast"
+        with ballast.open("wb", buffering=0) as stream, contextlib.suppress(OSError):
+            while stream.write(bytes(4096)):
+                pass
+        try:
+            yield
+        finally:
+            ballast.unlink()
+
+    @contextlib.contextmanager
     def standing_still(self) -> Iterator[None]:
         """Meanwhile its processes are stopped, as in a paused container."""
         daemon = psutil.Process(self.daemon.process.pid)
@@ -180,14 +204,19 @@ class Machine:
             yield
 
     def close(self) -> None:
-        """Ends the daemon, whatever it does."""
-        process = self.daemon.process
-        children = psutil.Process(process.pid).children() if process.poll() is None else []
-        process.kill()
-        process.wait()
-        assert not still_running(children), "a worker outlived its daemon"
-        if self.memory:
+        """Ends the daemon, whatever it does, and keeps the logs."""
+        family: list[psutil.Process] = []
+        for daemon in self.daemons:
+            if daemon.process.poll() is None:
+                family += psutil.Process(daemon.process.pid).children(recursive=True)
+                daemon.process.kill()
+                daemon.process.wait()
+        left = still_running(family)
+        if self.memory and not left:
             self.memory.remove()
+        shutil.copytree(self._folder, self._folder.with_suffix(".kept"))
+        subprocess.run(["umount", "--lazy", str(self._folder)], check=True, timeout=PATIENCE)
+        assert not left, "a worker outlived its daemon"
 
 
 @contextlib.contextmanager

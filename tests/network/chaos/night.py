@@ -65,6 +65,8 @@ class Night:
         self._dealt: Counter[Machine] = Counter()
         self._in_trouble: dict[Machine, int] = {}
         """Machines with the number of the blow that they suffer from."""
+        self._awaited: dict[Machine, int] = {}
+        """Machines with the number of the last blow, that the client has not used since."""
         self._suspended = 0.0
         self._ports = itertools.count(OTHER_PORTS)
         self._lives = [True, True, True]
@@ -86,6 +88,7 @@ class Night:
             "its daemon moves to another port": self._daemon_moves,
             "its links lose packets": self._packets_are_lost,
             "its cables are out": self._cables_are_out,
+            "the disk with its log is full": self._logs_disk_is_full,
         }
         blows = [
             (name, lambda name=name, blow=blow: self._deal(name, blow))
@@ -143,7 +146,8 @@ class Night:
             time.sleep(0.02)
 
     def _deal(self, name: str, blow: Callable[[Machine], None]) -> None:
-        """Deals a blow to a machine that is in no trouble, when another one is in none either."""
+        """Deals a blow to a machine that is in no trouble, when another one is in none either; rather to one that the
+        client has used since its last blow."""
 
         def free() -> list[Machine]:
             return [machine for machine in self._machines if machine not in self._in_trouble]
@@ -153,9 +157,9 @@ class Night:
             assert self._changed.wait_for(lambda: len(free()) > 1, longest), (
                 "too many machines are in trouble"
             )
-            machine = self._chance.choice(free())
+            machine = self._chance.choice([one for one in free() if one not in self._awaited] or free())
             self._dealt[machine] += 1
-            self._in_trouble[machine] = self._dealt[machine]
+            self._in_trouble[machine] = self._awaited[machine] = self._dealt[machine]
         self._write(f"{machine.role}: {name}")
         self._blows.append(self._threads.submit(self._suffer, machine, blow, self._dealt[machine]))
 
@@ -169,17 +173,18 @@ class Night:
                 self._wait(0.2)
                 late = self._running_time() - over
                 if late > GRACE:
-                    self._recovered(machine, number)
+                    self._recovered(self._in_trouble, machine, number)
                 if self._dealt[machine] > number or self._abandoned.is_set():
                     return
                 assert late < RETURN, f"{machine.role} is not used again"
         finally:
-            self._recovered(machine, number)
+            self._recovered(self._in_trouble, machine, number)
+            self._recovered(self._awaited, machine, number)
 
-    def _recovered(self, machine: Machine, number: int) -> None:
+    def _recovered(self, troubled: dict[Machine, int], machine: Machine, number: int) -> None:
         with self._changed:
-            if self._in_trouble.get(machine) == number:
-                del self._in_trouble[machine]
+            if troubled.get(machine) == number:
+                del troubled[machine]
                 self._changed.notify_all()
 
     def _running_time(self) -> float:
@@ -223,6 +228,10 @@ class Night:
 
     def _cables_are_out(self, machine: Machine) -> None:
         with machine.cut_off():
+            self._wait(self._scale.trouble)
+
+    def _logs_disk_is_full(self, machine: Machine) -> None:
+        with machine.disk_full():
             self._wait(self._scale.trouble)
 
     def _client_is_killed(self) -> None:

@@ -18,7 +18,9 @@ from ..core.former_fingerprints import WithFormer
 from ..core.host import leases
 from ..core.parameters import AUTOMATIC, DetectionParameters, Parameters, search_named
 from ..core.results import Result
+from ..core.text import plural
 from .api import Client
+from .console import figures
 from .console.progress import Progress
 from .inputs import standard_input
 from .inputs.directory_walk import Scan
@@ -90,7 +92,7 @@ async def run(options: argparse.Namespace) -> bool:
         (journal.repeated, f"{journal.repeated} recorded under another path"),
         (journal.known_failed, f"{journal.known_failed} of these failed"),
         (journal.redone.total(), journal.summary()),
-        (skipped, f"{skipped} other files skipped"),
+        (skipped, f"{plural(skipped, 'other file')} skipped"),
     ]
     summary = "; ".join([progress.summary(), *(words for count, words in counts if count)])
     for line in (*progress.troubles(), summary):
@@ -227,9 +229,10 @@ class _Interrupt:
             self._loop.call_later(DRAIN_TIMEOUT, self._task.cancel)
             self.stop()
             return
+        self.progress.end_display()  # a third signal ends the program where it stands
         self.journal.stop()
         self._task.cancel()
-        if not first:  # a third signal ends the program, as by default
+        if not first:
             for number in self._handled:
                 self._loop.remove_signal_handler(number)
 
@@ -251,7 +254,10 @@ def _cost(faces_from: int, search: str, detection: DetectionParameters) -> str:
         search = AUTOMATIC if detection.search == "auto" else detection.search
     work = partial(searches.work, search_named(search), PREDICTED_FOR, detection)
     wanted, usual = work(faces_from=faces_from), work()
+    megapixels = wanted.pixels / 1e6
+    decimals = 0 if megapixels >= 10 else 1
+    times = figures.multiple(wanted.pixels / usual.pixels, "the default")
     return (
-        f"faces from {faces_from} px: a photograph of {width} x {height} pixels takes {wanted.tiles} tiles, "
-        f"{wanted.pixels / 1e6:.0f} megapixels in all, {wanted.pixels / usual.pixels:.1f} times the default"
+        f"faces from {faces_from} px: a photograph of {width} x {height} pixels takes {plural(wanted.tiles, 'tile')}, "
+        f"{megapixels:.{decimals}f} megapixels in all, {times}"
     )

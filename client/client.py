@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import textwrap
 
@@ -22,7 +23,7 @@ from . import commands
 from .commands.words import advice, parse_paths
 
 HELP_WIDTH = 100
-"""Characters in a line of the list of subcommands."""
+"""Most characters in a line of the list of subcommands; on a narrower terminal, as many as it has."""
 
 
 def parse(words: list[str]) -> argparse.Namespace:
@@ -53,16 +54,21 @@ def _without_a_name(parser: argparse.ArgumentParser) -> None:
     parser.prog = "pyraface"
     parser.add_argument("--version", action="version", version=f"pyraface {__version__}")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    width = max(map(len, commands.SUBCOMMANDS)) + 2
+    width = min(HELP_WIDTH, shutil.get_terminal_size().columns - 2)  # 2: as argparse does
+    indent = max(map(len, commands.SUBCOMMANDS)) + 4
+    parser.description = textwrap.fill(parser.description or "", width)
     parser.epilog = "\n".join(
         [
             "subcommands, each with a --help of its own:",
-            *(f"  {name:{width}}{line}" for name, line in commands.SUBCOMMANDS.items()),
+            *(
+                textwrap.fill(f"  {name:{indent - 2}}{line}", width, subsequent_indent=" " * indent)
+                for name, line in commands.SUBCOMMANDS.items()
+            ),
             "",
             textwrap.fill(
                 "A directory with the name of a subcommand is written ./servers, or after detect. "
                 f"{parser.epilog or ''}",
-                HELP_WIDTH,
+                width,
             ),
         ]
     )

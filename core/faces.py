@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from .boxes import Boxes
+from .text import plural
 
 ENCODING_LENGTH = 128
 """Numbers in an encoding: dlib's face recognition network ends in 128 outputs."""
@@ -237,7 +238,7 @@ class Faces(Sequence[Face]):
 
     def _face(self, number: int) -> Face:
         if not -len(self) <= number < len(self):
-            raise IndexError(f"there is no face {number}: there are {len(self)} faces")
+            raise IndexError(f"there is no face {number} among {plural(len(self), 'face')}")
         return Face(
             self.boxes[number],
             float(self.confidences[number]),

@@ -1,5 +1,4 @@
-"""Text: text from outside made safe for one line of a log, an error message or a terminal, and for a field of a message;
-addresses as users write them."""
+"""Text: counts with their nouns, addresses as users write them, and text from outside made safe for a line or a field."""
 
 from __future__ import annotations
 
@@ -28,3 +27,8 @@ def sendable(text: str, limit: int) -> str:
 def place(host: str, port: int) -> str:
     """Returns the address of a server as users write it, with an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def plural(count: int, thing: str) -> str:
+    """Returns a count with its noun: 1 image, 2 images."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

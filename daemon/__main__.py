@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..core.errors import PyrafaceError, ReaderGoneError, ServerError
+from ..core.text import plural
 
 if TYPE_CHECKING:
     import socket
@@ -161,7 +162,7 @@ def _key(number: int | None) -> bytes:
     except OSError as error:
         raise ServerError(f"--key-fd {number} cannot be read: {error.strerror}") from error
     if len(key) != KEY_BYTES:
-        raise ServerError(f"--key-fd {number} gave {len(key)} bytes; a key is {KEY_BYTES}")
+        raise ServerError(f"--key-fd {number} gave {plural(len(key), 'byte')}; a key is {KEY_BYTES}")
     return key
 
 

@@ -8,6 +8,7 @@ from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 from ..core.errors import ErrorCode, LimitError
+from ..core.text import plural
 
 Client = TypeVar("Client", bound=Hashable)
 
@@ -41,7 +42,7 @@ class Admission(Generic[Client]):
             displaced = next((other for other in self._silent if self._addresses[other] == address), None)
             if displaced is None:
                 raise LimitError(
-                    f"{self._most_per_address} clients are connected from {address} already "
+                    f"the limit of {plural(self._most_per_address, 'client')} at {address} is reached "
                     "(params/daemon/max_connections_per_address)",
                     ErrorCode.TOO_MANY_FROM_ADDRESS,
                 )
@@ -49,7 +50,7 @@ class Admission(Generic[Client]):
             displaced = next(iter(self._silent), None)
             if displaced is None:
                 raise LimitError(
-                    f"{self._most} clients are connected already (params/daemon/max_connections)",
+                    f"the limit of {plural(self._most, 'client')} is reached (params/daemon/max_connections)",
                     ErrorCode.TOO_MANY_CONNECTIONS,
                 )
         if displaced is not None:

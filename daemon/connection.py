@@ -28,7 +28,7 @@ from ..core.protocol.messages import (
     Proof,
 )
 from ..core.protocol.proofs import NONCE_BYTES, Role, Transcript
-from ..core.text import one_line, place
+from ..core.text import one_line, place, plural
 from .executor import Answer, Job, with_id
 from .memory_budget import SMALL_FRAME, FrameDeadline, Share
 from .sockets import plain
@@ -184,7 +184,7 @@ class Connection:
         patience = self._state.timeouts.read / 2
         if size and not await self._share.claim(size, patience, self._clock):
             raise LimitError(
-                f"no room for {size} bytes within {patience:g} s: other images wait "
+                f"no room for {plural(size, 'byte')} within {patience:g} s: other images wait "
                 "(params/daemon/max_bytes_in_flight and max_bytes_per_connection)",
                 ErrorCode.OVERLOADED,
             )

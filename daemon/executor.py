@@ -26,7 +26,7 @@ from ..core.host.message_streams import read_message
 from ..core.host.running_clock import RunningClock, Timer
 from ..core.protocol import wire
 from ..core.protocol.messages import Cancel, Closing, Detect, Failed, Found, Message, Welcome
-from ..core.text import one_line
+from ..core.text import one_line, plural
 from ..core.throughput import Throughput
 
 log = logging.getLogger("pyraface.executor")
@@ -196,7 +196,10 @@ class Executor:
         """
         job = Job(next(self._ids), image, faces_from, search, asyncio.get_running_loop().create_future())
         if len(self._queue) >= self._max_waiting:
-            job.fail(ErrorCode.BUSY, f"{len(self._queue)} images are waiting already (params/daemon/queue)")
+            job.fail(
+                ErrorCode.BUSY,
+                f"the queue is full: {plural(len(self._queue), 'image')} (params/daemon/queue)",
+            )
         else:
             job.answer.add_done_callback(self._count)
             self._queue.append(job)
@@ -307,7 +310,7 @@ class Executor:
             # first of all, so that close() and cancel() find them
             self._take_back(list(worker.jobs.values()))
             status = await worker.end()
-            log.error("the worker ended, %s; it held %d images", _ended(status), len(worker.jobs))
+            log.error("the worker ended, %s; it held %s", _ended(status), plural(len(worker.jobs), "image"))
             worker = await self._replace()
 
     async def _replace(self) -> _Worker:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import time
 
+from ..core.text import plural
+
 
 class LineLimit(logging.Filter):
     """Filter that passes a limited number of lines in a period: a client that can cause one line can cause a million, and
@@ -24,7 +26,7 @@ class LineLimit(logging.Filter):
             left_out = max(0, self._count - self._lines)
             self._since, self._count = now, 0
             if left_out:
-                record.msg = f"{record.getMessage()} ({left_out} lines before this one were left out)"
+                record.msg = f"{record.getMessage()} ({plural(left_out, 'line')} left out before this one)"
                 record.args = ()
         self._count += 1
         return self._count <= self._lines

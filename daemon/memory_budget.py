@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from ..core.errors import ErrorCode, LimitError
 from ..core.host.running_clock import RunningClock
+from ..core.text import plural
 
 SMALL_FRAME = 8192
 """Bytes of a frame that is not counted, so that pings and cancels pass when images have to wait: with every connection
@@ -146,7 +147,7 @@ class FrameDeadline:
         if self._in_window >= self._window:
             if self._bytes < self._min_bytes_per_second * self._in_window:
                 raise LimitError(
-                    f"{self._bytes} bytes of a frame arrived in {self._window:g} s (params/timeout/slow_timeout); "
+                    f"{plural(self._bytes, 'byte')} of a frame arrived in {self._window:g} s (params/timeout/slow_timeout); "
                     f"the minimum is {self._min_bytes_per_second} a second (params/daemon/min_bytes_per_second)",
                     ErrorCode.SLOW_SENDER,
                 )

@@ -8,6 +8,8 @@ import os
 import resource
 import socket
 
+from ..core.text import plural
+
 log = logging.getLogger("pyraface.server")
 
 OTHER_DESCRIPTORS = 256
@@ -54,9 +56,9 @@ def room_for_connections(wanted: int) -> int:
         return wanted
     room = max(1, soft - OTHER_DESCRIPTORS)
     log.warning(
-        "the system allows this process descriptors for %d clients, not %d "
+        "the system allows this process descriptors for %s, not %d "
         "(params/daemon/max_connections): raise its limit (ulimit -n, LimitNOFILE)",
-        room,
+        plural(room, "client"),
         wanted,
     )
     return room

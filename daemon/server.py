@@ -19,7 +19,7 @@ from ..core.host.interfaces import machine_name
 from ..core.parameters import Parameters, as_xml
 from ..core.protocol.announcement import Announcement
 from ..core.protocol.messages import PROTOCOL_VERSIONS, Welcome
-from ..core.text import one_line, place
+from ..core.text import one_line, place, plural
 from . import process
 from .admission import Admission
 from .beacon import Beacon
@@ -200,7 +200,7 @@ class Server:
         """Returns when every request has its answer, the time for it is over, or a second signal came."""
         if executor.lost.done():
             return
-        log.info("stopping: %d images in flight", executor.pending)
+        log.info("stopping: %s in flight", plural(executor.pending, "image"))
         for connection in listener.connections:
             connection.drain()
         answered = [asyncio.create_task(connection.answered()) for connection in listener.connections]
@@ -212,7 +212,7 @@ class Server:
         await executor.clock.wait(reasons, self._parameters.timeouts.drain)
         forced.cancel()
         if not everything.done():
-            log.warning("stopped with %d images unanswered", executor.pending)
+            log.warning("stopped with %s unanswered", plural(executor.pending, "image"))
             await tasks.end(answered)
             await executor.close()
 

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 
-from ..console.terminal import Column, duration, table
+from ..console import figures
+from ..console.terminal import Column, size, table
 from ..pool.survey import Report
 
 COLUMNS = (
-    Column("name", 0, least=8),
+    Column("name", 0, least=12),
     Column("address", 2),
     Column("state", 1, least=8),
-    Column("engine", 6),
-    Column("device", 8, least=12),
+    Column("engine", 7),
+    Column("device", 3, least=12),
     Column("search", 12),
-    Column("version", 7),
-    Column("working", 4, right=True),
-    Column("waiting", 5, right=True),
+    Column("version", 8),
+    Column("working", 5, right=True),
+    Column("waiting", 6, right=True),
     Column("clients", 9, right=True),
-    Column("images/s", 3, right=True),
+    Column("images/s", 4, right=True),
     Column("done", 10, right=True),
     Column("up", 11, right=True),
 )
@@ -30,7 +30,7 @@ def table_lines(reports: list[Report]) -> list[str]:
     """Returns a header line and a line for each server; on a terminal, cut to its width."""
     if not reports:
         return []
-    width = shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
+    width = size(sys.stdout).columns if sys.stdout is not None and sys.stdout.isatty() else None
     return table(COLUMNS, [_row(report) for report in reports], width)
 
 
@@ -54,9 +54,9 @@ def _row(report: Report) -> list[str]:
         str(status.working),
         str(status.waiting),
         str(status.connections - 1),
-        f"{status.rate:.2f}",
+        figures.rate(status.rate),
         str(status.answered),
-        duration(status.uptime),
+        figures.duration(status.uptime),
     ]
 
 

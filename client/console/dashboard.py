@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ...core.text import one_line
 from ..pool.status import Availability
+from . import figures
 from .rates import ServerRate
 from .terminal import Column, table
 
@@ -18,16 +19,26 @@ COLUMNS = (
     Column("server", 0, least=16),
     Column("device", 5, least=10),
     Column("images/s", 2, right=True),
-    Column("in flight", 3, right=True),
-    Column("done", 4, right=True),
+    Column("in flight", 4, right=True),
+    Column("done", 3, right=True),
     Column("state", 1),
 )
 
 MOST_LINES = 12
 """Servers that get a separate line; if there are more, servers in trouble come first."""
 
-_STYLES = {"lost": "red", "resting": "red", "no answer yet": "yellow", "slow": "yellow", "stopping": "yellow"}
-"""Colours of the states of servers in trouble, the worst first."""
+_STYLES = {
+    "lost": "red",
+    "resting": "red",
+    "no answer yet": "magenta",
+    "slow": "magenta",
+    "stopping": "magenta",
+}
+"""Colours of the states of servers in trouble, the worst first: both can be read on a light and on a dark background, which
+yellow and blue cannot."""
+
+LONGEST_BAR = 60
+"""Cells of the bar: it fits into every usual terminal, so that a terminal that becomes narrower does not wrap it."""
 
 
 def state_of(server_rate: ServerRate) -> str:
@@ -72,7 +83,16 @@ def view(lines: list[Text], totals: str, *, done: int, total: int | None) -> Ren
     for line in lines:
         line.no_wrap = True
     if total:
-        parts.append(ProgressBar(total=total, completed=min(done, total)))
+        parts.append(
+            ProgressBar(
+                total,
+                min(done, total),
+                width=LONGEST_BAR,
+                style="dim",
+                complete_style="default",
+                finished_style="default",
+            )
+        )
     return Group(*parts)
 
 
@@ -89,7 +109,7 @@ def _row(server_rate: ServerRate) -> list[str]:
     return [
         status.name,
         status.device,
-        f"{server_rate.rate:.2f}" if there else "",
+        figures.rate(server_rate.rate) if there else "",
         str(status.in_flight) if there else "",
         str(status.done),
         state_of(server_rate),

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 
-from rich.console import Console, RenderableType
-from rich.live import Live
+from rich.console import RenderableType
 
-from ...core.host import standard_streams, tasks
+from ...core.host import tasks
 from ...core.results import Result
-from ...core.text import one_line
+from ...core.text import one_line, plural
 from ...core.throughput import Throughput
 from ..pool.status import ServerStatus
-from . import dashboard
+from . import dashboard, figures
+from .job_control import JobControl
+from .live_area import LiveArea
 from .rates import Rates
-from .terminal import duration, plural
+from .terminal import say
 
 TICK = 0.5
 """Seconds between two updates of the display."""
@@ -47,34 +50,32 @@ class Progress:
         self.failed = 0
         self._started = time.monotonic()
         self._throughput = Throughput(self._started)
-        # emoji: a file name can be ":smile:.jpg"
-        self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
         self._quiet = quiet
         self._found: int | None = None
         self._left_out = 0
         self._rates = Rates()
-        able = self._console.is_terminal and not self._console.is_dumb_terminal
-        self._live: Live | None = None
-        if able and not quiet and not terminal_taken:
-            self._live = Live(
-                get_renderable=self._view,
-                console=self._console,
-                auto_refresh=False,
-                transient=True,
-                redirect_stdout=False,
-                redirect_stderr=False,
-            )
+        live = not quiet and not terminal_taken and LiveArea.possible(sys.stderr)
+        self._area = LiveArea(sys.stderr) if live else None
+        self._signals: JobControl | None = None
 
     def __enter__(self) -> Progress:
-        if self._live is not None:
-            self._live.start(refresh=True)
+        if self._area is not None:
+            self._signals = JobControl(self._area.clear, self._draw)
+        self._draw()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live is not None:
-            self._live.stop()
+        self.end_display()
+
+    def end_display(self) -> None:
+        """Removes the live display for good; later lines are printed as anywhere else."""
+        if self._signals is not None:
+            self._signals.end()
+        if self._area is not None:
+            self._area.clear()
+            self._area = None
 
     @contextlib.asynccontextmanager
     async def following(self, statuses: Callable[[], list[ServerStatus]]) -> AsyncIterator[None]:
@@ -90,8 +91,10 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Prints text as one line, unless quiet."""
-        if not self._quiet:
-            self._console.print(one_line(text), soft_wrap=True)
+        if self._area is not None:
+            self._area.print(one_line(text))
+        elif not self._quiet:
+            say(text)
 
     def expect(self, total: int) -> None:
         """Sets the number of images, once all are found."""
@@ -121,11 +124,11 @@ class Progress:
     def summary(self) -> str:
         """Returns the line that ends a run."""
         seconds = time.monotonic() - self._started
-        took = duration(seconds) if seconds >= 60 else f"{seconds:.1f} s"
+        rate = f" ({figures.rate(self.images / seconds)} images/s)" if self.images and seconds >= 0.1 else ""
         poor = f" ({self.poor} not comparable)" if self.poor else ""
         return (
             f"{plural(self.images, 'image')}, {plural(self.faces, 'face')}{poor}, {self.failed} failed, "
-            f"in {took} ({self.images / max(seconds, 1e-3):.2f} images/s)"
+            f"in {figures.measured(seconds)}{rate}"
         )
 
     def troubles(self) -> list[str]:
@@ -141,9 +144,8 @@ class Progress:
         plain = time.monotonic() + PLAIN_INTERVAL
         while True:
             self._look(statuses)
-            if self._live is not None:
-                if not standard_streams.behind():
-                    self._live.refresh()
+            if self._area is not None:
+                self._draw()
             elif time.monotonic() >= plain:
                 plain = time.monotonic() + PLAIN_INTERVAL
                 self.say(self._totals())
@@ -152,21 +154,30 @@ class Progress:
     def _look(self, statuses: Callable[[], list[ServerStatus]]) -> None:
         for server_rate in self._rates.observe(time.monotonic(), statuses()):
             assert server_rate.last is not None
-            before = f", {server_rate.best:.2f} at its best" if server_rate.best else ""
-            self.say(f"server {server_rate.last.name} is slow: {server_rate.steady:.2f} images/s{before}")
+            steady, best = figures.rate(server_rate.steady), figures.rate(server_rate.best)
+            before = f", {best} at its best" if server_rate.best else ""
+            self.say(f"server {server_rate.last.name} is slow: {steady} images/s{before}")
 
     def _totals(self) -> str:
         """Returns the line of totals, with the most important first."""
         rate = self._throughput.rate(time.monotonic())
         images = f"{self.images} of {plural(self._total, 'image')}" if self._total is not None else None
-        parts = [images or plural(self.images, "image"), f"{rate:.2f} images/s", plural(self.faces, "face")]
+        parts = [images or plural(self.images, "image")]
+        if rate:
+            parts.append(f"{figures.rate(rate)} images/s")
+        parts.append(plural(self.faces, "face"))
         if self.failed:
             parts.append(f"{self.failed} failed")
-        if self._total is not None and rate:
-            parts.append(f"{duration(max(0, self._total - self.images) / rate)} left")
+        left = 0 if self._total is None else self._total - self.images
+        if left > 0 and rate:
+            parts.append(f"{figures.duration(left / rate)} left")
         return ", ".join(parts)
 
-    def _view(self) -> RenderableType:
-        lines = dashboard.servers(self._rates, width=self._console.width, height=self._console.height)
+    def _draw(self) -> None:
+        if self._area is not None:
+            self._area.draw(self._view(self._area.size))
+
+    def _view(self, size: os.terminal_size) -> RenderableType:
+        lines = dashboard.servers(self._rates, width=size.columns, height=size.lines)
         totals = self._totals() if lines else "finding servers"
         return dashboard.view(lines, totals, done=self.images, total=self._total)

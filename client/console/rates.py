@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 from ..pool.status import Availability, ServerStatus
+from . import figures
 
 LATELY = 30.0
 """Seconds over which the rate on the display is measured."""
@@ -90,7 +91,8 @@ class ServerRate:
             found.append("never answered")
         elif self.slow_seconds:
             found.append(
-                f"slow for {self.slow_seconds:.0f} s: {self.steady:.2f} images/s at the end, {self.best:.2f} at its best"
+                f"slow for {figures.duration(self.slow_seconds)}: {figures.rate(self.steady)} images/s at the end, "
+                f"{figures.rate(self.best)} at its best"
             )
         return "; ".join(found)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TextIO
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -23,6 +26,16 @@ NARROWEST = 8
 def say(text: str, *, end: str = "\n") -> None:
     """Prints text on standard error as one line."""
     print(one_line(text), end=end, file=sys.stderr, flush=True)
+
+
+def size(stream: TextIO) -> os.terminal_size:
+    """Returns the size of the terminal of a stream. COLUMNS and LINES count only where the system does not know it: an
+    exported COLUMNS keeps the width that the terminal had before it was resized."""
+    try:
+        found = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):
+        found = os.terminal_size((0, 0))
+    return found if found.columns and found.lines else shutil.get_terminal_size()
 
 
 @dataclass(frozen=True)
@@ -76,20 +89,3 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int |
         grid.add_row(*(Text(row[at]) for at in least))
     lines = Console(width=width, color_system=None).render_lines(grid, pad=False)
     return ["".join(segment.text for segment in line).rstrip() for line in lines]
-
-
-def duration(seconds: float) -> str:
-    """Returns a duration for a person: 12 s, 3:04 min, 5:07 h, 2 d 3 h."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60}:{whole % 60:02} min"
-    if whole < 86400:
-        return f"{whole // 3600}:{whole // 60 % 60:02} h"
-    return f"{whole // 86400} d {whole // 3600 % 24} h"
-
-
-def plural(count: int, thing: str) -> str:
-    """Returns a count with its noun: 1 image, 2 images."""
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from ...core.errors import ErrorCode, UnreadableError
 from ...core.host import leases
+from ...core.text import plural
 
 THREADS = 8
 """Files read at the same time. A network disk answers each request late, but many requests at once; for a local disk two
@@ -197,7 +198,7 @@ class FileReader:
                         raise OSError(errno.EINVAL, "it is no regular file")
                     if before.st_size > self._max_file_bytes:
                         raise UnreadableError(
-                            f"a file of {before.st_size} bytes; {self._max_file_bytes} are allowed "
+                            f"a file of {plural(before.st_size, 'byte')}; the limit is {self._max_file_bytes} "
                             "(params/daemon/max_frame_bytes)",
                             ErrorCode.FRAME_TOO_LARGE,
                         )

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 from ...core.errors import ErrorCode
+from ...core.text import plural
 
 NAME = "-"
 """The path that stands for standard input, as in many programs. A file of that name is ./-."""
@@ -46,7 +47,7 @@ class StandardInput:
         if len(data) > self._max_bytes:
             self.problem = (
                 ErrorCode.FRAME_TOO_LARGE,
-                f"standard input has more than the {self._max_bytes} bytes that are allowed (params/daemon/max_frame_bytes)",
+                f"standard input has more than {plural(self._max_bytes, 'byte')} (params/daemon/max_frame_bytes)",
             )
         elif data:
             yield bytes(data)

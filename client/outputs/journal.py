@@ -13,6 +13,7 @@ from types import TracebackType
 
 from ...core.errors import OutputError
 from ...core.results import Result
+from ...core.text import plural
 from ..inputs.file_reader import File
 from .formats import format_of
 from .index import Entry, Head, Index, LineState
@@ -150,7 +151,7 @@ class Journal:
                     standing[state] += count
                 else:
                     stale[reason] += count
-        words = [f"{_images(standing[LineState.DONE])} done"]
+        words = [f"{plural(standing[LineState.DONE], 'image')} done"]
         if standing[LineState.FAILED]:
             words.append(f"{standing[LineState.FAILED]} failed (--retry-failed retries them)")
         for reason in (Stale.RETRIED, Stale.UNANSWERED):
@@ -159,7 +160,9 @@ class Journal:
         lines = [f"resuming {self._output.name}: {', '.join(words)}"]
         for reason in (Stale.PARAMETERS, Stale.REDO):
             if stale[reason]:
-                lines.append(f"{_images(stale[reason])} {self._validity.words(reason)}: processed again")
+                lines.append(
+                    f"{plural(stale[reason], 'image')} {self._validity.words(reason)}: processed again"
+                )
         return lines
 
     def summary(self) -> str:
@@ -284,7 +287,3 @@ class Journal:
             f"{self._output.name}: line {number} was not written by pyraface ({reason}): choose another name, or "
             "replace the file with --overwrite"
         )
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"

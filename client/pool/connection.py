@@ -30,6 +30,7 @@ from ...core.protocol.messages import (
     Status,
     Welcome,
 )
+from ...core.text import plural
 from .send_buffer import SendBuffer
 
 Answer = Found | Failed
@@ -92,8 +93,8 @@ class ServerConnection:
             frame = wire.encode_parts(request, max_frame_bytes=self.welcome.max_frame_bytes)
         except LocalProtocolError:
             text = (
-                f"a file of {len(image)} bytes; {self.welcome.name} accepts frames of at most "
-                f"{self.welcome.max_frame_bytes} bytes (its params/daemon/max_frame_bytes)"
+                f"a file of {plural(len(image), 'byte')}; {self.welcome.name} accepts frames of at most "
+                f"{plural(self.welcome.max_frame_bytes, 'byte')} (its params/daemon/max_frame_bytes)"
             )
             return Failed.because(id, ErrorCode.FRAME_TOO_LARGE, text)
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()

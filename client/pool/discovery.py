@@ -18,7 +18,7 @@ from ...core.parameters import BeaconParameters
 from ...core.protocol import announcement
 from ...core.protocol.announcement import Announcement, Probe
 from ...core.protocol.proofs import NONCE_BYTES
-from ...core.text import place
+from ...core.text import place, plural
 
 log = logging.getLogger("pyraface.discovery")
 
@@ -119,8 +119,8 @@ class Discovery:
             self._transport.close()
         if self.ignored:
             log.info(
-                "discovery: %d datagrams ignored: foreign, forged, old, or of servers with another key",
-                self.ignored,
+                "discovery: %s ignored: foreign, forged, old, or of servers with another key",
+                plural(self.ignored, "datagram"),
             )
 
     async def first(self) -> list[Location]:

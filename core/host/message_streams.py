@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from ..errors import ErrorCode, RemoteProtocolError
 from ..protocol import wire
 from ..protocol.messages import Message
+from ..text import plural
 
 
 async def read_message(
@@ -70,7 +71,8 @@ def check_greeting(length: int, limit: int) -> None:
     """
     if length > limit:
         raise RemoteProtocolError(
-            f"a frame of {length} bytes; before the welcome the limit is {limit}", ErrorCode.FRAME_TOO_LARGE
+            f"a frame of {plural(length, 'byte')}; before the welcome the limit is {limit}",
+            ErrorCode.FRAME_TOO_LARGE,
         )
 
 

@@ -87,8 +87,12 @@ class NoticeStream(io.TextIOBase):
                 self._put()
 
     def end(self) -> None:
-        """Waits for the thread, as long as it makes progress."""
+        """Waits for the thread at the end of the program, as long as it makes progress."""
         atexit.unregister(self.end)
+        self.settle()
+
+    def settle(self) -> None:
+        """Waits until all notices are written, as long as the thread makes progress."""
         self.flush()
         over = time.monotonic() + LONGEST_END
         with self._changed:
@@ -105,7 +109,8 @@ class NoticeStream(io.TextIOBase):
             self._dropped += max(1, line.count(b"\n"))
             return
         if self._dropped:
-            line = b"(%d lines before this one were dropped: they were not read)\n" % self._dropped + line
+            lines = b"line" if self._dropped == 1 else b"%d lines" % self._dropped
+            line = b"(%b dropped before this one: not read in time)\n" % lines + line
             self._dropped = 0
         self._bytes += len(line)
         if self._at_once:
@@ -178,14 +183,20 @@ def print_lines(lines: Iterable[str]) -> None:
     if sys.stdout is None:
         raise OutputError("standard output is closed")
     try:
-        for line in lines:
-            print(line)
+        # in one piece, which an interrupt does not tear apart
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
         sys.stdout.flush()
     except OSError as error:
         silence_output()
         if error.errno == errno.EPIPE:
             raise ReaderGoneError("the reader of standard output has ended") from error
         raise OutputError(f"standard output cannot be written: {error.strerror}") from error
+
+
+def settle() -> None:
+    """Waits until the notices on standard error are written, as long as they are read."""
+    if isinstance(sys.stderr, NoticeStream):
+        sys.stderr.settle()
 
 
 def silence_output() -> None:

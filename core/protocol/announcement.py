@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from ..errors import ErrorCode, LocalProtocolError, RemoteProtocolError
+from ..text import plural
 from . import proofs, wire
 from .messages import Bytes32, Positive
 
@@ -99,7 +100,7 @@ def encode(datagram: Datagram, key: bytes | None = None) -> bytes:
     data = MAGIC + content + (b"" if key is None else proofs.seal(content, key))
     if len(data) > MAX_DATAGRAM:
         raise LocalProtocolError(
-            f"{datagram.type} makes a datagram of {len(data)} bytes; the limit is {MAX_DATAGRAM}",
+            f"{datagram.type} makes a datagram of {plural(len(data), 'byte')}; the limit is {MAX_DATAGRAM}",
             ErrorCode.FRAME_TOO_LARGE,
         )
     return data

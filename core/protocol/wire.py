@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from ..boxes import as_boxes
 from ..errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from ..faces import DETECTORS, TURNS, Faces
+from ..text import plural
 from . import messages
 from .messages import Bytes32, Detect, Message
 
@@ -149,7 +150,8 @@ class Codec:
             if length > self.max_frame_bytes:
                 self._fail(
                     ErrorCode.FRAME_TOO_LARGE,
-                    f"a frame of {length} bytes; the limit is {self.max_frame_bytes} (params/daemon/max_frame_bytes)",
+                    f"a frame of {plural(length, 'byte')}; the limit is {self.max_frame_bytes} "
+                    "(params/daemon/max_frame_bytes)",
                 )
             else:
                 self._length = length
@@ -188,7 +190,7 @@ def encode_parts(message: Message, *, max_frame_bytes: int = 2**32 - 1) -> list[
     length = sum(len(part) for part in payload)
     if length > max_frame_bytes:
         raise LocalProtocolError(
-            f"{message.type} makes a frame of {length} bytes; the peer's limit is {max_frame_bytes}",
+            f"{message.type} makes a frame of {plural(length, 'byte')}; the peer's limit is {max_frame_bytes}",
             ErrorCode.FRAME_TOO_LARGE,
         )
     return [PREFIX.pack(length) + payload[0], *payload[1:]]
@@ -424,7 +426,7 @@ def _unpack_array(value: object, dtype: type[Any]) -> NDArray[Any]:
         _check(int, length)
     if not isinstance(data, bytes) or len(data) != math.prod(shape) * little.itemsize:
         raise ValueError(
-            f"data must be {math.prod(shape) * little.itemsize} bytes, according to shape and dtype"
+            f"data must be {plural(math.prod(shape) * little.itemsize, 'byte')}, according to shape and dtype"
         )
     if dtype is np.bool_ and np.frombuffer(data, np.uint8).max(initial=0) > 1:
         raise ValueError("data must be bytes of 0 and 1")

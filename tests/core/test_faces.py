@@ -137,7 +137,7 @@ def test_a_single_face_is_a_view_and_no_copy() -> None:
 
 @pytest.mark.parametrize("number", [3, -4])
 def test_a_face_that_is_not_there_is_named_with_how_many_there_are(number: int) -> None:
-    with pytest.raises(IndexError, match=f"no face {number}: there are 3 faces"):
+    with pytest.raises(IndexError, match=f"no face {number} among 3 faces"):
         faces(3)[number]
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyraface.core.text import one_line, sendable
+from pyraface.core.text import one_line, plural, sendable
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,11 @@ def test_whatever_the_text_a_line_is_printable_and_no_longer_than_its_limit(text
 )
 def test_text_to_be_sent_is_utf_8_of_a_bounded_length(text: str, sent: str) -> None:
     assert sendable(text, 10) == sent
+
+
+def test_a_count_has_its_noun_in_the_number_that_it_takes() -> None:
+    assert [plural(count, "other file") for count in (0, 1, 2)] == [
+        "0 other files",
+        "1 other file",
+        "2 other files",
+    ]

@@ -23,6 +23,6 @@ def test_of_a_flood_of_lines_some_are_logged_and_the_rest_counted(monkeypatch: p
 
     assert lines(5) == ["no 0", "no 1", "no 2"]
     now += 10
-    assert lines(2) == ["no 0 (2 lines before this one were left out)", "no 1"]
+    assert lines(2) == ["no 0 (2 lines left out before this one)", "no 1"]
     now += 10
     assert lines(1) == ["no 0"]

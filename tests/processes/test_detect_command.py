@@ -654,7 +654,9 @@ def test_the_smallest_face_wanted_reaches_the_server_and_its_cost_is_said(
         done = pyraface("--servers", place, "--faces-from", "20", file)
     assert len(lines_of(done.stdout)["small.png"]["faces"]) == 1  # type: ignore[arg-type]
     assert re.search(
-        r"faces from 20 px: a photograph of 4000 x 3000 pixels takes \d+ tiles, \d+ megapixels", done.stderr
+        r"faces from 20 px: a photograph of 4000 x 3000 pixels takes \d+ tiles, [\d.]+ megapixels in all, "
+        r"([\d.]+ times|\d+% of) the default",
+        done.stderr,
     )
 
 

@@ -298,7 +298,7 @@ def test_on_a_narrow_terminal_the_important_columns_are_left(tmp_path: Path) -> 
     file.write_text(parameters_xml())
     with stub_daemon(tmp_path, seconds=0.0, name="a" * 60) as server:
         shown = {}
-        for columns in (80, 40):
+        for columns in (200, 160, 120, 100, 80, 60, 40):
             ours, theirs = pty.openpty()
             process = subprocess.Popen(
                 [
@@ -320,9 +320,14 @@ def test_on_a_narrow_terminal_the_important_columns_are_left(tmp_path: Path) -> 
             assert process.wait(60) == 0
             shown[columns] = text.decode().splitlines()
             assert all(len(line) <= columns for line in shown[columns])
-    assert shown[80][0].split() == ["name", "address", "state", "engine", "working", "waiting", "images/s"]
-    assert shown[40][0].split() == ["name", "address", "state"]
-    assert "aaaaaaa…" in shown[40][1]
+    heads = {columns: lines[0].split() for columns, lines in shown.items()}
+    assert heads[40] == ["name", "address", "state"]
+    assert heads[60] == ["name", "address", "state", "device", "images/s"]
+    assert heads[80] == [*heads[60][:4], "working", "waiting", "images/s"]
+    for columns in (60, 80, 100, 120, 160):
+        assert "device" in heads[columns], "the device stays when the version goes"
+    assert {"version", "done", "up"} <= set(heads[200])
+    assert all(re.match("a{11,}… |a{60} ", lines[1]) for lines in shown.values())
 
 
 def test_a_subcommand_is_one_only_as_the_first_word() -> None:

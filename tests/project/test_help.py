@@ -68,7 +68,10 @@ def test_help_imports_neither_an_engine_nor_anything_else_that_takes_time(
     assert not HEAVY & set(json.loads(modules))
 
 
-def test_help_lists_every_subcommand_and_each_has_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_every_subcommand_and_each_has_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     for words in ([], *([name] for name in commands.SUBCOMMANDS)):
         with pytest.raises(SystemExit):
             main([*words, "--help"])
@@ -78,6 +81,19 @@ def test_help_lists_every_subcommand_and_each_has_its_own(capsys: pytest.Capture
         if not words:
             for name, line in commands.SUBCOMMANDS.items():
                 assert re.search(rf"^  {name} +{re.escape(line)}$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120, 200])
+def test_help_is_no_wider_than_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for words in (["--help"], *([name, "--help"] for name in commands.SUBCOMMANDS)):
+        with pytest.raises(SystemExit):
+            main(words)
+        # the values of an option in the usage are not broken
+        text = capsys.readouterr().out.partition("\n\n")[2]
+        assert max(map(len, text.splitlines())) <= columns
 
 
 def printed(code: str) -> str:

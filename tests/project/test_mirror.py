@@ -35,6 +35,7 @@ ELSEWHERE = {
     "core/search/everywhere.py": "core/test_pipeline.py",
     # nothing but processes and sockets: tested from outside
     "client/client.py": "processes/test_detect_command.py",
+    "client/console/job_control.py": "processes/test_display.py",
     "client/console/prompt.py": "processes/test_pair_command.py",
     "client/commands/words.py": "processes/test_detect_command.py",
     "client/commands/servers_table.py": "processes/test_servers_command.py",

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import EngineError
+from ...text import plural
 
 Tensor = NDArray[np.float32]
 
@@ -72,12 +73,12 @@ class Deserializer:
 
     def end(self) -> None:
         if self.at != len(self._data):
-            raise self._fail(f"{len(self._data) - self.at} bytes follow the end of the network")
+            raise self._fail(f"{plural(len(self._data) - self.at, 'byte')} after the end of the network")
 
     def _take(self, count: int) -> bytes:
         chunk = self._data[self.at : self.at + count]
         if len(chunk) < count:
-            raise self._fail(f"the file ends where {count} more bytes were expected")
+            raise self._fail(f"the file ends in the middle of {plural(count, 'byte')}")
         self.at += count
         return chunk
 
@@ -97,7 +98,7 @@ class Deserializer:
     def text(self) -> str:
         length = self.integer()
         if not 0 <= length <= 64:
-            raise self._fail(f"a name is {length} bytes long")
+            raise self._fail(f"a name is {plural(length, 'byte')} long")
         return self._take(length).decode("ascii", "replace")
 
     def tensor(self, shape: tuple[int, int, int, int] | None = None) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from numpy.typing import NDArray
 
 from ...errors import EngineError
+from ...text import plural
 from .. import devices
 from . import providers
 from .providers import Provider, ShapeProfile
@@ -71,8 +72,9 @@ class Placement:
         """For people: "cpu, 2 threads (CUDA did not start: ...)"."""
         if self.gpu:
             return f"cuda:0{devices.gpu_name()}, {self.provider.label}"
-        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
-        return f"cpu, {threads}" + "".join(f" ({reason})" for reason in self.passed_over)
+        return f"cpu, {plural(self.threads, 'thread')}" + "".join(
+            f" ({reason})" for reason in self.passed_over
+        )
 
     def start(self, model: bytes, shapes: ShapeProfile | None = None) -> Session:
         """Starts a network here.

@@ -38,10 +38,10 @@ def test_where_there_is_no_terminal_lines_come_now_and_then(
     leaping_time.run(talk)
     assert capsys.readouterr().err.splitlines() == [
         "1 image, 0.10 images/s, 0 faces",
-        "1 image, 0.05 images/s, 0 faces",
+        "1 image, 0.050 images/s, 0 faces",
         "b.jpg: unreadable: gone",
-        "2 of 3 images, 0.07 images/s, 0 faces, 1 failed, 15 s left",
-        "2 of 3 images, 0.05 images/s, 0 faces, 1 failed, 20 s left",
+        "2 of 3 images, 0.067 images/s, 0 faces, 1 failed, 15 s left",
+        "2 of 3 images, 0.050 images/s, 0 faces, 1 failed, 20 s left",
     ]
 
 

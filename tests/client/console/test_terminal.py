@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from pyraface.client.console.terminal import NARROWEST, Column, duration, table
+from pyraface.client.console.terminal import NARROWEST, Column, table
 
 COLUMNS = (
     Column("name", 0, least=6),
@@ -59,19 +58,3 @@ def test_no_line_is_wider_than_it_may_be_or_commands_the_terminal(rows: list[lis
     for line in lines:
         assert cell_len(line) <= width
         assert line.isprintable()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [
-        (0, "0 s"),
-        (59.4, "59 s"),
-        (59.6, "1:00 min"),
-        (3599, "59:59 min"),
-        (3600, "1:00 h"),
-        (86399, "23:59 h"),
-        (90000, "1 d 1 h"),
-    ],
-)
-def test_a_time_is_as_exact_as_a_person_wants_it(seconds: float, shown: str) -> None:
-    assert duration(seconds) == shown

@@ -65,7 +65,7 @@ def test_notices_without_a_reader_are_dropped_by_whole_lines_and_counted(
     assert abs(sum(map(len, kept)) - FULL - MOST_WAITING) <= 200
     dropped = 9000 - len(kept)
     assert (counted, last) == (
-        f"({dropped} lines before this one were dropped: they were not read)\n",
+        f"({dropped} lines dropped before this one: not read in time)\n",
         "again\n",
     )
 

@@ -61,18 +61,18 @@ def test_the_encoder_is_read_with_its_projection() -> None:
 
 @pytest.mark.parametrize("kept", [0, 1, 3, 14, 60, 100, 137, 200, 5104, 5300, 400_000, len(DETECTOR) - 1])
 def test_a_detector_cut_off_anywhere_is_refused(kept: int) -> None:
-    with pytest.raises(EngineError, match="the file ends where"):
+    with pytest.raises(EngineError, match="the file ends in the middle of"):
         weights.parse_detector(DETECTOR[:kept])
 
 
 @pytest.mark.parametrize("kept", [0, 20, 300, 336, 19_000, 10_000_000, len(ENCODER) - 1])
 def test_an_encoder_cut_off_anywhere_is_refused(kept: int) -> None:
-    with pytest.raises(EngineError, match="the file ends where"):
+    with pytest.raises(EngineError, match="the file ends in the middle of"):
         weights.parse_encoder(ENCODER[:kept])
 
 
 def test_bytes_after_the_network_are_refused() -> None:
-    with pytest.raises(EngineError, match="1 bytes follow the end of the network"):
+    with pytest.raises(EngineError, match="1 byte after the end of the network"):
         weights.parse_detector(DETECTOR + b"\0")
 
 

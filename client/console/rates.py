@@ -101,18 +101,24 @@ class Rates:
     """Rates of all servers, in the order in which they were first seen."""
 
     def __init__(self) -> None:
-        self._by_address: dict[str, ServerRate] = {}
+        self._servers: list[ServerRate] = []
         self._looked: float | None = None
         self._watched = 0.0
 
     def observe(self, now: float, statuses: Iterable[ServerStatus]) -> list[ServerRate]:
-        """Records the status of the servers; returns the servers that have just become slow."""
+        """Records the status of the servers; returns the servers that have just become slow.
+
+        Args:
+            statuses: of every server, each time in the order of their first connections: its address may change.
+        """
         if self._looked is not None:
             self._watched += min(now - self._looked, LONGEST_LOOK)
         self._looked = now
         slowed = []
-        for status in statuses:
-            server_rate = self._by_address.setdefault(status.address, ServerRate())
+        for number, status in enumerate(statuses):
+            if number == len(self._servers):
+                self._servers.append(ServerRate())
+            server_rate = self._servers[number]
             before = server_rate.slow
             server_rate.observe(self._watched, status)
             if server_rate.slow and not before:
@@ -120,7 +126,7 @@ class Rates:
         return slowed
 
     def __iter__(self) -> Iterator[ServerRate]:
-        return iter(self._by_address.values())
+        return iter(self._servers)
 
 
 def _times(count: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import socket
 from typing import Any, TypeVar
 
 from ...core.errors import (
@@ -40,8 +41,20 @@ T = TypeVar("T")
 CLOSE_TIMEOUT = 2.0
 """Seconds for the last message to leave."""
 
-LONGEST_PAUSE = 60.0
-"""Maximum of seconds between two pings: a server closes idle connections (its params/timeout/idle_timeout)."""
+LONGEST_PAUSE = 2.0
+"""Maximum of seconds between two pings. A server that has all its images is sent nothing else, so only a ping that is not
+acknowledged shows that it is out of reach."""
+
+LOOK = 0.5
+"""Seconds between two looks at what the server's system has acknowledged."""
+
+OUT_OF_REACH = 4
+"""Attempts to send the same bytes until the server counts as out of reach. The pause after each doubles: on a local network
+it takes 3 s, and longer on a network that is slow to deliver."""
+
+_TCPI_RETRANSMITS, _TCPI_PROBES = 2, 3
+"""Places in struct tcp_info (linux/tcp.h) of two bytes: the times in a row that bytes were sent again, and that bytes could
+not be sent at all, without an acknowledgement. A system that has no room acknowledges nevertheless."""
 
 
 class ServerConnection:
@@ -66,11 +79,14 @@ class ServerConnection:
         self._conversation = conversation
         self._silence = silence
         self._ids = itertools.count(1)
+        self._pings = itertools.count()
         self._answers: dict[int, asyncio.Future[Answer]] = {}
         self._inquiries: dict[int, asyncio.Future[Status]] = {}
         self._send_buffer = SendBuffer(writer, self._alive)
+        self._out_of_reach = asyncio.Event()
         self._tasks = [
-            asyncio.create_task(work()) for work in (self._receive, self._ping, self._send_buffer.run)
+            asyncio.create_task(work())
+            for work in (self._receive, self._send_pings, self._watch_path, self._send_buffer.run)
         ]
         self._alive()
 
@@ -127,6 +143,23 @@ class ServerConnection:
         # the answer still comes if this wait is cancelled
         return await status
 
+    def reachable(self) -> bool:
+        """Returns whether the server's system acknowledges what is sent, however busy the server is."""
+        return not (self._out_of_reach.is_set() or self.lost.done())
+
+    async def out_of_reach(self) -> None:
+        """Returns when the server's system acknowledges nothing more, or the connection is lost."""
+        silence = asyncio.create_task(self._out_of_reach.wait())
+        reasons: set[asyncio.Future[Any]] = {silence, self.lost}
+        try:
+            await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            silence.cancel()
+
+    def ping(self) -> None:
+        """Sends a ping now: whether the server is out of reach shows soon."""
+        self._send(Ping(next(self._pings)))
+
     async def close(self, reason: str = "closed", *, silent: bool = False) -> None:
         """Ends the connection; `lost` says why."""
         self._end(reason, silent=silent)
@@ -181,14 +214,14 @@ class ServerConnection:
         if waiting is not None and not waiting.done():
             waiting.set_result(message)
 
-    async def _ping(self) -> None:
+    async def _send_pings(self) -> None:
         """Sends pings. A server answers them however busy it is, so one that is silent for too long is lost.
 
         On a slow network a ping waits behind images: as long as bytes are accepted, the server is alive.
         """
         loop = asyncio.get_running_loop()
         pause = min(self._silence / 4, LONGEST_PAUSE)
-        for id in itertools.count():
+        while True:
             asleep = loop.time()
             await asyncio.sleep(pause)
             if loop.time() - asleep > 2 * pause:
@@ -197,7 +230,19 @@ class ServerConnection:
             if loop.time() - self._heard > self._silence:
                 self._end(f"silent for {self._silence:g} s (params/timeout/read_timeout)", silent=True)
                 return
-            self._send(Ping(id))
+            self.ping()
+
+    async def _watch_path(self) -> None:
+        sock = self._writer.get_extra_info("socket")
+        while not self._writer.is_closing():
+            # not all sandboxes tell: the silence of the server then shows it, later
+            with contextlib.suppress(OSError):
+                info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCPI_PROBES + 1)
+                if max(info[_TCPI_RETRANSMITS], info[_TCPI_PROBES]) >= OUT_OF_REACH:
+                    self._out_of_reach.set()
+                else:
+                    self._out_of_reach.clear()
+            await asyncio.sleep(LOOK)
 
     def _alive(self) -> None:
         """Takes note of a sign of life from the server."""

@@ -10,6 +10,7 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ...core.errors import ServerError
 from ...core.host.interfaces import broadcast_addresses
@@ -33,6 +34,9 @@ MAX_KNOWN = 256
 announcements must not use them up."""
 
 
+MAX_SIGHTINGS = 4 * MAX_KNOWN
+"""Limit on the addresses of all servers that are remembered."""
+
 NONCES = 8
 """Probes whose answers are still accepted: the first three, and later those of the last intervals."""
 
@@ -49,6 +53,14 @@ class Location:
 
     def __str__(self) -> str:
         return place(self.host, self.port)
+
+
+class Sighting(NamedTuple):
+    """An announcement: the server's instance and name, and the address that it came from."""
+
+    instance: str
+    name: str
+    location: Location
 
 
 def locations(servers: str, default_port: int) -> list[Location]:
@@ -87,7 +99,8 @@ class Discovery:
     probes: forged and old answers are ignored, and counted.
 
     Attributes:
-        names: the names of the servers accepted, by address.
+        names: the names of the servers accepted, by the address at which each was heard first.
+        sightings: each server accepted, at each address at which it was heard, in that order.
         strangers: the names of servers that answered a probe but have none of our keys, by address.
         ignored: number of datagrams that were not a valid answer, to one of our probes, from a server with one of our keys.
     """
@@ -95,14 +108,15 @@ class Discovery:
     def __init__(self, beacon: BeaconParameters, *, port: int, keys: Keys | None) -> None:
         self.names: dict[Location, str] = {}
         self.strangers: dict[Location, str] = {}
+        self.sightings: dict[Sighting, None] = {}
         self.ignored = 0
         self._beacon = beacon
         self._port = port
         self._keys = keys
         self._nonces: deque[bytes] = deque(maxlen=NONCES)
         self._strange: set[str] = set()
-        self._instances: dict[str, Location] = {}
-        self._found: asyncio.Queue[Location] = asyncio.Queue(MAX_KNOWN)
+        self._instances: set[str] = set()
+        self._found: asyncio.Queue[Sighting] = asyncio.Queue(MAX_KNOWN)
         self._transport: asyncio.DatagramTransport | None = None
 
     async def __aenter__(self) -> Discovery:
@@ -124,20 +138,16 @@ class Discovery:
             )
 
     async def first(self) -> list[Location]:
-        """Returns the servers that answer within ANSWER_TIME."""
+        """Returns the servers that answer within ANSWER_TIME, each at the address at which it was heard first."""
         started = asyncio.get_running_loop().time()
         for moment in (*FIRST_PROBES, ANSWER_TIME):
             await asyncio.sleep(started + moment - asyncio.get_running_loop().time())
             if moment < ANSWER_TIME:
                 self._probe()
-        found: dict[Location, None] = {}  # in the order in which they answered
-        with contextlib.suppress(asyncio.QueueEmpty):
-            while True:
-                found[self._found.get_nowait()] = None
-        return list(found)
+        return list(self.names)
 
-    async def more(self) -> AsyncIterator[Location]:
-        """Yields the address of a server at each of its announcements: new servers, and known ones again every interval."""
+    async def more(self) -> AsyncIterator[Sighting]:
+        """Yields each announcement: of new servers, and of known ones again every interval, at each of their addresses."""
         loop = asyncio.get_running_loop()
         probing = loop.time() + self._beacon.interval
         while True:
@@ -181,14 +191,16 @@ class Discovery:
                 self.strangers[Location(host, words.port)] = words.name
 
     def _heard(self, words: Announcement, host: str) -> None:
-        location = Location(host, words.port)
-        if words.instance not in self._instances and len(self._instances) < MAX_KNOWN:
-            self._instances[words.instance] = location
-        # a server answers on each network that it shares with this machine; its first address is used
-        if self._instances.get(words.instance) == location:
-            self.names[location] = words.name
-            with contextlib.suppress(asyncio.QueueFull):  # it will announce itself again
-                self._found.put_nowait(location)
+        sighting = Sighting(words.instance, words.name, Location(host, words.port))
+        if words.instance not in self._instances:
+            if len(self._instances) >= MAX_KNOWN:
+                return
+            self._instances.add(words.instance)
+            self.names[sighting.location] = words.name
+        if len(self.sightings) < MAX_SIGHTINGS:
+            self.sightings[sighting] = None
+        with contextlib.suppress(asyncio.QueueFull):  # it will announce itself again
+            self._found.put_nowait(sighting)
 
 
 class _Listener(asyncio.DatagramProtocol):

@@ -45,9 +45,12 @@ class Answered(NamedTuple):
 
 @dataclass(eq=False)
 class _Server:
-    """The server at one address, over all its connections."""
+    """One server, over all its connections."""
 
+    key: Hashable
+    """Its key in the scheduler."""
     address: str
+    """That of the most recent connection."""
     name: str
     connection: ServerConnection
     """The most recent connection."""
@@ -75,7 +78,7 @@ class _Job:
     failure: Answered | None = None
     """The answer of the last server that refused it."""
     cancels: dict[Hashable, asyncio.Future[None]] = field(default_factory=dict)
-    """One future per server that has the image, by address; done when its answer is no longer needed."""
+    """One future per server that has the image, by key; done when its answer is no longer needed."""
 
 
 class Pool:
@@ -111,7 +114,7 @@ class Pool:
         self._tasks: set[asyncio.Task[object]] = set()
         self._fingerprints: set[str] = set()
         self._servers: dict[Hashable, _Server] = {}
-        """By address, which is also the key of a server in the scheduler."""
+        """By key."""
         self._jobs: dict[Hashable, _Job] = {}
         """By number, until `ask` returns."""
         self._numbers = itertools.count()
@@ -192,7 +195,7 @@ class Pool:
 
     def _status(self, server: _Server) -> ServerStatus:
         connection = server.connection
-        scheduled = self._scheduler.server(server.address)
+        scheduled = self._scheduler.server(server.key)
         state = Availability.CONNECTED
         if connection.lost.done():
             state = Availability.LOST
@@ -218,34 +221,44 @@ class Pool:
 
     # ------------------------------------------------------------------------------------------ what the supervisor reports
 
-    def joined(self, place: str, connection: ServerConnection) -> None:
+    def joined(self, key: Hashable, place: str, connection: ServerConnection) -> None:
         """Starts to send images to the server."""
         welcome = connection.welcome
         name = place if place == LOCAL else f"{welcome.name} ({place})"
-        server = self._servers.setdefault(
-            place, _Server(place, name, connection, self._search, self._faces_from)
-        )
-        server.name, server.connection = name, connection
+        server = self._servers.get(key)
+        # the same process as before: it survived the images that it had when the connection ended
+        survived = server is not None and server.connection.welcome.instance == welcome.instance
+        if server is None:
+            server = self._servers[key] = _Server(
+                key, place, name, connection, self._search, self._faces_from
+            )
+        server.name, server.address, server.connection = name, place, connection
         for line in self._comparison.lines(name, welcome, child=place == LOCAL):
             self._tell(line)
         self._fingerprints.add(server.fingerprint)
         self._tell(f"server {name}: {welcome.engine} on {welcome.device}")
-        self._scheduler.server_up(place, welcome.credits, self._now)
+        self._scheduler.server_up(key, welcome.credits, self._now, survived=survived)
         self._company()
         self._decide()
 
-    def draining(self, place: str) -> None:
+    def draining(self, key: Hashable) -> None:
         """Stops sending images to the server."""
-        self._scheduler.server_draining(place, self._now)
+        self._scheduler.server_draining(key, self._now)
 
-    def left(self, place: str) -> None:
+    def path_changed(self, key: Hashable, *, reachable: bool) -> None:
+        """Offers the server's images to others as well while it is out of reach, and sends it no more."""
+        self._scheduler.path_changed(key, self._now, reachable=reachable)
+        self._decide()
+
+    def left(self, key: Hashable) -> None:
         """Puts the server's images back into the queue."""
-        server = self._servers[place]
+        server = self._servers[key]
         lost = server.connection.lost
-        silent = lost.done() and lost.result().silent
-        if lost.done() and not self._closing:
-            self._tell(f"server lost: {server.name}: {str(lost.result()).partition(': ')[2]}")
-        self._scheduler.server_down(place, self._now, silent=silent)
+        silent = not lost.done() or lost.result().silent  # not done: it is reached by another connection
+        if not self._closing:
+            reason = str(lost.result()).partition(": ")[2] if lost.done() else "out of reach at this address"
+            self._tell(f"server lost: {server.name}: {reason}")
+        self._scheduler.server_down(key, self._now, silent=silent)
         self._company()
         self._decide()
 
@@ -283,7 +296,7 @@ class Pool:
 
     def _send(self, server: _Server, job: _Job) -> None:
         cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        job.cancels[server.address] = cancelled
+        job.cancels[server.key] = cancelled
         self._keep(self._run(server, job, cancelled))
 
     async def _run(self, server: _Server, job: _Job, cancelled: asyncio.Future[None]) -> None:
@@ -301,13 +314,13 @@ class Pool:
             ErrorCode.CANCELLED,
         ):
             if answer.code is ErrorCode.DRAINING:
-                self._scheduler.server_draining(server.address, now)
-            self._scheduler.postponed(server.address, job.number, now)
+                self._scheduler.server_draining(server.key, now)
+            self._scheduler.postponed(server.key, job.number, now)
         elif isinstance(answer, Failed) and answer.elsewhere:
             job.failure = server.answered(answer)
-            self._scheduler.refused(server.address, job.number, now, tried=answer.code not in LIMITS)
+            self._scheduler.refused(server.key, job.number, now, tried=answer.code not in LIMITS)
         elif (
-            self._scheduler.answered(server.address, job.number, now, learn=isinstance(answer, Found))
+            self._scheduler.answered(server.key, job.number, now, learn=isinstance(answer, Found))
             and not job.answer.done()  # it may have been cancelled a moment ago
         ):
             job.answer.set_result(server.answered(answer))
@@ -329,8 +342,14 @@ class Pool:
                 self._alone.cancel()
                 self._alone = None
         elif self._alone is None:
-            limit = self._parameters.timeouts.read
-            self._alone = self._clock.call_later(limit, self.no_server_left)
+            self._alone = self._clock.call_later(self._parameters.timeouts.read, self._waited)
+
+    def _waited(self) -> None:
+        self._alone = None
+        if self._supervisor.in_sight():
+            self._company()
+        else:
+            self.no_server_left()
 
     def _keep(self, work: Coroutine[Any, Any, object]) -> None:
         """Runs a coroutine until it is done or the client is closed."""

@@ -5,25 +5,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Hashable
 from functools import partial
 from typing import Any, Protocol
 
 from ...core.errors import SearchUnavailableError, ServerError
-from ...core.host import keyfile, tasks
+from ...core.host import dialer, keyfile, tasks
 from ...core.host.interfaces import broadcast_advice
 from ...core.host.keyfile import Keys
 from ...core.parameters import AUTOMATIC, Parameters
 from ...core.text import one_line
 from .connection import ServerConnection
-from .discovery import Discovery, Location, locations
+from .discovery import Discovery, Location, Sighting, locations
 from .handshake import ANOTHER_KEY, connect
+from .known_servers import KnownServer, KnownServers
 from .local_daemon import LocalDaemon
 
 log = logging.getLogger("pyraface.client")
 
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 30.0
 """Shortest and longest backoff, in seconds, before a lost server is tried again."""
+
+LONGEST_ALONE = 2.0
+"""The longest backoff while no server is connected: the images wait for one."""
 
 OTHERS = 0.5
 """Seconds after one server is reached in which others count as found at the start: a run begins with all that are well, and
@@ -33,16 +37,23 @@ LOCAL = "local"
 """The address of the child daemon; other servers have "HOST:PORT"."""
 
 
+Attempt = asyncio.Future[ServerError | None]
+"""The first attempt to reach a server: None if it is reached, the reason if it is not."""
+
+
 class Follower(Protocol):
-    """Receiver of events about the server at an address."""
+    """Receiver of events about servers, each identified by a key: one server has one key at all its addresses."""
 
-    def joined(self, place: str, connection: ServerConnection) -> None:
-        """The server is connected, for the first time or again."""
+    def joined(self, key: Hashable, place: str, connection: ServerConnection) -> None:
+        """The server is connected, for the first time or again, at this address."""
 
-    def draining(self, place: str) -> None:
+    def draining(self, key: Hashable) -> None:
         """The server takes no further images."""
 
-    def left(self, place: str) -> None:
+    def path_changed(self, key: Hashable, *, reachable: bool) -> None:
+        """The server acknowledges nothing that is sent to it, or does so again."""
+
+    def left(self, key: Hashable) -> None:
         """The server is lost, or its connection is about to be closed."""
 
     def no_server_left(self) -> None:
@@ -80,10 +91,10 @@ class Supervisor:
         self._keys = keys
         self._locations = [] if servers in ("auto", "local") else locations(servers, parameters.ports.images)
         self._tasks: set[asyncio.Task[object]] = set()
-        self._heard_of: dict[Location, asyncio.Event] = {}
-        self._instances: set[str] = set()
-        """Instances of the servers in use."""
-        self._unsuitable: set[Location] = set()
+        self._known = KnownServers(parameters.beacon.interval)
+        self._in_use: dict[str, KnownServer] = {}
+        """By instance."""
+        self._unsuitable: set[KnownServer] = set()
         """Servers that cannot do the search, of which the user was told."""
         self._connections: set[ServerConnection] = set()
         self._exit = contextlib.AsyncExitStack()
@@ -99,11 +110,13 @@ class Supervisor:
             self._keys = keyfile.load()
         if self._wanted == "auto":
             discovery = await self._exit.enter_async_context(self._discovery())
-            await self._connect_to(await discovery.first(), must=False)
+            await discovery.first()
+            heard = [self._hear(sighting) for sighting in discovery.sightings]
+            await self._reach([attempt for attempt in heard if attempt is not None], must=False)
             self._keep(self._look_for_more(discovery))
             for place, name in discovery.strangers.items():
                 self._tell(f"not used: {one_line(name)} ({place}): {ANOTHER_KEY} {place.host}")
-            if self._instances:
+            if self._in_use:
                 return
             whose = " with a key of ours" if discovery.strangers else ""
             whose += f" that can do the search {self._search}" if self._unsuitable else ""
@@ -113,7 +126,13 @@ class Supervisor:
         if self._wanted in ("auto", "local"):
             await self._start_local()
         else:
-            await self._connect_to(self._locations, must=True)
+            await self._reach(
+                [self._keep_up(self._known.add_named(place)) for place in self._locations], must=True
+            )
+
+    def in_sight(self) -> bool:
+        """Returns whether a server that was in use is announced, though it is not connected."""
+        return self._known.in_sight(self._now)
 
     async def close(self) -> None:
         """Ends every connection, and the child daemon."""
@@ -127,16 +146,19 @@ class Supervisor:
         keys = (self._keys or ()) if self._parameters.security.keyed else None
         return Discovery(self._parameters.beacon, port=self._parameters.ports.discovery, keys=keys)
 
-    async def _connect_to(self, locations: list[Location], *, must: bool) -> None:
-        """Connects to these servers; returns soon after the first is reached.
+    @property
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def _reach(self, attempts: list[Attempt], *, must: bool) -> None:
+        """Returns soon after one of the first attempts to reach a server succeeds.
 
         Raises:
-            ServerError: `must` is set, and none can be reached.
+            ServerError: `must` is set, and none succeeds.
         """
-        attempts = {self._keep_up(place): place for place in locations}
-        waiting: set[asyncio.Future[ServerError | None]] = set(attempts)
+        waiting = set(attempts)
         while waiting:
-            limit = OTHERS if self._instances else None
+            limit = OTHERS if self._in_use else None
             done, waiting = await asyncio.wait(waiting, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
             if not done:
                 break
@@ -145,13 +167,13 @@ class Supervisor:
             unsuitable = all(isinstance(failure, SearchUnavailableError) for failure in failures)
             problem = f"no server can do the search {self._search}" if unsuitable else "no server reached"
             raise ServerError(f"{problem}: " + "; ".join(str(failure) for failure in failures))
-        for attempt, place in attempts.items():
-            attempt.add_done_callback(partial(self._tell_outcome, place))
+        for attempt in attempts:
+            attempt.add_done_callback(self._tell_outcome)
 
-    def _tell_outcome(self, place: Location, attempt: asyncio.Future[ServerError | None]) -> None:
+    def _tell_outcome(self, attempt: Attempt) -> None:
         failure = None if attempt.cancelled() else attempt.result()
         if isinstance(failure, SearchUnavailableError):
-            self._tell_unsuitable(place, failure)
+            self._tell(f"not used: {failure}")
         elif failure is not None:
             self._tell(f"not reached: {failure}")
 
@@ -165,13 +187,15 @@ class Supervisor:
             self._tell(
                 f"{AUTOMATIC} cannot run on this machine, so the search is {found}; --search {AUTOMATIC} says why"
             )
-        self._join(LOCAL, connection)
         self._keep(self._use_local(local, connection))
 
     async def _use_local(self, local: LocalDaemon, connection: ServerConnection) -> None:
         """Uses the child daemon while it runs, connecting again if it closed the connection of a suspended client."""
+        server = KnownServer()
         while True:
-            await self._until_lost(LOCAL, connection)
+            self._in_use[connection.welcome.instance] = server
+            self._follower.joined(server, LOCAL, connection)
+            await self._until_lost(server, connection)
             await asyncio.sleep(FIRST_BACKOFF)
             try:
                 connection = await local.connect()
@@ -179,20 +203,28 @@ class Supervisor:
                 log.debug("%s", error)
                 break
             self._connections.add(connection)
-            self._join(LOCAL, connection)
         if self._wanted == "local":
             self._follower.no_server_left()  # it is not started again
 
     async def _look_for_more(self, discovery: Discovery) -> None:
-        async for place in discovery.more():
-            if place in self._heard_of:
-                self._heard_of[place].set()
-            else:
-                self._keep_up(place).add_done_callback(partial(self._tell_outcome, place))
+        async for sighting in discovery.more():
+            if (attempt := self._hear(sighting)) is not None:
+                attempt.add_done_callback(self._tell_outcome)
 
-    def _keep_up(self, place: Location) -> asyncio.Future[ServerError | None]:
+    def _hear(self, sighting: Sighting) -> Attempt | None:
+        """Takes note of an announcement. Returns the first attempt to reach the server, if it is new."""
+        server, new = self._known.hear(sighting, self._now)
+        server.news.set()
+        if server.connection is not None and (server.place, server.instance) != (
+            sighting.location,
+            sighting.instance,
+        ):
+            server.connection.ping()  # the answer, or its lack, shows whether the present address is still good
+        return self._keep_up(server) if new else None
+
+    def _keep_up(self, server: KnownServer) -> Attempt:
         """Uses a server whenever it is connected. The future is the outcome of the first attempt to reach it."""
-        first: asyncio.Future[ServerError | None] = asyncio.get_running_loop().create_future()
+        first: Attempt = asyncio.get_running_loop().create_future()
 
         def ended(use: asyncio.Task[object]) -> None:
             if first.done():
@@ -202,91 +234,149 @@ class Supervisor:
             elif (error := use.exception()) is not None:
                 first.set_exception(error)
 
-        self._heard_of[place] = asyncio.Event()
-        self._keep(self._use(place, first)).add_done_callback(ended)
+        self._keep(self._use(server, first)).add_done_callback(ended)
         return first
 
-    async def _use(self, place: Location, first: asyncio.Future[ServerError | None]) -> None:
+    async def _use(self, server: KnownServer, first: Attempt) -> None:
         backoff = 0.0
+        connection: ServerConnection | None = None
         while True:
             failure: ServerError | None = None
-            try:
-                connection = await self._connect(place)
-            except ServerError as error:
-                log.debug("%s", error)
-                failure = error
-            joined = failure is None and self._join(str(place), connection)
+            if connection is None:
+                try:
+                    connection = await self._connect(server)
+                except ServerError as error:
+                    log.debug("%s", error)
+                    failure = error
+            joined = connection is not None and self._join(server, connection)
             told = first.done()
             if not told:
                 first.set_result(failure)
-            if isinstance(failure, SearchUnavailableError):
-                if told:
-                    self._tell_unsuitable(place, failure)
+            if connection is not None and joined:
+                connection = await self._until_lost(server, connection)
+                if connection is not None:
+                    continue
+                backoff = FIRST_BACKOFF
+            elif connection is not None:
+                log.debug("%s: in use already, at another address", connection.welcome.name)
+                await self._disconnect(connection)
+                connection = None
+                backoff = LONGEST_BACKOFF
+            elif isinstance(failure, SearchUnavailableError):
+                if told and server not in self._unsuitable:
+                    self._tell(f"not used: {failure}")
+                self._unsuitable.add(server)
                 # not until it announces itself: that is no news of its searches
                 await asyncio.sleep(LONGEST_BACKOFF)
                 backoff = 0.0
-            elif failure is not None:
-                backoff = min(max(FIRST_BACKOFF, 2 * backoff), LONGEST_BACKOFF)
-            elif joined:
-                await self._until_lost(str(place), connection)
-                backoff = FIRST_BACKOFF
             else:
-                log.debug("%s: %s once more, at another address", place, connection.welcome.name)
-                await self._disconnect(connection)
-                backoff = LONGEST_BACKOFF
-            await self._pause(place, backoff)
+                longest = LONGEST_BACKOFF if self._in_use else LONGEST_ALONE
+                backoff = min(max(FIRST_BACKOFF, 2 * backoff), longest)
+            await self._pause(server, backoff)
 
-    async def _connect(self, place: Location) -> ServerConnection:
-        connection = await connect(place.host, place.port, self._parameters, self._keys or ())
-        self._connections.add(connection)
-        searches = connection.welcome.searches
-        if self._search and self._search not in searches:
-            await self._disconnect(connection)
-            raise SearchUnavailableError(
-                f"{one_line(connection.welcome.name)} ({place}) cannot do the search {self._search}, only "
-                f"{one_line(', '.join(searches))}: its log names what it lacks"
-            )
+    async def _connect(self, server: KnownServer) -> ServerConnection:
+        """Returns a connection to a server at any of its addresses."""
+
+        def discard(late: tuple[Location, ServerConnection]) -> Coroutine[Any, Any, None]:
+            return self._disconnect(late[1])
+
+        places = self._known.places(server)
+        if not places:
+            raise ServerError(f"{server.name} has another server at its address")
+        place, connection = await dialer.race(places, partial(self._connect_at, server), discard)
+        server.place = place
         return connection
 
-    def _tell_unsuitable(self, place: Location, error: SearchUnavailableError) -> None:
-        if place not in self._unsuitable:
-            self._unsuitable.add(place)
-            self._tell(f"not used: {error}")
+    async def _connect_at(self, server: KnownServer, place: Location) -> tuple[Location, ServerConnection]:
+        connection = await connect(place.host, place.port, self._parameters, self._keys or ())
+        self._connections.add(connection)
+        welcome = connection.welcome
+        try:
+            if place != server.named and not self._is(server, welcome.instance, welcome.name, place):
+                server.addresses.pop(place, None)
+                raise ServerError(f"{place}: another server has this address now")
+            if self._search and self._search not in welcome.searches:
+                raise SearchUnavailableError(
+                    f"{one_line(welcome.name)} ({place}) cannot do the search {self._search}, only "
+                    f"{one_line(', '.join(welcome.searches))}: its log names what it lacks"
+                )
+        except ServerError:
+            await self._disconnect(connection)
+            raise
+        return place, connection
+
+    def _is(self, server: KnownServer, instance: str, name: str, place: Location) -> bool:
+        """Returns whether the instance that was reached at an address is this server, perhaps after a restart."""
+        if instance != server.instance and server.named is None:
+            self._hear(Sighting(instance, name, place))
+        return instance == server.instance
 
     async def _disconnect(self, connection: ServerConnection) -> None:
         self._connections.discard(connection)
         await connection.close()
 
-    async def _pause(self, place: Location, seconds: float) -> None:
+    async def _pause(self, server: KnownServer, seconds: float) -> None:
         """Waits for some seconds, or less if the server announces itself."""
         await asyncio.sleep(min(FIRST_BACKOFF, seconds))
-        heard_of = self._heard_of[place]
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(heard_of.wait(), seconds - FIRST_BACKOFF)
-        heard_of.clear()
+            await asyncio.wait_for(server.news.wait(), seconds - FIRST_BACKOFF)
+        server.news.clear()
 
-    def _join(self, place: str, connection: ServerConnection) -> bool:
-        """Puts a server into use. Returns False if it is in use already, at another address."""
-        if connection.welcome.instance in self._instances:
+    def _join(self, server: KnownServer, connection: ServerConnection) -> bool:
+        """Puts a server into use. Returns False if it is in use already, under another address that the user named."""
+        assert server.place is not None
+        welcome = connection.welcome
+        owner = self._in_use.setdefault(welcome.instance, server)
+        if owner is not server:
+            owner.heard_at(server.place, self._now)
             return False
-        self._instances.add(connection.welcome.instance)
-        self._follower.joined(place, connection)
+        server.instance, server.name, server.used = welcome.instance, welcome.name, True
+        server.connection = connection
+        self._follower.joined(server, str(server.place), connection)
         return True
 
-    async def _until_lost(self, place: str, connection: ServerConnection) -> None:
-        """Waits until a server in use is lost."""
-        watch = asyncio.create_task(self._watch_draining(place, connection))
+    async def _until_lost(self, server: KnownServer, connection: ServerConnection) -> ServerConnection | None:
+        """Waits until a server in use is lost. Returns another connection to it, if one took the place of this."""
+        watch = asyncio.create_task(self._watch_draining(server, connection))
         try:
-            await asyncio.shield(connection.lost)
+            while not connection.lost.done():
+                await connection.out_of_reach()
+                if connection.lost.done():
+                    break
+                self._follower.path_changed(server, reachable=False)
+                replacement = await self._replace(server, connection)
+                if replacement is not None:
+                    return replacement
+                if connection.reachable():
+                    self._follower.path_changed(server, reachable=True)
+            return None
         finally:
             watch.cancel()
-            self._instances.discard(connection.welcome.instance)
-            self._follower.left(place)
+            self._in_use.pop(connection.welcome.instance, None)
+            server.connection = None
+            self._follower.left(server)
             await self._disconnect(connection)
 
-    async def _watch_draining(self, place: str, connection: ServerConnection) -> None:
+    async def _replace(self, server: KnownServer, connection: ServerConnection) -> ServerConnection | None:
+        """Reaches a server anew while its connection is out of reach. Returns None if that is not any more, or is lost."""
+        while not (connection.reachable() or connection.lost.done()):
+            attempt = asyncio.create_task(self._connect(server))
+            reasons: set[asyncio.Future[Any]] = {attempt, connection.lost}
+            try:
+                await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                await tasks.end([attempt])
+            if attempt.cancelled() or attempt.exception() is not None:
+                await asyncio.wait({connection.lost}, timeout=FIRST_BACKOFF)
+            elif connection.reachable():
+                await self._disconnect(attempt.result())
+            else:
+                return attempt.result()
+        return None
+
+    async def _watch_draining(self, server: KnownServer, connection: ServerConnection) -> None:
         await connection.draining.wait()
-        self._follower.draining(place)
+        self._follower.draining(server)
 
     def _keep(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
         """Runs a coroutine until it is done or the client is closed."""

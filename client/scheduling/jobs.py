@@ -7,6 +7,10 @@ from typing import Protocol
 
 from .instructions import Key
 
+MOST_FORGIVEN = 8
+"""Losses of servers that are not counted against a job because the server was there again, the same process as before.
+Further ones are: the job may break connections."""
+
 
 class JobState(Enum):
     """State of a job."""
@@ -41,6 +45,7 @@ class Job:
         failures: number of servers that failed at it.
         crashes: number of servers that closed the connection while they held it.
         silences: number of servers that fell silent while they held it.
+        forgiven: how many of these two turned out to be the fault of the network, and were taken back.
     """
 
     def __init__(self, key: Key, cost: float) -> None:
@@ -49,12 +54,24 @@ class Job:
         self.state = JobState.WAITING
         self.holders: list[Holder] = []
         self.refusals: set[Key] = set()
-        self.failures = self.crashes = self.silences = 0
+        self.failures = self.crashes = self.silences = self.forgiven = 0
 
     @property
     def suspect(self) -> bool:
         """Whether it may have crashed a server or silenced several; it is then tried alone, with no other job in flight."""
         return self.crashes > 0 or self.silences > 1
+
+    def blame(self, *, silent: bool) -> None:
+        """Counts the loss of a server that held it; `silent`: the server fell silent, otherwise it broke off."""
+        self.silences += silent
+        self.crashes += not silent
+
+    def forgive(self, *, silent: bool) -> None:
+        """Takes such a count back, MOST_FORGIVEN times."""
+        if self.forgiven < MOST_FORGIVEN:
+            self.forgiven += 1
+            self.silences -= silent
+            self.crashes -= not silent
 
     @property
     def answer_expected(self) -> bool:

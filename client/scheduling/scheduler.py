@@ -20,6 +20,8 @@ it was withdrawn. The rules:
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 from . import backoff
 from .instructions import Disconnect, GiveUp, Instruction, Key, Reason, Send, Withdraw
 from .jobs import Job, JobState
@@ -103,10 +105,31 @@ class Scheduler:
             self._end(job)
         return [job.key for job in waiting]
 
-    def server_up(self, server_key: Key, credits: int, now: float) -> None:
-        """A server is connected, for the first time or again; it takes `credits` jobs at a time."""
+    def server_up(self, server_key: Key, credits: int, now: float, *, survived: bool = False) -> None:
+        """A server is connected, for the first time or again; it takes `credits` jobs at a time.
+
+        Args:
+            survived: whether it is the process that was lost before: the jobs that it had then are no cause of that.
+        """
         server = self._servers.get_or_add(server_key)
+        if survived and server.failures:
+            self._forgive(server, now)
+        server.blamed.clear()
         server.link, server.granted, server.answers = Link.CONNECTED, credits, 0
+        self._servers.file(server, now)
+
+    def path_changed(self, server_key: Key, now: float, *, reachable: bool) -> None:
+        """A connected server acknowledges nothing more: others may get its jobs, and it gets none. Or it does again."""
+        server = self._servers.get(server_key)
+        if server is None or server.link is Link.LOST:
+            return
+        if server.link is not Link.DRAINING:
+            server.link = Link.CONNECTED if reachable else Link.UNREACHABLE
+        if reachable:
+            server.since = now
+            self._on_time(server)
+        elif server.in_flight and not server.stuck:
+            self._late(server, Progress.STUCK)
         self._servers.file(server, now)
 
     def server_draining(self, server_key: Key, now: float) -> None:
@@ -128,6 +151,7 @@ class Scheduler:
             return
         enough = MOST_CRASHES if len(server.in_flight) == 1 else 2 * MOST_CRASHES
         held = [job for job in server.in_flight.values() if job.state is not JobState.DONE]
+        server.blamed = WeakKeyDictionary((job, silent) for job in held)
         server.in_flight.clear()
         self._emptied(server)
         server.link = Link.LOST
@@ -138,10 +162,7 @@ class Scheduler:
         back = []
         for job in held:
             job.holders.remove(server)
-            if silent:
-                job.silences += 1
-            else:
-                job.crashes += 1
+            job.blame(silent=silent)
             if job.crashes >= enough or job.silences >= MOST_SILENCES:
                 self._give_up(job, Reason.LOST)
             else:
@@ -297,11 +318,27 @@ class Scheduler:
         server.backlog -= job.cost
         if not server.in_flight:
             self._emptied(server)
+        self._on_time(server)
+        return server, job
+
+    def _on_time(self, server: ScheduledServer) -> None:
         if server.overdue:
             server.progress = Progress.ON_TIME
-            for other in server.in_flight.values():
-                self._queue.remove(other)
-        return server, job
+            for job in server.in_flight.values():
+                self._queue.remove(job)
+
+    def _forgive(self, server: ScheduledServer, now: float) -> None:
+        """Takes back what the last loss of a server counted against it and its jobs: the network was the cause."""
+        server.failures -= 1
+        server.backoff_until = now + backoff.after_failures(server.failures)
+        waiting = []
+        for job, silent in server.blamed.items():
+            if job.state is not JobState.DONE:
+                if job.state is JobState.WAITING:
+                    waiting.append(job)
+                self._queue.remove(job)  # it may be a suspect no longer
+                job.forgive(silent=silent)
+        self._queue.put_back(waiting)
 
     def _emptied(self, server: ScheduledServer) -> None:
         server.backlog = 0.0
@@ -320,9 +357,13 @@ class Scheduler:
             self._instructions.append(Disconnect(server.key))
             return
         if self._servers.ending and server.progress is Progress.ON_TIME:
-            server.progress = Progress.STRAGGLING
+            self._late(server, Progress.STRAGGLING)
         else:
-            server.progress = Progress.STUCK
+            self._late(server, Progress.STUCK)
+
+    def _late(self, server: ScheduledServer, progress: Progress) -> None:
+        """Offers the jobs of a server to others as well."""
+        server.progress = progress
         self._stop_emptying(server)
         self._queue.put_back(
             [

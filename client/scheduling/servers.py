@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from enum import Enum
+from weakref import WeakKeyDictionary
 
 from .heapset import HeapSet
 from .instructions import Key
@@ -38,6 +39,8 @@ class Link(Enum):
     CONNECTED = "connected"
     DRAINING = "draining"
     """It finishes its jobs and takes no more."""
+    UNREACHABLE = "unreachable"
+    """Nothing that is sent is acknowledged: it gets no job, and its jobs are given to others as well."""
     LOST = "lost"
     """There is no connection."""
 
@@ -70,6 +73,7 @@ class ScheduledServer:
     Attributes:
         granted: jobs that the server takes at a time, as it said when it connected.
         capacity: jobs that it should hold now, counted in `ScheduledServers.capacity`.
+        blamed: the jobs that the last loss was counted against, each with whether the server fell silent.
         in_flight: its jobs in the order in which they were sent, cancelled ones among them.
         backlog: the cost of all these.
         since: when it began with the oldest: at its last answer, or when that job was sent to it.
@@ -86,6 +90,7 @@ class ScheduledServer:
         self.progress = Progress.ON_TIME
         self.isolation = Isolation.SHARED
         self.granted = self.capacity = 0
+        self.blamed = WeakKeyDictionary[Job, bool]()
         self.in_flight: dict[Key, Job] = {}
         self.backlog = self.since = 0.0
         self.failures = self.answers = self.done = 0

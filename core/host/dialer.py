@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from ..errors import RefusedError, ServerError, WrongKeyError
+from ..errors import RefusedError, SearchUnavailableError, ServerError, WrongKeyError
 from . import tasks, threads
 
 STAGGER = 0.25
@@ -22,6 +22,9 @@ STAGGERED = 0.75
 MOST_ADDRESSES = 32
 """Limit on the addresses tried; each takes an open file at the same time. Names of machines have a handful."""
 
+_FROM_A_SERVER = RefusedError, WrongKeyError, SearchUnavailableError
+
+A = TypeVar("A")
 T = TypeVar("T")
 
 
@@ -95,7 +98,7 @@ def _looked_up(host: str, port: int, flags: int = 0) -> list[str]:
 
 
 async def race(
-    hosts: list[str], attempt: Callable[[str], Awaitable[T]], discard: Callable[[T], Awaitable[None]]
+    hosts: list[A], attempt: Callable[[A], Awaitable[T]], discard: Callable[[T], Awaitable[None]]
 ) -> T:
     """Returns the result of the first attempt that succeeds; the others are cancelled.
 
@@ -135,7 +138,7 @@ async def race(
                 due = loop.time()  # the next address need not wait
     finally:
         await tasks.finish(_drop([task for task in started if task is not chosen], discard))
-    raise min(failures, key=lambda error: not isinstance(error, (RefusedError, WrongKeyError)))
+    raise min(failures, key=lambda error: not isinstance(error, _FROM_A_SERVER))
 
 
 async def _drop(late: list[asyncio.Future[T]], discard: Callable[[T], Awaitable[None]]) -> None:

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from pyraface.client.scheduling import backoff
 from pyraface.client.scheduling.instructions import Disconnect, GiveUp, Reason, Send, Withdraw
+from pyraface.client.scheduling.jobs import MOST_FORGIVEN
 from pyraface.client.scheduling.scheduler import (
     MOST_HOLDERS,
     MOST_REFUSALS,
@@ -41,9 +42,9 @@ class Driven:
         for job in jobs:
             self.scheduler.put(job, cost)
 
-    def up(self, **credits: int) -> None:
+    def up(self, *, survived: bool = False, **credits: int) -> None:
         for server, number in credits.items():
-            self.scheduler.server_up(server, number, self.now)
+            self.scheduler.server_up(server, number, self.now, survived=survived)
 
     def down(self, server: str, *, silent: bool = False) -> None:
         self.scheduler.server_down(server, self.now, silent=silent)
@@ -615,6 +616,55 @@ def test_servers_may_join_at_any_time() -> None:
     assert tried.scheduler.capacity == 4 + LEAST_HELD
 
 
+def test_the_images_of_a_server_out_of_reach_go_to_others_and_it_gets_none_until_it_is_back() -> None:
+    tried = driven(a=1.0, b=1.0)
+    tried.put(*"12")
+    assert sorted(tried.sent()) == ["a:2", "b:1"]
+    tried.scheduler.path_changed("a", tried.now, reachable=False)
+    assert tried.sent() == ["b:2"]
+    tried.answer("b", "1")
+    tried.put("3")
+    assert tried.sent() == ["b:3"]
+    tried.scheduler.path_changed("a", tried.now, reachable=True)
+    tried.put("4")
+    assert tried.sent() == ["a:4"]
+    assert tried.answer("a", "2"), "the first answer counts, whichever it is"
+
+
+def test_an_image_that_no_other_took_is_the_returning_servers_again() -> None:
+    tried = Driven("1", a=1)
+    tried.sent()
+    tried.scheduler.path_changed("a", tried.now, reachable=False)
+    tried.scheduler.path_changed("a", tried.now, reachable=True)
+    tried.up(b=1)
+    assert tried.sent() == []
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_the_loss_of_a_server_that_survived_it_counts_against_no_image(silent: bool) -> None:
+    tried = Driven(*"12", a=2)
+    for _ in range(MOST_FORGIVEN):
+        # both at once: neither is tried alone
+        assert tried.after(backoff.LONGEST).sent() == ["a:1", "a:2"]
+        tried.down("a", silent=silent)
+        tried.up(a=2, survived=True)
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_an_image_that_breaks_connections_for_ever_is_given_up_though_its_server_survives(
+    silent: bool,
+) -> None:
+    tried, ends = Driven("bad", a=1), []
+    for _ in range(MOST_FORGIVEN + MOST_SILENCES + 1):
+        ends += [
+            decision for decision in tried.after(backoff.LONGEST).decided() if isinstance(decision, GiveUp)
+        ]
+        tried.down("a", silent=silent)
+        ends += [decision for decision in tried.decided() if isinstance(decision, GiveUp)]
+        tried.up(a=1, survived=True)
+    assert ends == [GiveUp("bad", Reason.LOST)]
+
+
 class Image:
     """Something that a weak reference can tell the end of."""
 
@@ -715,10 +765,10 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
         self.carry_out()
 
     @precondition(lambda self: len(self.held) < 5)
-    @rule(server=st.sampled_from("abcde"), credits=st.integers(1, 4))
-    def server_up(self, server: str, credits: int) -> None:
+    @rule(server=st.sampled_from("abcde"), credits=st.integers(1, 4), survived=st.booleans())
+    def server_up(self, server: str, credits: int, survived: bool) -> None:
         if server not in self.held:
-            self.scheduler.server_up(server, credits, self.now)
+            self.scheduler.server_up(server, credits, self.now, survived=survived)
             self.held[server] = []
             self.credits[server] = credits
             self.carry_out()
@@ -735,6 +785,13 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
         server = data.draw(st.sampled_from(sorted(self.held)))
         self.scheduler.server_draining(server, self.now)
         self.credits[server] = 0
+        self.carry_out()
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), reachable=st.booleans())
+    def path_changes(self, data: st.DataObject, reachable: bool) -> None:
+        server = data.draw(st.sampled_from(sorted(self.held)))
+        self.scheduler.path_changed(server, self.now, reachable=reachable)
         self.carry_out()
 
     @precondition(lambda self: any(self.held.values()))

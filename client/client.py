@@ -19,6 +19,7 @@ if (
 
 from .. import __version__
 from ..core.errors import PyrafaceError, ReaderGoneError
+from ..core.host import completion
 from . import commands
 from .commands.words import advice, parse_paths
 
@@ -30,9 +31,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     """Returns the options, with the `command` that they are for, and all `words` of the command line."""
     named = bool(words) and words[0] in commands.SUBCOMMANDS
     command = words[0] if named else commands.DEFAULT
-    parser = commands.load(command).parser()
-    if not named:
-        _without_a_name(parser)
+    parser = commands.load(command).parser() if named else program_parser()
     rest = words[1:] if named else words
     try:
         options = parse_paths(parser, rest) if command == commands.DEFAULT else parser.parse_args(rest)
@@ -49,10 +48,12 @@ def parse(words: list[str]) -> argparse.Namespace:
     return options
 
 
-def _without_a_name(parser: argparse.ArgumentParser) -> None:
-    """Makes the parser of the default subcommand the one of the whole program, whose help lists the others."""
+def program_parser() -> argparse.ArgumentParser:
+    """Returns the parser of the default subcommand as the one of the whole program, whose help lists the others."""
+    parser = commands.load(commands.DEFAULT).parser()
     parser.prog = "pyraface"
     parser.add_argument("--version", action="version", version=f"pyraface {__version__}")
+    completion.add_option(parser)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     width = min(HELP_WIDTH, shutil.get_terminal_size().columns - 2)  # 2: as argparse does
     indent = max(map(len, commands.SUBCOMMANDS)) + 4
@@ -72,10 +73,15 @@ def _without_a_name(parser: argparse.ArgumentParser) -> None:
             ),
         ]
     )
+    return parser
 
 
 def main(words: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
+    if completion.wanted():
+        from .commands.completion import answer
+
+        answer(program_parser)
     options = parse(sys.argv[1:] if words is None else words)
     try:
         from ..core.host import standard_streams  # not at the top, like the next one: they would delay --help

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..core.errors import PyrafaceError, ReaderGoneError, ServerError
+from ..core.host import completion
 from ..core.text import plural
 
 if TYPE_CHECKING:
@@ -76,11 +77,14 @@ def parser() -> argparse.ArgumentParser:
         "--verbose", action="store_true", help="log more: the end of every connection, for example"
     )
     parser.add_argument("--version", action="version", version=f"pyraface {__version__}")
+    completion.add_option(parser)
     return parser
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the daemon until SIGTERM or SIGINT. Exit status: 0 after a clean stop, 1 after an error, 2 for bad usage."""
+    if completion.wanted():
+        completion.answer(parser(), {"parameters": completion.files(".xml")})
     options = parser().parse_args(arguments)
     # not at the top: --help does not wait for numpy and the rest
     import uvloop

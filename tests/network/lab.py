@@ -125,6 +125,15 @@ class Lab:
         finally:
             self.switch.ip("link", "set", port, "up")
 
+    @contextlib.contextmanager
+    def failed(self, network: str = "switch") -> Iterator[None]:
+        """Meanwhile the switch of a network carries nothing."""
+        self.switch.ip("link", "set", network, "down")
+        try:
+            yield
+        finally:
+            self.switch.ip("link", "set", network, "up")
+
     def close(self) -> None:
         """Ends what still runs on the hosts, and removes them."""
         for host in (*self._hosts, self.switch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import shutil
 import signal
 import subprocess
@@ -28,6 +29,9 @@ DISCOVERY = 5009
 BURST = "6kb"
 """What a link lets through at once: little, so that a queue can be shorter than what a client sends in one go."""
 
+JOURNAL = ("bash", "-c", 'exec "$@" 2> >(exec cat >&2)', "bash")
+"""What to put before a daemon so that its log goes through a pipe to a process that writes it."""
+
 DISK_BYTES = 1 << 20
 """A disk for the log of each machine."""
 
@@ -40,7 +44,7 @@ class Scale:
     """The size of a night, and its times in seconds.
 
     Attributes:
-        rounds: how often each blow is dealt.
+        rounds: how many blows of each sort are dealt.
         link_rate: bits per second of the links of one machine, about.
         read_timeout: of the client.
         image_timeout: of the daemons.
@@ -75,12 +79,13 @@ class Machine:
         self.host = lab.host(role, f"{FIRST}.{number}")
         self.ports = {"eth0": role, "eth1": f"{role}-2"}
         lab.plug(self.host, "eth1", self.ports["eth1"], network="second")
-        self.host.ip("addr", "add", f"{SECOND}.{number}/24", "brd", "+", "dev", "eth1")
+        self._second = f"{SECOND}.{number}"
+        self.host.ip("addr", "add", f"{self._second}/24", "brd", "+", "dev", "eth1")
         self.memory: MemoryGroup | None = None
         with contextlib.suppress(OSError):
             self.memory = MemoryGroup(self.host.name)
         self.daemons: list[DaemonProcess] = []
-        self._lab = lab
+        self.lab = lab
         self._folder = folder / role
         self._folder.mkdir()
         disk = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", role, str(self._folder)]
@@ -92,7 +97,7 @@ class Machine:
 
     def start(self, *arguments: str) -> None:
         """Starts the daemon and waits until it is ready."""
-        inside = (*(self.memory.inside if self.memory else ()), *self.host.inside)
+        inside = (*(self.memory.inside if self.memory else ()), *self.host.inside, *JOURNAL)
         file = self._folder / "parameters.xml"
         file.write_text(
             parameters_xml(
@@ -124,9 +129,9 @@ class Machine:
         return self.daemons[-1]
 
     @property
-    def place(self) -> str:
-        """HOST:PORT on the first network."""
-        return f"{self._address}:{self.daemon.port}"
+    def places(self) -> list[str]:
+        """HOST:PORT on each network."""
+        return [f"{host}:{self.daemon.port}" for host in (self._address, self._second)]
 
     def change_address(self) -> None:
         """Gives its first interface another address, as DHCP does: the daemon and its connections are not told."""
@@ -158,7 +163,7 @@ class Machine:
         """Meanwhile its cables are out."""
         with contextlib.ExitStack() as stack:
             for port in self.ports.values():
-                stack.enter_context(self._lab.unplugged(port))
+                stack.enter_context(self.lab.unplugged(port))
             yield
 
     @contextlib.contextmanager
@@ -173,7 +178,7 @@ class Machine:
     def limit(self, rate: int, queue: int = 30_000) -> None:
         """Limits its links to a rate in bits per second, with a queue of so many bytes."""
         for interface, port in self.ports.items():
-            for inside, device in ((self.host.inside, interface), (self._lab.switch.inside, port)):
+            for inside, device in ((self.host.inside, interface), (self.lab.switch.inside, port)):
                 words = ("qdisc", "replace", "dev", device, "root", "tbf", "rate", f"{rate}bit")
                 command = [*inside, "tc", *words, "burst", BURST, "limit", str(queue)]
                 try:
@@ -194,6 +199,19 @@ class Machine:
             yield
         finally:
             ballast.unlink()
+
+    @contextlib.contextmanager
+    def journal_stalled(self) -> Iterator[None]:
+        """Meanwhile nothing reads its log, and the pipe is full."""
+        daemon = psutil.Process(self.daemon.process.pid)
+        with stopped([child for child in daemon.children() if child.name() == "cat"]):
+            # opened anew, because O_NONBLOCK must not be the daemon's
+            pipe = os.open(f"/proc/{daemon.pid}/fd/2", os.O_WRONLY | os.O_NONBLOCK)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    os.write(pipe, b"x" * 79 + b"\n")
+            os.close(pipe)
+            yield
 
     @contextlib.contextmanager
     def standing_still(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 from tests.network.chaos.client import Client
 from tests.network.chaos.machines import Machine, Scale
@@ -18,7 +19,7 @@ FIRST_SHARE, LAST_SHARE = 0.04, 0.8
 """Of the images that are done, between which blows are dealt: later, the end of the run might come before them."""
 
 EARLY = 0.4
-"""A long blow comes in this part of the night, so that it is over before the end."""
+"""The pauses come in this part of the blows, so that they are over before the end."""
 
 RETURN = 30.0
 """Seconds after a blow in which the client uses the machine again, at the latest: its longest backoff."""
@@ -34,6 +35,9 @@ THREADS = 16
 
 OTHER_PORTS = 5020
 """The first of the ports that daemons move to."""
+
+
+Blow = Callable[[], None]
 
 
 class Night:
@@ -67,6 +71,7 @@ class Night:
         """Machines with the number of the blow that they suffer from."""
         self._awaited: dict[Machine, int] = {}
         """Machines with the number of the last blow, that the client has not used since."""
+        self._network_lock = threading.Lock()
         self._suspended = 0.0
         self._ports = itertools.count(OTHER_PORTS)
         self._lives = [True, True, True]
@@ -77,41 +82,44 @@ class Night:
         for machine in machines:
             machine.limit(self._rate())
 
-    def plan(self) -> list[tuple[float, str, Callable[[], None]]]:
-        """Returns the blows: after which share of the images, a name, and what deals it."""
-        of_machines = {
-            "its address changes": self._address_changes,
-            "its first interface is down": self._interface_is_down,
-            "it is paused": self._is_paused,
-            "its memory runs out": self._memory_runs_out,
-            "its daemon is killed": self._daemon_is_killed,
-            "its daemon moves to another port": self._daemon_moves,
-            "its links lose packets": self._packets_are_lost,
-            "its cables are out": self._cables_are_out,
-            "the disk with its log is full": self._logs_disk_is_full,
-        }
-        blows = [
-            (name, lambda name=name, blow=blow: self._deal(name, blow))
-            for name, blow in of_machines.items()
-            for _ in range(self._scale.rounds)
+    def _plan(self) -> list[tuple[float, Blow]]:
+        """Returns the blows, each with the share of the images after which it is dealt."""
+
+        def on(name: str, blow: Callable[[Machine], None]) -> Blow:
+            return partial(self._deal, name, blow)
+
+        alternatives: list[list[Blow]] = [
+            [on("its address changes", self._address_changes)],
+            [on("its first interface is down", self._interface_is_down)],
+            [on("its memory runs out", self._memory_runs_out)],
+            [
+                on("its daemon is killed", self._daemon_is_killed),
+                on("its daemon moves to another port", self._daemon_moves),
+            ],
+            [
+                on("its links lose packets", self._packets_are_lost),
+                on("its cables are out", self._cables_are_out),
+            ],
+            [
+                on("the disk with its log is full", self._logs_disk_is_full),
+                on("its journal stalls", self._journal_stalls),
+            ],
+            [self._clients_address_changes, self._network_fails],
+            [self._client_is_suspended, self._all_are_suspended],
+            [self._name_is_not_found],
         ]
-        blows += [("the client is killed", self._client_is_killed)] * 2
+        blows: list[Blow] = [self._client_is_killed, self._client_is_killed]
+        for group in alternatives:
+            self._chance.shuffle(group)
+            blows += itertools.islice(itertools.cycle(group), self._scale.rounds)
+        self._chance.shuffle(blows)
         for _ in range(self._scale.rounds):
-            blows += [
-                ("the client's address changes", self._clients_address_changes),
-                ("a name has no server", self._name_is_not_found),
-                self._chance.choice(
-                    [
-                        ("the client is suspended", self._client_is_suspended),
-                        ("all are suspended", self._all_are_suspended),
-                    ]
-                ),
-            ]
-        blows.sort(key=lambda blow: self._chance.random() * (EARLY if "paused" in blow[0] else 1))
+            early = self._chance.randrange(int(EARLY * len(blows)))
+            blows.insert(early, on("it is paused", self._is_paused))
         width = (LAST_SHARE - FIRST_SHARE) / len(blows)
         return [
-            (FIRST_SHARE + width * (number + self._chance.random()), name, deal)
-            for number, (name, deal) in enumerate(blows)
+            (FIRST_SHARE + width * (number + self._chance.random()), blow)
+            for number, blow in enumerate(blows)
         ]
 
     def run(self, patience: float) -> int:
@@ -121,7 +129,7 @@ class Night:
             self._blows: list[Future[None]] = []
             try:
                 self._client.start(read=self._lives.pop())
-                for share, _, deal in self.plan():
+                for share, deal in self._plan():
                     self._until(
                         lambda share=share: self._client.lines >= share * self._scale.images, deadline
                     )
@@ -234,6 +242,10 @@ class Night:
         with machine.disk_full():
             self._wait(self._scale.trouble)
 
+    def _journal_stalls(self, machine: Machine) -> None:
+        with machine.journal_stalled():
+            self._wait(self._scale.trouble)
+
     def _client_is_killed(self) -> None:
         read = self._lives.pop()
         self._write(
@@ -246,9 +258,17 @@ class Night:
         self._write("the client's address changes")
         self._client.change_address()
 
+    def _network_fails(self) -> None:
+        self._write("the first network fails: each machine is reached through the second alone")
+        self._blows.append(self._threads.submit(self._without_network))
+
+    def _without_network(self) -> None:
+        with self._network_lock, self._machines[0].lab.failed():
+            self._wait(self._scale.trouble)
+
     def _name_is_not_found(self) -> None:
-        servers = ["nas.example", *(machine.place for machine in self._machines)]
-        self._write(f"another client names {', '.join(servers)}, though the DNS server is dead")
+        servers = ["nas.example", *(place for machine in self._machines for place in machine.places)]
+        self._write("another client names its servers, and one that only the dead DNS server knows")
         self.neighbours.append(self._neighbour(",".join(servers)))
         self._blows.append(self._threads.submit(self._neighbour_works, self.neighbours[-1]))
 

@@ -33,7 +33,7 @@ SCALE = (
     Scale(
         images=IMAGES,
         machines=5,
-        rounds=3,
+        rounds=4,
         link_rate=250_000,
         read_timeout=10,
         image_timeout=120,
@@ -46,7 +46,7 @@ SCALE = (
         images=IMAGES,
         machines=3,
         rounds=1,
-        link_rate=350_000,
+        link_rate=250_000,
         read_timeout=4,
         image_timeout=8,
         pause=9,

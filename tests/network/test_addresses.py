@@ -52,6 +52,8 @@ class Machines:
     The addresses end in .1 and ::1 on the server, and in .9 and ::9 on the clients.
     """
 
+    lab: Lab
+    number: int
     server: Host
     near: Host
     far: Host
@@ -108,7 +110,7 @@ def machines(lab: Lab, tmp_path: Path) -> Machines:
         (far, "eth0", f"{ipv6[1]}:9"),
     ):
         host.ip("addr", "add", f"{address}/64", "dev", interface, "nodad")
-    return Machines(server, near, far, tmp_path, networks, ipv6)
+    return Machines(lab, number, server, near, far, tmp_path, networks, ipv6)
 
 
 def sysctl(host: Host, setting: str) -> None:
@@ -173,6 +175,23 @@ def test_a_server_at_the_second_address_of_a_network_is_announced_from_that_addr
         until(lambda: heard.announced(second) > 3)
         assert machines.listed(machines.near) == [second]
         assert heard.announced(f"{machines.networks[0]}.1") == 0
+
+
+@pytest.mark.parametrize("label", ["eth0", "eth0:1"])
+def test_two_addresses_in_one_network_are_both_announced_where_each_has_its_interface(
+    machines: Machines, label: str
+) -> None:
+    first, second, third = (f"{machines.networks[0]}.{number}" for number in (1, 2, 3))
+    machines.server.ip("addr", "add", f"{second}/24", "brd", "+", "dev", "eth0", "label", label)
+    machines.lab.plug(machines.server, "eth2", f"u{machines.number}")
+    machines.server.ip("addr", "add", f"{third}/24", "brd", "+", "dev", "eth2")
+    with listening(machines.near, machines.folder) as heard:
+        with machines.serving() as daemon:
+            until(lambda: heard.announced(first) > 3 < heard.announced(third))
+            assert machines.listed(machines.near) in ([first], [third])
+            assert daemon.stop() == 0
+        with machines.serving("--host", second, "--host", third):
+            until(lambda: heard.announced(second) and heard.announced(third))
 
 
 def test_two_servers_of_one_machine_are_each_found_on_their_own_network(machines: Machines) -> None:
@@ -364,6 +383,28 @@ def test_a_name_with_several_addresses_stands_for_all_of_them(machines: Machines
         assert machines.listed(machines.far) == []
         places = [f"{near}:{daemon.port}", f"[{ipv6}]:{daemon.port}", f"{far}:{daemon.port}"]
         assert machines.listed(machines.near, *places) == [near, ipv6]
+
+
+INHERITED = """
+import os, socket, sys
+sock = socket.socket(socket.AF_INET6)
+sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(sys.argv[1]))
+sock.bind(("::", 5000))
+sock.set_inheritable(True)
+os.execv(sys.argv[2], [*sys.argv[2:], "--fd", str(sock.fileno())])
+"""
+"""Starts a command with a socket of IPv6, which takes IPv4, too, or does not, as a service manager does."""
+
+
+@pytest.mark.parametrize("alone", [0, 1])
+def test_an_inherited_socket_is_announced_if_it_takes_ipv4(machines: Machines, alone: int) -> None:
+    near, ipv6 = f"{machines.networks[0]}.1", f"{machines.ipv6[0]}:1"
+    with machines.serving(prefix=(sys.executable, "-c", INHERITED, str(alone))) as daemon:
+        both = "" if alone else "0.0.0.0:5000, "
+        assert f"ready on {both}[::]:5000: " in daemon.said
+        assert machines.listed(machines.near) == ([] if alone else [near])
+        assert machines.listed(machines.near, near, ipv6) == ([ipv6] if alone else [near, ipv6])
+        assert ("not announced: announcements are IPv4" in daemon.said) == bool(alone)
 
 
 # ------------------------------------------------------------------------------------------ a port that is taken

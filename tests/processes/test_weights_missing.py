@@ -140,7 +140,9 @@ def test_a_daemon_that_a_client_starts_for_a_search_by_name_tells_it_why_it_cann
     folder, problem = damaged
     parameters = tmp_path / "parameters.xml"
     parameters.write_text(parameters_xml())
-    words = ["--servers", "local", "--search", "guided", "--parameters", str(parameters), str(tmp_path)]
+    photo = tmp_path / "photo.jpg"
+    photo.touch()  # without an image, no daemon is started
+    words = ["--servers", "local", "--search", "guided", "--parameters", str(parameters), str(photo)]
     ran = subprocess.run(
         [sys.executable, "-m", "pyraface.client", *words],
         cwd=folder,

@@ -35,8 +35,9 @@ class Client:
             result = await client.detect("photo.jpg")
 
     Args:
-        servers: "auto": every server that answers on the network, or, if none does, a child daemon on this machine;
-            "local": only the child daemon; "HOST[:PORT],...": the servers named.
+        servers: "auto": every server that answers on the network, or, if none does, a child daemon on this machine; "local":
+            a child daemon; "HOST[:PORT]": the server named; or several of these with commas between them. With "auto,local",
+            the child daemon works beside the servers that answer, unless one of them runs on this machine.
         parameters: from `parameters.load()`, changed by `dataclasses.replace` or not: a child daemon has exactly these. None
             loads them from the usual places.
         faces_from: size of the smallest face to find, in pixels of each image, up to 1000; 0: the setting of each server.
@@ -48,6 +49,7 @@ class Client:
 
     Raises:
         ValueError: `faces_from` is out of its range, or there is no search of this name.
+        ParametersError: a program has set a parameter to a value that is not allowed.
 
     Raises (on entering):
         ServerError: no server can be reached that can do the search, and none can be started.

@@ -18,9 +18,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--servers",
         default="auto",
-        metavar="auto|HOST[:PORT],...",
-        help="auto (the default): every server that answers on the network; otherwise only the servers named, as servers "
-        "with IPv6 addresses alone have to be",
+        metavar="auto,HOST[:PORT],...",
+        help="auto (the default): every server that answers on the network; HOST[:PORT]: the server named, as one with an "
+        "IPv6 address alone has to be; or several of these",
     )
     parser.add_argument(
         "--json", action="store_true", help="write one JSON line per server instead of a table, for programs"

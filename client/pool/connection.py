@@ -58,7 +58,11 @@ not be sent at all, without an acknowledgement. A system that has no room acknow
 
 
 class ServerConnection:
-    """A server that sent its welcome. Made by `connect`; ended by `close`, by the server, or by its silence."""
+    """A server that sent its welcome. Made by `connect`; ended by `close`, by the server, or by its silence.
+
+    Attributes:
+        on_this_machine: whether its address is one of this machine's; a tunnel may begin there.
+    """
 
     def __init__(
         self,
@@ -71,6 +75,7 @@ class ServerConnection:
         silence: float,
     ) -> None:
         self.welcome = welcome
+        self.on_this_machine = _within_this_machine(writer)
         self.draining = asyncio.Event()
         self.lost: asyncio.Future[ServerLostError] = asyncio.get_running_loop().create_future()
         self._reader = reader
@@ -260,3 +265,12 @@ async def left(writer: asyncio.StreamWriter) -> None:
         writer.close()
     with contextlib.suppress(OSError, asyncio.TimeoutError):
         await asyncio.wait_for(writer.wait_closed(), CLOSE_TIMEOUT)
+
+
+def _within_this_machine(writer: asyncio.StreamWriter) -> bool:
+    """Returns whether both ends of a connection have the same address."""
+    ends: list[Any] = []
+    for name in ("sockname", "peername"):
+        with contextlib.suppress(OSError):  # the other end has closed it already
+            ends.append(writer.get_extra_info(name))
+    return len(ends) == 2 and None not in ends and ends[0][0] == ends[1][0]

@@ -22,7 +22,8 @@ from ..scheduling.scheduler import Scheduler
 from .comparison import Comparison
 from .connection import Answer, ServerConnection
 from .status import Availability, ServerStatus
-from .supervisor import LOCAL, Supervisor
+from .supervisor import Supervisor
+from .wanted import LOCAL
 
 COST_BYTES = 4 << 20
 """Bytes of a file that cost as much as the fixed cost of an image. The search always takes tiles of one size; the costs of
@@ -85,7 +86,7 @@ class Pool:
     """Any number of servers, used as one. Use as `async with`; then `ask`.
 
     Args:
-        servers: "auto", "local" or "HOST[:PORT],...", as for `Client`.
+        servers: "auto,local,HOST[:PORT],...", any of them, as for `Client`.
         tell: called with one line for each event that the user should know about.
         faces_from, search: as in `messages.Detect`; a server that cannot do the search is not used.
         keys: keys of the servers that may receive images; None: the keys in this user's key file.

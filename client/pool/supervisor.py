@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
-from ...core.errors import SearchUnavailableError, ServerError
+from ...core.errors import PyrafaceError, SearchUnavailableError, ServerError
 from ...core.host import dialer, keyfile, tasks
 from ...core.host.interfaces import broadcast_advice
 from ...core.host.keyfile import Keys
 from ...core.parameters import AUTOMATIC, Parameters
 from ...core.text import one_line
 from .connection import ServerConnection
-from .discovery import Discovery, Location, Sighting, locations
+from .discovery import Discovery, Location, Sighting
+from .follower import Follower
 from .handshake import ANOTHER_KEY, connect
 from .known_servers import KnownServer, KnownServers
 from .local_daemon import LocalDaemon
+from .wanted import LOCAL, Wanted
 
 log = logging.getLogger("pyraface.client")
 
@@ -33,38 +35,15 @@ OTHERS = 0.5
 """Seconds after one server is reached in which others count as found at the start: a run begins with all that are well, and
 no server that is not holds it up."""
 
-LOCAL = "local"
-"""The address of the child daemon; other servers have "HOST:PORT"."""
-
-
 Attempt = asyncio.Future[ServerError | None]
 """The first attempt to reach a server: None if it is reached, the reason if it is not."""
-
-
-class Follower(Protocol):
-    """Receiver of events about servers, each identified by a key: one server has one key at all its addresses."""
-
-    def joined(self, key: Hashable, place: str, connection: ServerConnection) -> None:
-        """The server is connected, for the first time or again, at this address."""
-
-    def draining(self, key: Hashable) -> None:
-        """The server takes no further images."""
-
-    def path_changed(self, key: Hashable, *, reachable: bool) -> None:
-        """The server acknowledges nothing that is sent to it, or does so again."""
-
-    def left(self, key: Hashable) -> None:
-        """The server is lost, or its connection is about to be closed."""
-
-    def no_server_left(self) -> None:
-        """There is no server, and none is expected."""
 
 
 class Supervisor:
     """Keeps a connection to each server: call `find` once; connections are then restored until `close`.
 
     Args:
-        servers: "auto", "local" or "HOST[:PORT],...", as for `Client`.
+        servers: "auto,local,HOST[:PORT],...", any of them, as for `Client`.
         tell: called with one line for each event that the user should know about.
         search: a server that cannot do this search is not used; "": any search will do.
         keys: keys of the servers that may receive images; None: the keys in this user's key file.
@@ -83,13 +62,12 @@ class Supervisor:
         search: str = "",
         keys: Keys | None = None,
     ) -> None:
-        self._wanted = servers
+        self._wanted = Wanted.parse(servers, parameters.ports.images)
         self._search = search
         self._parameters = parameters
         self._follower = follower
         self._tell = tell
         self._keys = keys
-        self._locations = [] if servers in ("auto", "local") else locations(servers, parameters.ports.images)
         self._tasks: set[asyncio.Task[object]] = set()
         self._known = KnownServers(parameters.beacon.interval)
         self._in_use: dict[str, KnownServer] = {}
@@ -97,6 +75,7 @@ class Supervisor:
         self._unsuitable: set[KnownServer] = set()
         """Servers that cannot do the search, of which the user was told."""
         self._connections: set[ServerConnection] = set()
+        self._local_runs = False
         self._exit = contextlib.AsyncExitStack()
 
     async def find(self) -> None:
@@ -106,29 +85,29 @@ class Supervisor:
             ServerError: no server can be reached, and none can be started.
             KeyFileError: this user's key file is invalid.
         """
-        if self._keys is None and self._parameters.security.keyed and self._wanted != "local":
+        if self._keys is None and self._parameters.security.keyed and self._wanted.others:
             self._keys = keyfile.load()
-        if self._wanted == "auto":
+        attempts = [self._keep_up(self._known.add_named(place)) for place in self._wanted.named]
+        discovery: Discovery | None = None
+        if self._wanted.auto:
             discovery = await self._exit.enter_async_context(self._discovery())
             await discovery.first()
             heard = [self._hear(sighting) for sighting in discovery.sightings]
-            await self._reach([attempt for attempt in heard if attempt is not None], must=False)
+            attempts += [attempt for attempt in heard if attempt is not None]
+        await self._reach(attempts, must=not (self._wanted.auto or self._wanted.local))
+        if discovery is not None:
             self._keep(self._look_for_more(discovery))
             for place, name in discovery.strangers.items():
                 self._tell(f"not used: {one_line(name)} ({place}): {ANOTHER_KEY} {place.host}")
-            if self._in_use:
-                return
+        if self._wanted.local:
+            await self._add_local()
+        elif discovery is not None and not self._in_use:
             whose = " with a key of ours" if discovery.strangers else ""
             whose += f" that can do the search {self._search}" if self._unsuitable else ""
             self._tell(f"no server{whose} answered on the network: starting one on this machine")
             if not discovery.strangers and (advice := broadcast_advice()):
                 self._tell(f"{advice}; a server that is named is reached: --servers HOST")
-        if self._wanted in ("auto", "local"):
             await self._start_local()
-        else:
-            await self._reach(
-                [self._keep_up(self._known.add_named(place)) for place in self._locations], must=True
-            )
 
     def in_sight(self) -> bool:
         """Returns whether a server that was in use is announced, though it is not connected."""
@@ -168,7 +147,10 @@ class Supervisor:
             problem = f"no server can do the search {self._search}" if unsuitable else "no server reached"
             raise ServerError(f"{problem}: " + "; ".join(str(failure) for failure in failures))
         for attempt in attempts:
-            attempt.add_done_callback(self._tell_outcome)
+            if attempt.done():
+                self._tell_outcome(attempt)
+            else:
+                attempt.add_done_callback(self._tell_outcome)
 
     def _tell_outcome(self, attempt: Attempt) -> None:
         failure = None if attempt.cancelled() else attempt.result()
@@ -176,6 +158,27 @@ class Supervisor:
             self._tell(f"not used: {failure}")
         elif failure is not None:
             self._tell(f"not reached: {failure}")
+
+    async def _add_local(self) -> None:
+        """Starts the local server beside the others, unless one of those that were found runs on this machine.
+
+        Raises:
+            ServerError: it cannot be started, and there is no other server.
+        """
+        neighbours = [connection for connection in self._connections if connection.on_this_machine]
+        if neighbours and self._wanted.auto:
+            name = one_line(neighbours[0].welcome.name)
+            self._tell(f"server {name} runs on this machine already: no other is started")
+        elif self._in_use:
+            self._keep(self._start_beside())
+        else:
+            await self._start_local()
+
+    async def _start_beside(self) -> None:
+        try:
+            await self._start_local()
+        except PyrafaceError as error:
+            self._tell(str(error))
 
     async def _start_local(self) -> None:
         local = LocalDaemon(self._parameters, search=self._search)
@@ -187,6 +190,9 @@ class Supervisor:
             self._tell(
                 f"{AUTOMATIC} cannot run on this machine, so the search is {found}; --search {AUTOMATIC} says why"
             )
+        self._local_runs = True
+        for other in self._connections - {connection}:
+            self._tell_if_shared(other)
         self._keep(self._use_local(local, connection))
 
     async def _use_local(self, local: LocalDaemon, connection: ServerConnection) -> None:
@@ -203,7 +209,8 @@ class Supervisor:
                 log.debug("%s", error)
                 break
             self._connections.add(connection)
-        if self._wanted == "local":
+        self._local_runs = False
+        if not self._wanted.others:
             self._follower.no_server_left()  # it is not started again
 
     async def _look_for_more(self, discovery: Discovery) -> None:
@@ -333,7 +340,17 @@ class Supervisor:
         server.instance, server.name, server.used = welcome.instance, welcome.name, True
         server.connection = connection
         self._follower.joined(server, str(server.place), connection)
+        if self._local_runs:
+            self._tell_if_shared(connection)
         return True
+
+    def _tell_if_shared(self, connection: ServerConnection) -> None:
+        """Tells the user if a server runs on this machine beside the local one, as far as its address shows."""
+        if connection.on_this_machine:
+            name = one_line(connection.welcome.name)
+            self._tell(
+                f"server {name} has an address of this machine: if it runs here, it and the local server slow each other"
+            )
 
     async def _until_lost(self, server: KnownServer, connection: ServerConnection) -> ServerConnection | None:
         """Waits until a server in use is lost. Returns another connection to it, if one took the place of this."""

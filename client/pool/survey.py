@@ -9,8 +9,9 @@ from ...core.errors import ErrorCode, RefusedError, ServerError, WrongKeyError
 from ...core.host.keyfile import Keys
 from ...core.parameters import Parameters
 from ...core.protocol.messages import Status, Welcome
-from .discovery import Discovery, Location, locations
+from .discovery import Discovery, Location
 from .handshake import connect, no_answer
+from .wanted import Wanted
 
 
 @dataclass(frozen=True)
@@ -33,31 +34,31 @@ class Report:
     problem: str = ""
 
 
-async def survey(wanted: str, parameters: Parameters, keys: Keys) -> list[Report]:
-    """Returns the reports, sorted by name, of all servers that answer on the network, or of the servers named.
+async def survey(servers: str, parameters: Parameters, keys: Keys) -> list[Report]:
+    """Returns the reports, sorted by name, of the servers that answer on the network, and of the servers named.
 
     Args:
-        wanted: "auto", or HOST[:PORT],...
+        servers: "auto,HOST[:PORT],...", any of them.
 
     Raises:
-        ServerError: `wanted` has neither form.
+        ServerError: an entry of `servers` is none of these.
     """
-    if wanted == "local":
+    wanted = Wanted.parse(servers, parameters.ports.images)
+    if wanted.local:
         raise ServerError(
             "--servers local: such a server runs only while pyraface processes images; use auto, or HOST[:PORT],..."
         )
-    if wanted == "auto":
+    places, names = list(wanted.named), {}
+    if wanted.auto:
         async with Discovery(
             parameters.beacon,
             port=parameters.ports.discovery,
             keys=keys if parameters.security.keyed else None,
         ) as discovery:
-            places = await discovery.first()
-        # servers with another key are listed, too
-        places += [place for place in discovery.strangers if place not in places]
+            places += await discovery.first()
         names = discovery.strangers | discovery.names
-    else:
-        places, names = locations(wanted, parameters.ports.images), {}
+        # servers with another key are listed, too
+        places = list(dict.fromkeys([*places, *discovery.strangers]))
     reports = await asyncio.gather(*[_ask(place, names.get(place, ""), parameters, keys) for place in places])
     return sorted(reports, key=lambda report: (report.name, report.place.host, report.place.port))
 

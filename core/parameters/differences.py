@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from .schema import AUTOMATIC, Parameters, described
 from .values import Value
+from .writer import text_of
 
 FINDING = ("detection", "fusion", "encoding")
 """The sections that decide which faces are found, and as what. The others decide whether and when there is an answer."""
@@ -41,11 +42,14 @@ def declaration(parameters: Parameters, *, automatic: str = AUTOMATIC) -> tuple[
 
     Args:
         automatic: the search for which `auto` stands.
+
+    Raises:
+        ParametersError: a program has set a value that is not allowed.
     """
     if parameters.detection.search == "auto":
         parameters = replace(parameters, detection=replace(parameters.detection, search=automatic))
     return tuple(
-        f"{path}={element.write(getattr(getattr(parameters, section), name))}"
+        f"{path}={text_of(path, element, getattr(getattr(parameters, section), name))}"
         for path, section, name, element in _elements()
     )
 

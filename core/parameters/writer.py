@@ -9,6 +9,7 @@ from ..errors import ParametersError
 from ..text import one_line
 from .reader import ROOT
 from .schema import Parameters, described
+from .values import Value
 
 
 def as_xml(parameters: Parameters) -> bytes:
@@ -21,20 +22,28 @@ def as_xml(parameters: Parameters) -> bytes:
     return "\n".join([f"<{ROOT}>", *_sections(parameters), f"</{ROOT}>", ""]).encode()
 
 
+def text_of(path: str, element: Value, value: object) -> str:
+    """Returns the text of a value, as the element at `path`, SECTION/ELEMENT, has it.
+
+    Raises:
+        ParametersError: as `as_xml`.
+    """
+    try:
+        return element.write(value)
+    except (TypeError, ValueError) as error:
+        shown = one_line(repr(value), 40)
+        raise ParametersError(
+            f"parameters: {ROOT}/{path} is {shown}; it must be {element.allowed}"
+        ) from error
+
+
 def _sections(parameters: Parameters) -> Iterator[str]:
     for section_name, item in described(Parameters):
         section = getattr(parameters, section_name)
         yield f"  <{item.name}>"
-        for name, value in described(item.kind):
-            content = getattr(section, name)
-            try:
-                text = html.escape(value.write(content), quote=False)
-            except (TypeError, ValueError) as error:
-                raise ParametersError(
-                    f"parameters: {ROOT}/{item.name}/{value.name} is {one_line(repr(content), 40)}; "
-                    f"it must be {value.allowed}"
-                ) from error
-            yield f"    <{value.name}>{text}</{value.name}>"
+        for name, element in described(item.kind):
+            text = text_of(f"{item.name}/{element.name}", element, getattr(section, name))
+            yield f"    <{element.name}>{html.escape(text, quote=False)}</{element.name}>"
         problem = section.problem()
         if problem:
             raise ParametersError(f"parameters: {ROOT}/{item.name} {problem}")

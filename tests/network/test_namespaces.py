@@ -397,6 +397,20 @@ def test_a_client_that_started_its_own_server_uses_those_that_come_later(
     assert not still_running([own])
 
 
+def test_this_machine_works_beside_a_server_on_another(
+    servers: Servers, parameters: Path, album: Path, alone: dict[str, Any], tmp_path: Path
+) -> None:
+    servers.only("north")
+    with client(servers.client, parameters, album, tmp_path / "out.jsonl", servers="auto,local") as running:
+        # the first server has work for longer than the other takes to start
+        with frozen(servers.running["north"].worker):
+            until(lambda: "server local: " in running.said, lambda: running.said)
+        check(running.finish(), alone)
+        assert running.by("north") > 0
+        assert running.by("local") > 0
+        assert "on this machine" not in running.said
+
+
 def test_a_server_that_is_restarted_is_used_again_over_one_connection(
     servers: Servers, run: Callable[[], Any], alone: dict[str, Any]
 ) -> None:

@@ -1,17 +1,23 @@
-"""Local daemon: the parameters of the program that starts it, changed by the program or not."""
+"""Local daemon: the parameters of the program that starts it, and the servers beside which it works."""
 
 from __future__ import annotations
 
+import asyncio
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from pyraface.client import Client, Result, detect_faces
 from pyraface.core import parameters
-from pyraface.core.errors import ErrorCode, ParametersError
+from pyraface.core.errors import ErrorCode, ParametersError, ServerError
 from pyraface.core.parameters import Parameters
 from pyraface.core.pipeline import Pipeline
-from tests.support import parameters_xml, run
+from tests.stub_daemon import stub_daemon
+from tests.support import DaemonProcess, free_udp_port, parameters_xml, run
 
 READ = parameters.parse(parameters_xml(search="everywhere").encode())
 """Parameters with which the face of the astronaut is found."""
@@ -62,3 +68,125 @@ def test_a_value_that_is_not_allowed_is_an_error_before_a_child_daemon_is_starte
 ) -> None:
     with pytest.raises(ParametersError, match="params/tiled_detect_params/height is 5; it must be a whole"):
         detect_faces(astronaut_jpeg, servers="local", parameters=changed("detection", height=5))
+
+
+# beside other servers
+
+ALREADY = "server attic runs on this machine already: no other is started"
+SHARED = (
+    "server attic has an address of this machine: if it runs here, it and the local server slow each other"
+)
+NOTHING_FOUND = "no server answered on the network: starting one on this machine"
+NOBODY = "127.0.0.1:1"
+"""An address at which no server listens."""
+
+
+def used(
+    servers: str,
+    port: int,
+    *,
+    count: int = 1,
+    later: Callable[[], AbstractContextManager[DaemonProcess]] | None = None,
+) -> tuple[list[str], list[str]]:
+    """Returns the addresses of the servers of a client, once there are `count`, and the lines that it tells.
+
+    Args:
+        port: the discovery port.
+        later: starts a daemon once the client has a server.
+    """
+    told: list[str] = []
+    settings = parameters.parse(parameters_xml(server_port_ip_disc=port, interval=0.2).encode())
+
+    async def talk() -> list[str]:
+        with ExitStack() as daemons:
+            async with Client(servers, parameters=settings, on_event=told.append) as client:
+                if later is not None:
+                    daemons.enter_context(later())
+                while client.servers < count:
+                    await asyncio.sleep(0.02)
+                return sorted(status.address for status in client.status())
+
+    return run(talk()), told
+
+
+def attic(folder: Path, port: int) -> AbstractContextManager[DaemonProcess]:
+    """A daemon that announces itself on this machine."""
+    return stub_daemon(folder, seconds=0.0, beacon=True, name="attic", server_port_ip_disc=port, interval=0.2)
+
+
+def test_a_server_that_is_found_on_this_machine_takes_the_place_of_the_local_one(tmp_path: Path) -> None:
+    port = free_udp_port()
+    with attic(tmp_path, port) as server:
+        addresses, told = used("auto,local", port)
+    assert addresses == [f"127.0.0.1:{server.port}"]
+    assert [line for line in told if not line.startswith("server attic (")] == [ALREADY]
+
+
+def test_the_local_server_is_started_where_no_other_answers_and_its_start_is_no_surprise() -> None:
+    addresses, told = used("auto,local", free_udp_port())
+    assert addresses == ["local"]
+    assert [line.partition(":")[0] for line in told] == ["server local"]
+
+
+def test_the_local_server_works_beside_one_that_is_named_and_a_line_says_that_they_share_this_machine(
+    tmp_path: Path,
+) -> None:
+    with stub_daemon(tmp_path, seconds=0.0, name="attic") as server:
+        addresses, told = used(f"local,127.0.0.1:{server.port}", free_udp_port(), count=2)
+    assert addresses == [f"127.0.0.1:{server.port}", "local"]
+    assert told.count(SHARED) == 1
+
+
+def test_the_local_server_is_enough_where_one_that_is_named_cannot_be_reached() -> None:
+    addresses, told = used(f"{NOBODY},local", free_udp_port())
+    assert addresses == ["local"]
+    assert [line for line in told if line.startswith("not reached: 127.0.0.1:1: ")]
+
+
+def test_a_server_that_is_named_and_announced_is_one_server(tmp_path: Path) -> None:
+    port = free_udp_port()
+    with (
+        attic(tmp_path, port) as one,
+        stub_daemon(tmp_path, seconds=0.0, name="cellar") as two,  # not announced
+    ):
+        named = [f"127.0.0.1:{server.port}" for server in (one, two)]
+        addresses, told = used(f"auto,{','.join(named)}", port, count=2)
+    assert addresses == sorted(named)
+    assert not [line for line in told if "local" in line or "on this machine" in line]
+
+
+def test_one_is_started_where_neither_the_server_that_is_named_nor_any_other_answers() -> None:
+    addresses, told = used(f"auto,{NOBODY}", free_udp_port())
+    assert addresses == ["local"]
+    assert NOTHING_FOUND in told
+
+
+def test_a_server_that_appears_on_this_machine_later_is_used_and_named(tmp_path: Path) -> None:
+    port = free_udp_port()
+    addresses, told = used("auto", port, count=2, later=lambda: attic(tmp_path, port))
+    assert "local" in addresses
+    assert told.count(SHARED) == 1
+
+
+def test_a_local_server_that_cannot_be_started_does_not_end_the_work_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, astronaut_jpeg: bytes
+) -> None:
+    told: list[str] = []
+    with stub_daemon(tmp_path, seconds=0.0) as server:
+        broken = tmp_path / "broken" / "face_recognition_models"
+        broken.mkdir(parents=True)
+        (broken / "__init__.py").touch()
+        monkeypatch.setenv("PYTHONPATH", str(broken.parent), prepend=os.pathsep)
+        servers = f"local,127.0.0.1:{server.port}"
+
+        async def talk() -> Result:
+            async with Client(servers, parameters=READ, on_event=told.append) as client:
+                while not any("could be started" in line for line in told):
+                    await asyncio.sleep(0.02)
+                return await client.detect(astronaut_jpeg)
+
+        assert run(talk()).error is None
+    [line] = [line for line in told if "started" in line]
+    assert line.startswith("no server could be started on this machine: ")
+    with pytest.raises(ServerError, match="face_recognition_models"):
+        used(f"local,{NOBODY}", free_udp_port())

@@ -116,7 +116,7 @@ def started(module: str, options: str) -> Rules:
     return [(STARTS, rf"{re.escape(sys.executable)} -m {re.escape(module)} {options}")]
 
 
-WORKER_STARTED = started(WORKER, r"--channel \d+ --engine (auto|onnx|dlib) --search \w+")
+WORKER_STARTED = started(WORKER, r"--channel \d+ --engine (auto|onnx|dlib)")
 DAEMON_STARTED = started(DAEMON, r"--fd \d+ --key-fd \d+ --parameters \S+ --no-beacon --stop-at-eof")
 MODELS_READ: Rules = [(READS, r".*/face_recognition_models/models/\w+\.dat")]
 if YUNET.is_file():

@@ -95,13 +95,11 @@ def test_servers_whose_defaults_differ_are_named_with_the_option_that_makes_them
     ):
         lines = told(addresses(one, two))
         alike = [told(addresses(one, two), search=search) for search in ("everywhere", "guided")]
-    assert [line for line in lines if "search" in line] == [
-        # the client's parameters are set, too
+    # the client's parameters are set, and cellar has the same search
+    assert (
         f"server attic (127.0.0.1:{one.port}) finds faces by other parameters than those here: search everywhere "
-        "(here guided); --search guided makes the searches alike",
-        f"server cellar (127.0.0.1:{two.port}) does the search guided, and attic (127.0.0.1:{one.port}) everywhere: "
-        "their faces differ; --search everywhere makes them alike",
-    ]
+        "(here guided); --search guided makes the searches alike"
+    ) in lines
     for lines in alike:
         assert not [line for line in lines if "differ" in line or "search" in line]
 

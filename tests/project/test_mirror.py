@@ -14,6 +14,7 @@ ELSEWHERE = {
     # no code of their own to test
     "core/lazy.py": "project/test_help.py",
     "core/search/base.py": "core/search/test_guided.py",
+    "client/pool/follower.py": "processes/test_api.py",
     "client/pool/status.py": "client/console/test_progress.py",
     # tested through the module that they are a part of
     "client/outputs/formats/json_lines.py": "client/outputs/test_formats.py",

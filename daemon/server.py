@@ -78,8 +78,6 @@ class Server:
             ServerError: the beacon's UDP port is not available.
         """
         self._watch_signals()
-        packaged = "" if self._parameters.stated else " (packaged, with the defaults)"
-        log.info("parameters: %s%s", one_line(self._parameters.source), packaged)
         limits = self._parameters.daemon
         executor = Executor(
             self._engine,
@@ -174,6 +172,8 @@ class Server:
                 "authentication is none (params/security/authentication): every machine that reaches this one may use "
                 "this server, and everyone on the network can read and change every photograph"
             )
+        packaged = "" if self._parameters.stated else " (packaged, with the defaults)"
+        log.info("parameters: %s%s", one_line(self._parameters.source), packaged)
         places = ", ".join(place(address, self._port) for address in self._addresses)
         log.info("ready on %s: %s on %s", places, welcome.engine, welcome.device)
         log.info(

@@ -27,8 +27,8 @@ def parser() -> argparse.ArgumentParser:
         default="auto",
         metavar="auto,local,HOST[:PORT],...",
         help="auto (the default): every server that answers on the network, or, if none does, one that is started on "
-        "this machine for this run; local: one that is started on this machine; HOST[:PORT]: the server named, as one with an "
-        "IPv6 address alone has to be. Several of these with commas between them: with auto,local, this machine works "
+        "this machine for this run; local: one that is started on this machine; HOST[:PORT]: the server named, as one with "
+        "an IPv6 address alone has to be. Several of these with commas between them: with auto,local, this machine works "
         "beside the servers on the network",
     )
     parser.add_argument(

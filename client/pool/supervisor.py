@@ -167,8 +167,9 @@ class Supervisor:
         """
         neighbours = [connection for connection in self._connections if connection.on_this_machine]
         if neighbours and self._wanted.auto:
-            name = one_line(neighbours[0].welcome.name)
-            self._tell(f"server {name} runs on this machine already: no other is started")
+            self._tell(
+                f"server {one_line(neighbours[0].welcome.name)} runs on this machine already: no other is started"
+            )
         elif self._in_use:
             self._keep(self._start_beside())
         else:
@@ -347,10 +348,8 @@ class Supervisor:
     def _tell_if_shared(self, connection: ServerConnection) -> None:
         """Tells the user if a server runs on this machine beside the local one, as far as its address shows."""
         if connection.on_this_machine:
-            name = one_line(connection.welcome.name)
-            self._tell(
-                f"server {name} has an address of this machine: if it runs here, it and the local server slow each other"
-            )
+            words = "has an address of this machine: if it runs here, it and the local server slow each other"
+            self._tell(f"server {one_line(connection.welcome.name)} {words}")
 
     async def _until_lost(self, server: KnownServer, connection: ServerConnection) -> ServerConnection | None:
         """Waits until a server in use is lost. Returns another connection to it, if one took the place of this."""

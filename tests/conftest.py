@@ -76,6 +76,18 @@ def photos() -> Path:
 
 
 @pytest.fixture(scope="session")
+def cases() -> Path:
+    """The folder of small image files of odd kinds; the test is skipped where there is none."""
+    named = os.environ.get("PYRAFACE_CASES")
+    folder = Path(named) if named else ROOT.parent / "shared" / "cases" / "photographs"
+    if not folder.is_dir() and (photographs := photos_folder()) is not None:
+        folder = photographs.parent / "cases" / "photographs"
+    if not folder.is_dir():
+        pytest.skip("no odd image files: set PYRAFACE_CASES")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def yunet_weights() -> bytes:
     """YuNet's network; the test is skipped where the package was built without it."""
     try:

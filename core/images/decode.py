@@ -23,7 +23,7 @@ from PIL import Image
 from ..errors import ImageError, ImageTooLargeError, NotAnImageError, TruncatedImageError
 from ..parameters import ImageLimits
 from ..text import one_line
-from . import formats, jpeg, orientation
+from . import formats, jpeg, orientation, png, tiff
 from .pixels import upright
 
 _NO_PIXELS = "not identified by this driver"
@@ -97,40 +97,66 @@ def decode(
     name = formats.format_of(data)
     if name == "WebP" and (size := formats.webp_size(data)):
         check_size(size, limits)  # its plugin allocates memory for the pixels when it opens
-    with errors_of_decoder(name), formats.opened(name, data) as image:
+    if name == "TIFF":
+        return _tiff(data, limits, admit)
+    file = png.essential(data) if name == "PNG" else data
+    endless = name == "JPEG" and not jpeg.has_end(data)
+    if endless:
+        file = data.rstrip(b"\0") + jpeg.END
+    with errors_of_decoder(name, data), formats.opened(name, file) as image:
         check_size(image.size, limits)
-        if name == "TIFF" and formats.is_preview(image):
-            raise NotAnImageError(
-                f"a camera raw file, whose only ordinary picture is a preview; {formats.supported_formats()}"
-            )
-        tag = image.tag_v2.get(orientation.TAG) if name == "TIFF" else None
         width, height = image.size
-        if name == "JPEG" and jpeg.scans(data) > jpeg.MAX_SCANS:
+        if name == "JPEG" and jpeg.scans(file) > jpeg.MAX_SCANS:
             raise TruncatedImageError(
                 f"a JPEG with more than {jpeg.MAX_SCANS} scans, the limit; cameras and programs write about 20 at most"
             )
         if name == "JPEG" and (factor := reduction(width, height)) > 1:
             image.draft(None, (width // factor, height // factor))
         admit(image.width * image.height)
+        if endless and not jpeg.is_complete(file):
+            raise OSError("the file ends before the picture")
         loaded: Image.Image | NDArray[np.uint8] | None = None
         if name == "JPEG" and image.size == (width, height):
-            loaded = jpeg.decoded(data, width, height)
+            loaded = jpeg.decoded(file, width, height)
         if loaded is None:
             image.load()
             check_size(image.size, limits)  # a HEIC may hold more than its header says
             image.info.pop("transparency", None)
             loaded = image
-        found = orientation.orientation_of(
-            image.info, tag
-        )  # after loading: in a PNG it may stand behind the pixels
-        # these plugins turn the picture themselves; AVIF's reports the container's orientation as if it were EXIF's
-        turn = 1 if name in ("HEIC", "TIFF") else found
+        found = orientation.orientation_of(_metadata(name, data, image))
+        # its plugin turns the picture itself; AVIF's reports the container's orientation as if it were EXIF's
+        turn = 1 if name == "HEIC" else found
         pixels = upright(loaded, turn)
         if name != "JPEG":
             return Picture.whole(pixels, 1 if name in ("HEIC", "AVIF") else found)
         return Picture(
             pixels, *((height, width) if turn in orientation.ON_ITS_SIDE else (width, height)), found
         )
+
+
+def _metadata(name: str, data: bytes, image: Image.Image) -> dict[str | tuple[int, int], object]:
+    if name == "PNG":
+        return png.metadata(data)
+    # Pillow puts the turn of an AVIF's container into its EXIF; any other that stands beside it must be ignored
+    return {"exif": image.info.get("exif")} if name == "AVIF" else image.info
+
+
+def _tiff(data: bytes, limits: ImageLimits, admit: Callable[[int], None]) -> Picture:
+    with errors_of_decoder("TIFF", data):
+        directory = tiff.first_picture(data)
+        check_size((directory.width, directory.height), limits)
+        admit(directory.width * directory.height)
+        if not directory.plain:
+            found = orientation.orientation_of({}, directory.orientation)
+            return Picture.whole(upright(tiff.decoded(data, directory), found), found)
+        with formats.opened("TIFF", data) as image:
+            image.seek(directory.page)
+            check_size(image.size, limits)
+            image.load()
+            image.info.pop("transparency", None)
+            found = orientation.orientation_of(image.info, directory.orientation)
+            white = 4095 if directory.bits == 12 else 65535
+            return Picture.whole(upright(image, 1, white=white), found)  # the plugin turns it itself
 
 
 def claim_pillow(limits: ImageLimits) -> None:
@@ -145,8 +171,8 @@ def claim_pillow(limits: ImageLimits) -> None:
 
 
 @contextmanager
-def errors_of_decoder(name: str) -> Iterator[None]:
-    """Turns any exception of a decoder into an ImageError.
+def errors_of_decoder(name: str, data: bytes = b"") -> Iterator[None]:
+    """Turns any exception of a decoder into an ImageError, which says how much of the file `data` is there.
 
     Every Exception: on hostile bytes Pillow, its plugins and their C libraries raise OSError, SyntaxError, ValueError,
     KeyError, IndexError, TypeError, OverflowError, EOFError, RuntimeError, struct.error, zlib.error, AssertionError and
@@ -166,8 +192,16 @@ def errors_of_decoder(name: str) -> Iterator[None]:
             raise NotAnImageError(f"a {name} without pixels") from error
         reason = _reason(error) or type(error).__name__
         raise TruncatedImageError(
-            f"a {name} that is truncated, damaged or of a rare variant: {reason}"
+            f"a {name} that is truncated, damaged or of a rare variant: {reason}{_share(name, data)}"
         ) from error
+
+
+def _share(name: str, data: bytes) -> str:
+    share = {"JPEG": jpeg.share, "PNG": png.share}.get(name)
+    if share is None or not data:
+        return ""
+    there = share(data)
+    return "; only finer detail is missing" if there == 1 else f"; about {there:.0%} of the picture is there"
 
 
 def _reason(error: Exception) -> str:

@@ -52,8 +52,6 @@ _MAGIC = (
 )
 _BRANDS = re.compile(rb"(hei[cxms]|hev[cxms])|(avi[fs])")
 
-_TAG_REDUCED, _TAG_DNG = 254, 50706
-
 _IMPORTED_LATE = ("PIL.ImageCms", "PIL.ImageColor", "PIL.ImagePalette", "PIL.TiffImagePlugin", "mmap")
 """Modules that Pillow imports inside functions, on the way from a file to RGB."""
 
@@ -87,12 +85,6 @@ def opened(name: str, data: bytes) -> ImageFile.ImageFile:
     module, kind = FORMATS[name]
     opener = getattr(importlib.import_module(module), kind)
     return cast("ImageFile.ImageFile", opener(io.BytesIO(data)))
-
-
-def is_preview(tiff: ImageFile.ImageFile) -> bool:
-    """Returns whether the first picture of a TIFF is the preview of a camera's raw file."""
-    tags = tiff.tag_v2  # type: ignore[attr-defined]
-    return tags.get(_TAG_REDUCED) == 1 or _TAG_DNG in tags
 
 
 def supported_formats() -> str:

@@ -15,6 +15,7 @@ scan is a few bytes: a file of 100 KB with 1000 scans kept it busy for eight sec
 _MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
 """Any marker but a zero, which follows a 0xff among pixels, and the restart markers (ITU T.81, B.1.1.2)."""
 
+END = b"\xff\xd9"
 _END, _SCAN = 0xD9, 0xDA
 _SEQUENTIAL = (0xC0, 0xC1)
 _OTHER_FRAMES = (0xC2, 0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
@@ -59,3 +60,33 @@ def decoded(data: bytes, width: int, height: int) -> NDArray[np.uint8] | None:
     except ValueError:
         return None
     return pixels
+
+
+def has_end(data: bytes) -> bool:
+    """Returns whether an end marker follows the last scan. Some telephones and old cameras write none."""
+    return data.endswith(END) or data.rfind(END) > data.rfind(b"\xff\xda")
+
+
+def is_complete(data: bytes) -> bool:
+    """Returns whether a file to which an end marker was added has all its pixels: the decoder has no warning."""
+    try:
+        colours = simplejpeg.decode_jpeg_header(data)[3]
+        simplejpeg.decode_jpeg(data, "CMYK" if colours in ("CMYK", "YCCK") else "GRAY")
+    except ValueError:
+        return False
+    return True
+
+
+def share(data: bytes) -> float:
+    """Returns the share of the pixels that a file holds before it is cut off, 0 to 1; 1 where only later scans are missing.
+
+    The decoder continues the colour of the last block to the end of the picture: blocks of that colour at the end are
+    counted as missing.
+    """
+    try:
+        blocks = simplejpeg.decode_jpeg(data + END, "GRAY", min_factor=8, strict=False).ravel()
+    except ValueError:
+        return 0.0
+    others = np.flatnonzero(blocks != blocks[-1])
+    there = float(others[-1] + 1) / len(blocks) if len(others) else 0.0
+    return 1.0 if there > 0.99 and scans(data) > 1 else there

@@ -12,9 +12,9 @@ ON_ITS_SIDE = {5, 6, 7, 8}
 """The orientations whose upright picture is as wide as the stored one is high."""
 
 
-def orientation_of(info: dict[str | tuple[int, int], object], tag: object) -> int:
+def orientation_of(info: dict[str | tuple[int, int], object], tag: int | None = None) -> int:
     """Returns an image's orientation, 1 to 8, from its TIFF tag, its EXIF or its XMP; 1 if that is invalid."""
-    value = tag
+    value: object = tag
     if value is None:
         value = _exif_orientation(_exif(info))
     if value is None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms
 
 from .orientation import ON_ITS_SIDE
 
@@ -26,11 +28,16 @@ _TRANSPOSED = {
 _LAST_ROW_FIRST = {3, 4, 6, 7}
 
 
-def upright(image: Image.Image | NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+def upright(
+    image: Image.Image | NDArray[np.uint8], orientation: int, *, white: int = 65535
+) -> NDArray[np.uint8]:
     """Returns the pixels, (height, width, 3) uint8, of a loaded image or array, turned upright from an EXIF orientation.
 
     It works strip by strip: converting and turning the whole image would take another 4 bytes a pixel each, and
     np.asarray two more copies of 3 bytes a pixel.
+
+    Args:
+        white: value of white in a gray image of more than 8 bits without a sign.
     """
     if isinstance(image, np.ndarray):
         if orientation not in _TRANSPOSED:
@@ -43,7 +50,7 @@ def upright(image: Image.Image | NDArray[np.uint8], orientation: int) -> NDArray
     turned = orientation in ON_ITS_SIDE
     pixels = np.empty((width, height, 3) if turned else (height, width, 3), np.uint8)
     for top, strip in _strips(image):
-        rgb = _rgb(strip, value_range)
+        rgb = _rgb(strip, white, value_range)
         if orientation in _TRANSPOSED:
             rgb = rgb.transpose(_TRANSPOSED[orientation])
         start = height - top - strip.height if orientation in _LAST_ROW_FIRST else top
@@ -75,14 +82,22 @@ def _value_range(image: Image.Image) -> tuple[float, float]:
     return (low, high) if low <= high else (0.0, 0.0)
 
 
-def _rgb(strip: Image.Image, value_range: tuple[float, float] | None) -> Image.Image:
+def _rgb(strip: Image.Image, white: int, value_range: tuple[float, float] | None) -> Image.Image:
     if strip.mode.startswith("I;16"):
-        # 65535 / 257 is 255; Pillow itself would clip every value above 255
-        gray = (np.asarray(strip).astype(np.uint32) + 128) // 257
+        # Pillow itself would clip every value above 255
+        gray = (np.asarray(strip).astype(np.uint32) * 255 + white // 2) // white
         strip = Image.fromarray(gray.astype(np.uint8))
     elif value_range is not None:
         low, high = value_range
         scale = 255 / (high - low) if high > low else 0.0
         values = np.nan_to_num(np.asarray(strip).astype(np.float64), nan=low, posinf=high, neginf=low)
         strip = Image.fromarray(np.clip((values - low) * scale + 0.5, 0, 255).astype(np.uint8))
+    elif strip.mode == "LAB":
+        strip = cast("Image.Image", ImageCms.applyTransform(strip, _lab_to_rgb()))  # not in place
     return strip if strip.mode == "RGB" else strip.convert("RGB")
+
+
+@functools.cache
+def _lab_to_rgb() -> ImageCms.ImageCmsTransform:
+    lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    return ImageCms.buildTransform(lab, rgb, "LAB", "RGB")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pillow_heif
+import tifffile
 from PIL import Image
 
 from pyraface.core.errors import ErrorCode
@@ -116,6 +117,16 @@ def pictures() -> list[bytes]:
     for image, kind, options in kinds:
         stream = io.BytesIO()
         image.save(stream, kind, **options)
+        found.append(stream.getvalue())
+    wide = colours.astype(np.uint16) * 257
+    for pixels, options in (
+        (wide, {"byteorder": ">", "bigtiff": True}),
+        (np.moveaxis(wide, -1, 0), {"planarconfig": "separate", "compression": "zlib"}),
+        (wide / np.float32(65535), {"tile": (16, 16)}),
+        (wide[..., 0], {"photometric": "miniswhite", "compression": "lzw", "predictor": 2}),
+    ):
+        stream = io.BytesIO()
+        tifffile.imwrite(stream, pixels, metadata=None, **{"photometric": "rgb", **options})  # type: ignore[arg-type]
         found.append(stream.getvalue())
     return found
 

@@ -101,12 +101,14 @@ def looping_tiff() -> bytes:
     return bytes(tiff)
 
 
-def tiff(width: int, height: int, *, strips: int = 1, compression: int = 1, body: bytes = b"") -> bytes:
-    """A TIFF of one directory with any size, and the number of strips it claims."""
+def tiff(
+    width: int, height: int, *, bits: int = 8, strips: int = 1, compression: int = 1, body: bytes = b""
+) -> bytes:
+    """A gray TIFF of one directory with any size, and the number of strips it claims."""
     entries = [
         (256, 4, 1, width),
         (257, 4, 1, height),
-        (258, 3, 1, 8),
+        (258, 3, 1, bits),
         (259, 3, 1, compression),
         (262, 3, 1, 1),
         (273, 4, strips, 8 + 2 + 12 * 9 + 4),
@@ -169,3 +171,10 @@ LAUGHS = (
 )
 
 Maker = Callable[[], bytes]
+
+
+def tiff_of_thumbnails(directories: int) -> bytes:
+    """A TIFF of nothing but directories that call themselves thumbnails."""
+    entry = struct.pack("<HHHII", 1, 254, 4, 1, 1)
+    places = range(8, 8 + 18 * directories, 18)
+    return b"II*\0" + struct.pack("<I", 8) + b"".join(entry + struct.pack("<I", at + 18) for at in places)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image
 
 from pyraface.core.errors import TruncatedImageError
 from pyraface.core.images.decode import decode
-from pyraface.core.images.jpeg import MAX_SCANS, decoded, scans
+from pyraface.core.images.jpeg import MAX_SCANS, decoded, scans, share
 from pyraface.core.parameters import ImageLimits
 from tests.hostile import bombs
 
@@ -109,7 +110,6 @@ def test_real_jpegs_are_decoded_as_pillow_decodes_them(photos: Path) -> None:
     "change",
     [
         pytest.param(lambda jpeg: jpeg[: len(jpeg) // 2], id="cut off"),
-        pytest.param(lambda jpeg: jpeg[:-2], id="no end"),
         pytest.param(lambda jpeg: jpeg[:3000] + b"\xff\xd3" + jpeg[3000:], id="a restart that is none"),
         pytest.param(lambda jpeg: jpeg[:-2] + b"\0" * 50 + jpeg[-2:], id="bytes too many"),
     ],
@@ -141,3 +141,69 @@ def test_other_colours_are_left_to_pillow(mode: str, astronaut: np.ndarray) -> N
     assert decoded(stream.getvalue(), 512, 512) is None
     expected = np.asarray(Image.open(io.BytesIO(stream.getvalue())).convert("RGB"))
     np.testing.assert_array_equal(decode(stream.getvalue(), ImageLimits()).pixels, expected)
+
+
+def saved_as(astronaut: np.ndarray, mode: str, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(astronaut).convert(mode).save(stream, "JPEG", quality=85, **options)
+    return stream.getvalue()
+
+
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "baseline": ("RGB", {}),
+    "progressive": ("RGB", {"progressive": True}),
+    "gray": ("L", {}),
+    "CMYK": ("CMYK", {}),
+    "restarts": ("RGB", {"restart_marker_rows": 1}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("reduced", [1, 2])
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda jpeg: jpeg[:-2], id="no end"),
+        pytest.param(lambda jpeg: jpeg[:-1], id="half an end"),
+        pytest.param(lambda jpeg: jpeg[:-2] + b"\0" * 500, id="zeros instead of an end"),
+        pytest.param(lambda jpeg: jpeg + b"trailer" * 100, id="bytes behind the end"),
+        pytest.param(lambda jpeg: jpeg + jpeg[:1000], id="a second picture, cut off, behind the end"),
+    ],
+)
+def test_a_jpeg_that_has_all_its_pixels_is_whole(
+    change: Callable[[bytes], bytes], reduced: int, kind: str, astronaut: np.ndarray
+) -> None:
+    mode, options = KINDS[kind]
+    data = saved_as(astronaut, mode, **options)
+    pictures = [
+        decode(file, ImageLimits(), reduction=lambda *_: reduced).pixels for file in (data, change(data))
+    ]
+    np.testing.assert_array_equal(pictures[0], pictures[1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("lost", [3, 20, 2000])
+@pytest.mark.parametrize("behind", [b"", b"\0" * 40], ids=["nothing", "zeros"])
+def test_a_jpeg_that_lacks_pixels_is_cut_off(
+    kind: str, lost: int, behind: bytes, astronaut: np.ndarray
+) -> None:
+    mode, options = KINDS[kind]
+    with pytest.raises(TruncatedImageError, match=r"picture is there|only finer detail is missing"):
+        decode(saved_as(astronaut, mode, **options)[: -2 - lost] + behind, ImageLimits())
+
+
+@pytest.mark.parametrize("kind", ["baseline", "gray", "restarts"])
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
+def test_the_share_that_is_there_is_told(kind: str, part: float) -> None:
+    mode, options = KINDS[kind]
+    noise = np.random.default_rng(1).integers(0, 256, (512, 512, 3), np.uint8)
+    data = saved_as(noise, mode, **options)
+    assert share(data[: int(len(data) * part)]) == pytest.approx(part, abs=0.05)
+    with pytest.raises(TruncatedImageError, match=r"about \d+% of the picture is there"):
+        decode(data[: int(len(data) * part)], ImageLimits())
+
+
+def test_a_progressive_jpeg_that_lacks_its_last_scans_lacks_only_detail(astronaut: np.ndarray) -> None:
+    data = saved_as(astronaut, "RGB", progressive=True)
+    with pytest.raises(TruncatedImageError, match="only finer detail is missing"):
+        decode(data[: len(data) * 2 // 3], ImageLimits())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -116,3 +117,17 @@ def test_exif_is_believed_before_xmp(portrait: Pixels) -> None:
 )
 def test_real_files_say_their_orientation(name: str, orientation: int, photos: Path) -> None:
     assert decode((photos / "odd_formats" / name).read_bytes(), LIMITS).orientation == orientation
+
+
+@pytest.mark.parametrize("value", [3, 6, 8])
+def test_a_stale_orientation_beside_that_of_the_container_is_ignored(value: int, portrait: Pixels) -> None:
+    xmp = XMP.format("", value).encode()
+    picture = decode(encoded(portrait, "AVIF", xmp=xmp), LIMITS)
+    assert picture.orientation == 1
+    assert difference(picture.pixels, portrait) < 5
+
+
+def test_an_avif_with_stale_xmp_of_another_program_stays_as_it_is(cases: Path) -> None:
+    picture = decode((cases / "avif_stale_xmp6.avif").read_bytes(), LIMITS)
+    assert (picture.width, picture.height) == (48, 32)
+    assert np.abs(picture.pixels[16, [8, 24, 40]].astype(int) - 255 * np.eye(3, dtype=int)).max() <= 12

@@ -1,0 +1,245 @@
+"""TIFF: the pictures in a file, from its directories, and the decoder for those that are not plain.
+
+Pillow reads a plain TIFF right, and some others wrong without a word: of 16 bits with separate planes it mixes the planes,
+and of 16 bits with white as zero it returns a negative. libvips (with libtiff) reads these. A variant that neither is known
+to read right (tests/core/images/test_tiff_variants.py) is refused by name: no TIFF is decoded by trial.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pyvips
+from PIL import Image
+
+from ..errors import NotAnImageError, TruncatedImageError
+
+MAX_DIRECTORIES = 1000
+"""Limit on the directories that are read to find a picture: a file of nothing but directories could busy a thread."""
+
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _MEANING = 256, 257, 258, 259, 262
+_ORIENTATION, _SAMPLES, _PLANAR, _TILE_WIDTH, _FORMAT = 274, 277, 284, 322, 339
+_KIND, _OLD_KIND, _DNG = 254, 255, 50706
+_TAGS = frozenset(
+    {_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _MEANING, _ORIENTATION, _SAMPLES, _PLANAR, _TILE_WIDTH}
+) | {
+    _FORMAT,
+    _KIND,
+    _OLD_KIND,
+    _DNG,
+}
+
+_VALUES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+"""Codes of struct for TIFF's unsigned integers, by type (TIFF 6.0, section 2, and the BigTIFF design)."""
+
+_REDUCED, _REDUCED_OF_OLD = 1, 2
+
+LARGEST = float.fromhex("0x1.fffffep+127")
+"""The largest number of 32 bits that is no infinity (IEEE 754)."""
+
+_MEANINGS = {
+    0: "gray, white is zero",
+    1: "gray",
+    2: "RGB",
+    3: "palette",
+    4: "mask",
+    5: "CMYK",
+    6: "YCbCr",
+    8: "CIE L*a*b*",
+    9: "ICC L*a*b*",
+    10: "ITU L*a*b*",
+    32803: "colour filter array",
+    32844: "LogL",
+    32845: "LogLuv",
+    34892: "linear raw",
+}
+_WHITE_IS_ZERO, _GRAY, _RGB, _CMYK, _LAB = 0, 1, 2, 5, 8
+_COLOURS = {_WHITE_IS_ZERO: 1, _GRAY: 1, _RGB: 3, _CMYK: 4, _LAB: 3}
+"""Samples of a pixel that are not alpha, by meaning: of the meanings that libvips reads."""
+
+_UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
+_FORMATS = {_UNSIGNED: "unsigned", _SIGNED: "signed", _FLOAT: "float"}
+_SEPARATE = 2
+
+
+@dataclass(frozen=True)
+class Directory:
+    """Directory of one picture of a TIFF (TIFF 6.0, sections 2 and 8).
+
+    Attributes:
+        page: number of the picture in the file, from 0.
+        bits: of each sample of a pixel; all samples have equally many.
+        meaning: PhotometricInterpretation.
+        format: SampleFormat of all samples.
+        orientation: value of the tag, which may be invalid; None where there is none.
+        preview: whether it is a reduced copy of another picture.
+        plain: whether Pillow reads it right.
+    """
+
+    page: int
+    width: int
+    height: int
+    bits: int
+    samples: int
+    meaning: int
+    format: int
+    orientation: int | None
+    separate: bool
+    tiled: bool
+    preview: bool
+    plain: bool
+
+    def __str__(self) -> str:
+        colours = _MEANINGS.get(self.meaning, f"PhotometricInterpretation {self.meaning}")
+        numbers = _FORMATS.get(self.format, f"SampleFormat {self.format}")
+        planes = ", separate planes" if self.separate else ""
+        tiles = ", tiled" if self.tiled else ""
+        samples = f"{self.samples} sample{'s' if self.samples != 1 else ''}"
+        return f"TIFF ({colours}, {samples} of {self.bits} bits, {numbers}{planes}{tiles})"
+
+
+def first_picture(data: bytes) -> Directory:
+    """Returns the directory of the first picture in a file that is not a reduced copy of another.
+
+    Raises:
+        NotAnImageError: a camera raw file: all its ordinary pictures are previews.
+        TruncatedImageError: a file that is truncated or damaged.
+    """
+    try:
+        for page, tags in enumerate(_directories(data)):
+            if _DNG in tags:
+                break
+            directory = _directory(data, page, tags)
+            if not directory.preview:
+                return directory
+    except struct.error as error:
+        raise TruncatedImageError(
+            "a TIFF that is truncated, damaged or of a rare variant: a directory lies beyond its end"
+        ) from error
+    raise NotAnImageError("a camera raw file, whose only ordinary picture is a preview")
+
+
+def _directories(data: bytes) -> Iterator[dict[int, tuple[int, ...]]]:
+    """Yields the tags of each directory in the file's chain: the values of those that are unsigned integers."""
+    order = "<" if data[:2] == b"II" else ">"
+    big = data[2:4] in (b"+\0", b"\0+")
+    # in a BigTIFF, offsets and counts have 8 bytes; in others, 4, and 2 for the number of entries
+    offset, number, entry = ("Q", "Q", 20) if big else ("I", "H", 12)
+    size = struct.calcsize(offset)
+    (at,) = struct.unpack_from(order + offset, data, 8 if big else 4)
+    seen: set[int] = set()
+    while at and at not in seen and len(seen) < MAX_DIRECTORIES:
+        seen.add(at)
+        (count,) = struct.unpack_from(order + number, data, at)
+        start = at + struct.calcsize(order + number)
+        end = start + entry * count
+        (at,) = struct.unpack_from(order + offset, data, end)
+        tags: dict[int, tuple[int, ...]] = {}
+        for place in range(start, end, entry):
+            tag, kind, values = struct.unpack_from(f"{order}HH{offset}", data, place)
+            if tag not in _TAGS:
+                continue
+            code = _VALUES.get(kind, "B")
+            first = place + 4 + size
+            if values * struct.calcsize(code) > size:
+                (first,) = struct.unpack_from(order + offset, data, first)
+            # no tag of these has a value for each strip: 16 are more than the samples of any picture
+            tags[tag] = struct.unpack_from(f"{order}{min(values, 16)}{code}", data, first)
+        yield tags
+
+
+def _directory(data: bytes, page: int, tags: dict[int, tuple[int, ...]]) -> Directory:
+    def value(tag: int, default: int) -> int:
+        return (tags.get(tag) or (default,))[0]
+
+    bits, formats = tags.get(_BITS) or (1,), tags.get(_FORMAT) or (_UNSIGNED,)
+    meaning = value(_MEANING, _GRAY)
+    same = len(set(bits)) == 1 and len(set(formats)) == 1
+    separate = value(_PLANAR, 1) == _SEPARATE
+    raw = value(_COMPRESSION, 1) == 1
+    return Directory(
+        page=page,
+        width=value(_WIDTH, 0),
+        height=value(_HEIGHT, 0),
+        bits=bits[0],
+        samples=value(_SAMPLES, 1),
+        meaning=meaning,
+        format=formats[0] if same else 0,
+        orientation=value(_ORIENTATION, 0) or None,
+        separate=separate,
+        tiled=_TILE_WIDTH in tags,
+        preview=bool(value(_KIND, 0) & _REDUCED) or value(_OLD_KIND, 0) == _REDUCED_OF_OLD,
+        # Pillow reads no big-endian BigTIFF; its 12 bits are gray, not compressed, of the byte order II
+        plain=same
+        and formats[0] in (_UNSIGNED, 4)  # 4 is "undefined"
+        and meaning in (0, 1, 2, 3, 5, 6, 8)
+        and (max(bits) <= 8 or (bits == (12,) and meaning == _GRAY and data[:2] == b"II" and raw))
+        and data[:4] != b"MM\0+",
+    )
+
+
+def decoded(data: bytes, directory: Directory) -> Image.Image:
+    """Returns the picture of a directory that is not plain, of mode L, RGB or CMYK, as it is stored, without alpha.
+
+    Unsigned samples of 16 bits are scaled by their full range. Other numbers have no agreed range: they are scaled from the
+    smallest to the largest finite value of the picture.
+
+    Raises:
+        TruncatedImageError: a variant that is not read; the message names it.
+        Exception: libvips cannot read it.
+    """
+    colours = _COLOURS.get(directory.meaning, 0)
+    wide = directory.bits in (16, 32) and directory.format in _FORMATS
+    eight = directory.bits == 8 and directory.format == _UNSIGNED
+    # libvips takes two planes for two pages, misplaces rows of halves in planes, and refuses tiles in planes
+    planes = directory.separate and (
+        directory.tiled or directory.samples < 3 or (directory.bits, directory.format) == (16, _FLOAT)
+    )
+    lab = directory.meaning == _LAB and not (directory.bits in (8, 16) and directory.format == _UNSIGNED)
+    if not (wide or eight) or planes or lab or directory.samples < colours or not colours:
+        raise TruncatedImageError(
+            f"a {directory} is not read: save it as a TIFF of 8 or 16 bits in one plane, or as PNG"
+        )
+    load = partial(
+        pyvips.Image.tiffload_buffer, data, page=directory.page, access="sequential", fail_on="warning"
+    )
+    image: Any = load()
+    if (image.width, image.height) != (directory.width, directory.height):
+        raise TruncatedImageError(f"a {directory} whose directory is damaged: libvips finds another size")
+    if directory.meaning == _LAB:
+        image = image.colourspace("srgb")
+    elif directory.bits == 16 and directory.format == _UNSIGNED:
+        image = _bands((image + 128) / 257, colours).floor()  # 65535 / 257 is 255
+    elif directory.bits > 8:
+        low, high = _value_range(_bands(load(), colours), _bands(load(), colours))
+        scale = 255 / (high - low) if high > low else 0.0
+        image = _bands(image, colours)
+        infinite = (image > 0) / 255 * (high - low) + low
+        values = _finite(image).ifthenelse(image, infinite)
+        image = ((values - low) * scale + 0.5).floor()
+        if (
+            directory.meaning == _WHITE_IS_ZERO and directory.format != _UNSIGNED
+        ):  # those, libvips inverts itself
+            image = 255 - image
+    image = _bands(image, colours).cast("uchar")
+    mode = {1: "L", 3: "RGB", 4: "CMYK"}[colours]
+    return Image.frombuffer(mode, (image.width, image.height), image.write_to_memory(), "raw", mode, 0, 1)
+
+
+def _bands(image: Any, colours: int) -> Any:
+    return image.extract_band(0, n=colours) if image.bands > colours else image
+
+
+def _finite(image: Any) -> Any:
+    return image.abs() <= LARGEST  # false for NaN
+
+
+def _value_range(image: Any, again: Any) -> tuple[float, float]:
+    """Returns the (smallest, largest) finite value of a picture that is loaded twice, (0, 0) where there is none."""
+    low = _finite(image).ifthenelse(image, LARGEST).min()
+    high = _finite(again).ifthenelse(again, -LARGEST).max()
+    return (low, high) if low <= high else (0.0, 0.0)

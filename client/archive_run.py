@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import shlex
 import signal
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -23,7 +24,8 @@ from .api import Client
 from .console import figures
 from .console.progress import Progress
 from .inputs import standard_input
-from .inputs.directory_walk import Scan
+from .inputs.directory_walk import Scan, Selection
+from .inputs.file_kinds import Skipped, in_words
 from .inputs.file_reader import File, digest_of
 from .inputs.path_prefetch import PathPrefetcher
 from .inputs.standard_input import StandardInput
@@ -87,12 +89,13 @@ async def run(options: argparse.Namespace) -> bool:
             ) from error
     if not (progress.images or journal.known or journal.repeated):
         raise NoImagesError(f"no image in {', '.join(options.paths)}")
+    listed = "" if options.list_skipped else " (--list-skipped lists them)"
     counts = [
         (journal.known, f"{journal.known} already recorded"),
         (journal.repeated, f"{journal.repeated} recorded under another path"),
         (journal.known_failed, f"{journal.known_failed} of these failed"),
         (journal.redone.total(), journal.summary()),
-        (skipped, f"{plural(skipped, 'other file')} skipped"),
+        (skipped.total(), f"skipped: {in_words(skipped)}{listed}"),
     ]
     summary = "; ".join([progress.summary(), *(words for count, words in counts if count)])
     for line in (*progress.troubles(), summary):
@@ -106,11 +109,19 @@ async def _work(
     client: Client,
     interrupt: _Interrupt,
     sent: StandardInput,
-) -> int:
-    """Processes the images; returns the number of files that were skipped because their names are not names of images."""
+) -> Counter[Skipped]:
+    """Processes the images; returns the numbers of the files and folders that were skipped, by their kinds."""
     journal, progress = interrupt.journal, interrupt.progress
     await asyncio.to_thread(journal.load)
-    walk = Scan((path for path in options.paths if path != standard_input.NAME), read=journal.forget)
+    selection = Selection.of(options.exclude, options.include, follow_links=options.follow_links)
+    loop = asyncio.get_running_loop()
+
+    def name(path: str, kind: Skipped) -> None:  # in a thread
+        if options.list_skipped:
+            loop.call_soon_threadsafe(progress.say, f"skipped: {path} ({kind.value[0]})")
+
+    named = [path for path in options.paths if path != standard_input.NAME]
+    walk = Scan(named, selection, read=journal.forget, skip=name)
     images = sent.images() if standard_input.NAME in options.paths else ()
     paths: Iterator[str | bytes] = itertools.chain[str | bytes](walk, images)
     first = PathPrefetcher(itertools.islice(paths, 1))

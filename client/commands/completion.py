@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from ...core.host import completion
-from ..inputs.directory_walk import EXTENSIONS
+from ..inputs.file_kinds import PHOTOGRAPHS
 from . import DEFAULT, SUBCOMMANDS, load
 
 
@@ -19,7 +19,7 @@ def answer(program: Callable[[], argparse.ArgumentParser]) -> NoReturn:
     """
     typed = completion.typed()
     named = bool(typed) and typed[0] in SUBCOMMANDS
-    images = completion.files(*EXTENSIONS)
+    images = completion.files(*PHOTOGRAPHS)
 
     def paths(prefix: str, **names: object) -> list[str]:
         """Returns the paths, and, for the first word, the subcommands."""

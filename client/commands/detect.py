@@ -71,6 +71,31 @@ def parser() -> argparse.ArgumentParser:
         help="process again the images that an engine (dlib), a device (cuda) or a version (0.1.0, onnxruntime 1.32.0) "
         "has processed: a value of computed_by in the output, or a part of one between commas. May be repeated",
     )
+    parser.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="leave out files and folders that match: a pattern as in a .gitignore, relative to PATH, such as '*.png', "
+        "'/raw/' or '2019/**/small'; may be given several times",
+    )
+    parser.add_argument(
+        "--include",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="take only files that match such a pattern; may be given several times",
+    )
+    parser.add_argument(
+        "--follow-links",
+        action="store_true",
+        help="search the folders that links lead to, each once; links to files are always followed",
+    )
+    parser.add_argument(
+        "--list-skipped",
+        action="store_true",
+        help="name each file and folder that is left out, and why; the summary counts them",
+    )
     add_parameters_option(parser)
     parser.add_argument(
         "--quiet",

@@ -23,7 +23,7 @@ from PIL import Image
 from ..errors import ImageError, ImageTooLargeError, NotAnImageError, TruncatedImageError
 from ..parameters import ImageLimits
 from ..text import one_line
-from . import formats, jpeg, orientation, png, tiff
+from . import formats, jpeg, jpeg2000, orientation, png, signatures, tiff
 from .pixels import upright
 
 _NO_PIXELS = "not identified by this driver"
@@ -94,7 +94,7 @@ def decode(
         TruncatedImageError: a file that is truncated or damaged, or a rare variant of its format.
         ImageTooLargeError: more pixels or a longer side than `limits`; found before the pixels are decoded.
     """
-    name = formats.format_of(data)
+    name = signatures.format_of(data)
     if name == "WebP" and (size := formats.webp_size(data)):
         check_size(size, limits)  # its plugin allocates memory for the pixels when it opens
     if name == "TIFF":
@@ -109,6 +109,11 @@ def decode(
         if name == "JPEG" and jpeg.scans(file) > jpeg.MAX_SCANS:
             raise TruncatedImageError(
                 f"a JPEG with more than {jpeg.MAX_SCANS} scans, the limit; cameras and programs write about 20 at most"
+            )
+        if name == "JPEG 2000" and (depth := jpeg2000.colour_depth(data)) > 8:
+            # Pillow rounds white up, to the number that follows it, and shows black
+            raise TruncatedImageError(
+                f"a JPEG 2000 in colour of {depth} bits a sample is not read: save it with 8 bits, or as TIFF or PNG"
             )
         if name == "JPEG" and (factor := reduction(width, height)) > 1:
             image.draft(None, (width // factor, height // factor))

@@ -178,3 +178,10 @@ def tiff_of_thumbnails(directories: int) -> bytes:
     entry = struct.pack("<HHHII", 1, 254, 4, 1, 1)
     places = range(8, 8 + 18 * directories, 18)
     return b"II*\0" + struct.pack("<I", 8) + b"".join(entry + struct.pack("<I", at + 18) for at in places)
+
+
+def jpeg_2000(side: int, tile: int) -> bytes:
+    """A JPEG 2000 that says that it consists of tiles of any size."""
+    data = bytearray(encoded(flat(side, side), "JPEG2000"))
+    struct.pack_into(">II", data, data.index(b"\xff\x4f\xff\x51") + 24, tile, tile)
+    return bytes(data)

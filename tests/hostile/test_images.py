@@ -122,6 +122,8 @@ IMAGES = [
     ),
     Sent("HEIC that says it is larger", lambda _: bombs.heif(60000, 60000), LARGE),
     Sent("HEIC that says it is smaller", lambda _: bombs.heif(32, 32), CUT),
+    Sent("JPEG 2000 of 40000 tiles", lambda _: bombs.jpeg_2000(3000, 15), CUT),
+    Sent("JPEG 2000 of 9 million tiles", lambda _: bombs.jpeg_2000(3000, 1), CUT),
     Sent("AVIF cut off", lambda _: bombs.encoded(bombs.flat(), "AVIF")[:-40], CUT),
     Sent("SVG of a billion laughs", lambda _: bombs.LAUGHS, NO),
     Sent("PNG of 60000 x 1", lambda _: bombs.encoded(bombs.noise(60000, 1), "PNG"), SEEN),

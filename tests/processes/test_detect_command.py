@@ -58,6 +58,32 @@ def folder(tmp_path: Path, astronaut_jpeg: bytes, astronaut: np.ndarray) -> Path
     return folder
 
 
+def test_the_walk_is_chosen_by_patterns_and_what_it_leaves_out_is_listed(folder: Path) -> None:
+    (folder / "@eaDir").mkdir()
+    (folder / "film.mp4").write_bytes(b"")
+    (folder / "linked").symlink_to("/")
+    done = pyraface(
+        "--list-skipped", "--exclude", "*.jpg", "--include", "*.[pP]*", "--servers", "local", folder
+    )
+    assert set(lines_of(done.stdout)) == {"c.png", "empty.png"}
+    listed = re.findall(r"^skipped: \S*/([^/]+) \((.+)\)$", done.stderr, re.MULTILINE)
+    assert ("film.mp4", "video") in listed
+    assert ("a.jpg", "excluded entry") in listed
+    assert ("b.JPEG", "excluded entry") in listed
+    assert ("@eaDir", "folder of the system") in listed
+    assert ("linked", "linked folder") in listed
+    assert re.search(
+        r"; skipped: 1 video, 1 linked folder, 1 folder of the system, 1 hidden entry, \d excluded",
+        done.stderr,
+    )
+
+
+def test_a_pattern_that_is_invalid_is_named(folder: Path) -> None:
+    done = pyraface("--exclude", "!", folder)
+    assert done.returncode == 2
+    assert "--exclude !: not a pattern of gitignore" in done.stderr
+
+
 def test_a_directory_gives_one_line_an_image_and_the_exit_status_says_that_some_failed(folder: Path) -> None:
     done = pyraface("--servers", "auto", folder)
     assert done.returncode == 1, done.stderr
@@ -66,7 +92,7 @@ def test_a_directory_gives_one_line_an_image_and_the_exit_status_says_that_some_
     assert re.search(r"^7 images, 3 faces( \(1 not comparable\))?, 3 failed", done.stderr, re.MULTILINE), (
         done.stderr
     )
-    assert "2 other files skipped" in done.stderr
+    assert "; skipped: 1 hidden entry, 1 other file (--list-skipped lists them)\n" in done.stderr
     lines = lines_of(done.stdout)
     assert set(lines) == {"a.jpg", "b.JPEG", "c.png", "empty.png", "cut.jpg", "text.jpg", "vanished.jpg"}
     codes = {name: line["error"]["code"] for name, line in lines.items() if "error" in line}  # type: ignore[index]

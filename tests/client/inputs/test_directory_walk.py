@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from pyraface.client.inputs import directory_walk
-from pyraface.client.inputs.directory_walk import Scan
+from pyraface.client.inputs.directory_walk import Scan, Selection
+from pyraface.client.inputs.file_kinds import Skipped
+from pyraface.core.errors import NoImagesError
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_directory_comes_sorted_by_name_and_what_is_no_image_is_counted(tree: Path) -> None:
     found = Scan(["."])
     assert list(found) == ["./a.jpg", "./b/1.PNG", "./b/2.jpg", "./b/deep/3.tif", "./z.heic"]
-    assert found.skipped == 3
+    assert found.skipped == {Skipped.OTHER: 1, Skipped.HIDDEN: 2}
     assert found.unreadable == []
     assert tree
 
@@ -134,3 +136,115 @@ def test_a_directory_that_cannot_be_read_is_told_and_the_rest_is_walked(
     assert found.unreadable == [("b/deep", "Permission denied")]
     assert read == ["b"]
     assert tree
+
+
+def made(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"\xff\xd8\xff")
+    return folder
+
+
+def names(paths: Iterable[str], folder: Path) -> list[str]:
+    return [os.path.relpath(path, folder) for path in paths]
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        "@eaDir/a.jpg",
+        "#recycle",
+        "@Recycle",
+        "$RECYCLE.BIN/S-1-5-21",
+        "$Recycle.Bin",
+        ".Trash-1000/files",
+        ".Trashes",
+        "lost+found",
+        ".thumbnails",
+        ".stversions",
+        "__MACOSX",
+        "System Volume Information",
+    ],
+)
+def test_folders_of_systems_are_not_entered_unless_they_are_named(system: str, tmp_path: Path) -> None:
+    made(tmp_path, "1.jpg", f"{system}/2.jpg", f"deep/{system}/3.jpg")
+    found = Scan([str(tmp_path)])
+    assert names(found, tmp_path) == ["1.jpg"]
+    assert found.skipped == {Skipped.SYSTEM_FOLDER: 2}
+    assert names(Scan([str(tmp_path / system)]), tmp_path) == [f"{system}/2.jpg"]
+
+
+def test_a_folder_of_the_system_that_cannot_be_read_is_no_error(tmp_path: Path) -> None:
+    made(tmp_path, "1.jpg", "lost+found/2.jpg")
+    (tmp_path / "lost+found").chmod(0)
+    found = Scan([str(tmp_path)])
+    assert names(found, tmp_path) == ["1.jpg"]
+    assert found.unreadable == []
+    (tmp_path / "lost+found").chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("exclude", "include", "expected"),
+    [
+        (["*.png"], [], ["a.jpg", "b/c.jpg", "b/raw/d.jpg", "raw/e.jpg"]),
+        (["/raw/"], [], ["a.jpg", "a.png", "b/c.jpg", "b/raw/d.jpg"]),
+        (["raw/"], [], ["a.jpg", "a.png", "b/c.jpg"]),
+        (["b/**/d.jpg"], [], ["a.jpg", "a.png", "b/c.jpg", "raw/e.jpg"]),
+        (["*.jpg", "!c.jpg"], [], ["a.png", "b/c.jpg"]),
+        ([], ["*.png"], ["a.png"]),
+        ([], ["raw/"], ["b/raw/d.jpg", "raw/e.jpg"]),
+        (["b/"], ["*.jpg"], ["a.jpg", "raw/e.jpg"]),
+        (["raw"], ["*.png", "c.*"], ["a.png", "b/c.jpg"]),
+    ],
+)
+def test_patterns_are_those_of_gitignore(
+    exclude: list[str], include: list[str], expected: list[str], tmp_path: Path
+) -> None:
+    made(tmp_path, "a.jpg", "a.png", "b/c.jpg", "b/raw/d.jpg", "raw/e.jpg")
+    found = Scan([str(tmp_path)], Selection.of(exclude, include, follow_links=False))
+    assert names(found, tmp_path) == expected
+    assert found.skipped[Skipped.EXCLUDED] > 0
+
+
+def test_a_pattern_that_is_none_is_named() -> None:
+    with pytest.raises(NoImagesError, match=r"--include !: not a pattern of gitignore"):
+        Selection.of(["*.png"], ["!"], follow_links=False)
+
+
+def test_a_file_that_is_named_itself_is_taken_whatever_the_patterns_say(tmp_path: Path) -> None:
+    made(tmp_path, "a.png", "b.png")
+    selection = Selection.of(["*.png"], [], follow_links=False)
+    assert names(Scan([str(tmp_path), str(tmp_path / "a.png")], selection), tmp_path) == ["a.png"]
+
+
+def test_linked_folders_are_counted_or_followed_once(tmp_path: Path) -> None:
+    made(tmp_path, "real/1.jpg", "outside/2.jpg")
+    (tmp_path / "real/circle").symlink_to(tmp_path / "real")
+    (tmp_path / "real/up").symlink_to("..")
+    (tmp_path / "real/out").symlink_to(tmp_path / "outside")
+    (tmp_path / "real/again").symlink_to(tmp_path / "outside")
+    counted = Scan([str(tmp_path / "real")])
+    assert names(counted, tmp_path) == ["real/1.jpg"]
+    assert counted.skipped == {Skipped.LINKED_FOLDER: 4}
+    followed = Scan([str(tmp_path / "real")], Selection(follow_links=True))
+    assert names(followed, tmp_path) == ["real/1.jpg", "real/again/2.jpg"]
+
+
+def test_each_entry_that_is_skipped_is_told_with_its_kind(tmp_path: Path) -> None:
+    made(tmp_path, "a.jpg", "b.mp4", ".c.jpg", "@eaDir/d.jpg", "e.xmp")
+    told: dict[str, Skipped] = {}
+    list(Scan([str(tmp_path)], skip=lambda path, kind: told.update({os.path.basename(path): kind})))
+    assert told == {
+        ".c.jpg": Skipped.HIDDEN,
+        "@eaDir": Skipped.SYSTEM_FOLDER,
+        "b.mp4": Skipped.VIDEO,
+        "e.xmp": Skipped.OTHER,
+    }
+
+
+def test_a_tree_of_other_programs_has_a_line_for_each_photograph(cases: Path) -> None:
+    photos = cases / "tree" / "photos"
+    found = Scan([str(photos)])
+    expected = {"IMG_1.jpg", "IMG_3.jp2", "IMG_4.CR2", "IMG_5.NEF", "IMG_6.insp", "IMG_7.jpg_large", "IMG_8"}
+    assert set(names(found, photos)) == expected
+    assert found.skipped[Skipped.SYSTEM_FOLDER] == 3

@@ -23,6 +23,7 @@ HOW_TO_SAVE: dict[str, dict[str, Any]] = {
     "BMP": {},
     "HEIF": {"quality": 90},
     "AVIF": {"quality": 90, "speed": 10},
+    "JPEG2000": {},
 }
 
 

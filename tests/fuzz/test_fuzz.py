@@ -23,8 +23,8 @@ RUNS = {
     "xml": 5_000,
     "image": 3_000,
     "journal": 10_000,
-    "pairing": 1_000,
-    "outputs": 5_000,
+    "pairing": 500,
+    "outputs": 1_500,
 }
 
 

@@ -19,8 +19,8 @@ from pyraface.core.errors import ErrorCode
 from pyraface.core.protocol import wire
 from pyraface.core.protocol.messages import Cancel, Closing, Detect, Failed, Found, Ping, Pong
 from pyraface.daemon.memory_budget import SMALL_FRAME
-from tests.stub_daemon import stub_daemon
-from tests.support import DaemonProcess, Peer, daemon, run
+from tests.stub_daemon import SECONDS, stub_daemon
+from tests.support import DaemonProcess, Peer, daemon, parameters_xml, run
 
 
 def test_where_descriptors_run_out_clients_wait_and_are_let_in_later(
@@ -267,6 +267,30 @@ def test_one_address_has_its_share_of_the_connections_and_others_theirs(
 
     run(talk())
     run(served(server, photograph(0, astronaut)))
+
+
+def test_clients_of_ipv4_at_a_socket_of_ipv6_are_counted_by_their_own_addresses(tmp_path: Path) -> None:
+    async def talk(port: int) -> None:
+        first, _ = await Peer.welcomed(port, local_addr=("127.0.0.2", 0))
+        late = await Peer.connect(port, local_addr=("127.0.0.2", 0))
+        assert (await last_words(late)).code is ErrorCode.TOO_MANY_FROM_ADDRESS
+        other, _ = await Peer.welcomed(port, local_addr=("127.0.0.3", 0))
+        for peer in (first, other):
+            await peer.close()
+
+    file = tmp_path / "parameters.xml"
+    file.write_text(parameters_xml(max_connections_per_address=1))
+    process = DaemonProcess(
+        tmp_path,
+        ["--parameters", str(file), "--host", "::ffff:127.0.0.1", "--port", "0", "--no-beacon"],
+        module="tests.stub_daemon",
+        environment={SECONDS: "0.0"},
+    )
+    try:
+        run(talk(process.port))
+        assert process.host == "127.0.0.1"
+    finally:
+        process.stop()
 
 
 def test_connections_that_say_nothing_keep_nobody_out(server: DaemonProcess, astronaut: np.ndarray) -> None:

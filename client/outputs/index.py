@@ -25,6 +25,8 @@ _PACKED = struct.Struct("<16s16sqqqHB")
 assert _PACKED.size == _RECORD.itemsize
 
 _NOTHING = bytes(16)
+
+_NO_TIME = -(2**63)
 _MOST_ORIGINS = 2**16 - 1
 
 
@@ -61,7 +63,8 @@ class Head:
     """Head of a line: the values that a later run needs, without the faces.
 
     Attributes:
-        digest, size, modified: of the file when it was read; None if the line does not contain them.
+        digest, size, modified: of the file when it was read; None if the line does not contain them. A time before 1970 is
+            negative.
     """
 
     path: str
@@ -74,7 +77,11 @@ class Head:
 
 @dataclass(frozen=True)
 class Entry:
-    """Entry of the index: the number of a line, its first byte, and the part of its head that the index keeps."""
+    """Entry of the index: the number of a line, its first byte, and the part of its head that the index keeps.
+
+    Attributes:
+        modified: the `time_key` of the file's time.
+    """
 
     number: int
     start: int
@@ -82,6 +89,11 @@ class Entry:
     modified: int
     origin: Origin
     state: LineState
+
+
+def time_key(modified: int | None) -> int:
+    """Returns a time in nanoseconds as the index keeps it, in 64 bits: two times 584 years apart have the same key."""
+    return _NO_TIME if modified is None else (modified + 2**63) % 2**64 - 2**63
 
 
 class Index:
@@ -104,7 +116,7 @@ class Index:
     def add(self, head: Head | None, start: int, end: int) -> None:
         """Adds a line at the bytes from `start` to `end` (exclusive); `head` is None for bytes that are not a line."""
         if head is None:
-            self._packed += _PACKED.pack(_NOTHING, _NOTHING, start, -1, -1, 0, LineState.NOT_A_LINE)
+            self._packed += _PACKED.pack(_NOTHING, _NOTHING, start, -1, _NO_TIME, 0, LineState.NOT_A_LINE)
         else:
             number = self._numbers.get(head.origin)
             if number is None:
@@ -118,7 +130,7 @@ class Index:
                 _digest_key(head.digest),
                 start,
                 -1 if head.size is None else head.size,
-                -1 if head.modified is None else head.modified,
+                time_key(head.modified),
                 number,
                 head.state,
             )

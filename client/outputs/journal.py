@@ -16,7 +16,7 @@ from ...core.results import Result
 from ...core.text import plural
 from ..inputs.file_reader import File
 from .formats import format_of
-from .index import Entry, Head, Index, LineState
+from .index import Entry, Head, Index, LineState, time_key
 from .output_file import OutputFile
 from .validity import Stale, Validity
 
@@ -182,7 +182,7 @@ class Journal:
             status = os.stat(path)
         except (OSError, ValueError):
             return False
-        if (entry.size, entry.modified) != (status.st_size, status.st_mtime_ns):
+        if (entry.size, entry.modified) != (status.st_size, time_key(status.st_mtime_ns)):
             return False
         with self._lock:
             self._index.see(entry.number)

@@ -9,7 +9,7 @@ from ....core.computed_by import ComputedBy
 from ....core.errors import ErrorCode
 from ..index import Head, LineState, Origin
 
-_WHOLE = range(2**63)
+_SIZES = range(2**63)
 
 _RETRIED = frozenset(code.value for code in ErrorCode if code.retried)
 
@@ -53,8 +53,12 @@ class JsonLines:
         else:
             raise ValueError("it has neither faces nor an error")
         origin = Origin(fingerprint, ComputedBy.from_json(record.get("computed_by")))
-        return Head(path, digest, _whole(record.get("size")), _whole(record.get("modified")), origin, state)
-
-
-def _whole(value: object) -> int | None:
-    return value if type(value) is int and value in _WHOLE else None
+        size, modified = record.get("size"), record.get("modified")
+        return Head(
+            path,
+            digest,
+            size if type(size) is int and size in _SIZES else None,
+            modified if type(modified) is int else None,
+            origin,
+            state,
+        )

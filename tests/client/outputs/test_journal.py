@@ -181,6 +181,25 @@ def test_a_file_that_was_only_touched_goes_to_no_server(archive: Archive) -> Non
     assert archive.lines()["a.jpg"] == {**before, "modified": 7}
 
 
+@pytest.mark.parametrize(
+    "year", [1905, 1955, 1969, 1970, 2038, 2250, 2300, 2446], ids=lambda year: f"of {year}"
+)
+def test_a_file_of_any_time_is_not_read_again(year: int, archive: Archive) -> None:
+    path = archive.photo("a.jpg")
+    time = (year - 1970) * 31_556_952 * 10**9 + 123_456_789
+    os.utime(path, ns=(time, time))
+    if path.stat().st_mtime_ns != time:
+        pytest.skip(f"this file system keeps no time in {year}")
+    archive.run()
+    assert archive.lines()["a.jpg"]["modified"] == time
+    with Journal(str(archive.output)) as journal:
+        journal.load()
+        journal.begin({OURS})
+        assert journal.has(str(path))
+        os.utime(path, ns=(time + 1, time + 1))
+        assert not journal.has(str(path))
+
+
 def test_a_renamed_file_takes_its_line_along(archive: Archive) -> None:
     archive.photo("a.jpg")
     archive.photo("b.jpg")

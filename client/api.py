@@ -5,7 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable, Sequence, Set
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Sequence,
+    Set,
+)
 from contextlib import AbstractContextManager
 from typing import Any, cast
 
@@ -82,6 +91,15 @@ class Client:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = os.getpid()
         self._closed = False
+
+    def start_daemon_if(self, needed: Callable[[str], Awaitable[bool]]) -> None:
+        """Makes a daemon start on this machine only if `needed` returns True; to be called before the client is entered.
+
+        Args:
+            needed: called where no server answers, or with "local", with the fingerprint that the daemon's results would
+                have. If it returns False, because all these results are known, the client has no server at first.
+        """
+        self._pool.needed = needed
 
     async def __aenter__(self) -> Client:
         if self._loop is not None:

@@ -9,7 +9,7 @@ import itertools
 import shlex
 import signal
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import replace
 from functools import partial
 
@@ -62,6 +62,7 @@ async def run(options: argparse.Namespace) -> bool:
                 progress.say(f"parameters: {parameters.source}")
             if options.faces_from:
                 progress.say(_cost(options.faces_from, options.search, parameters.detection))
+            images = _Images(options, parameters, journal, progress)
             client = Client(
                 options.servers,
                 parameters=parameters,
@@ -69,8 +70,8 @@ async def run(options: argparse.Namespace) -> bool:
                 search=options.search,
                 on_event=progress.say,
             )
-            sent = StandardInput(parameters.daemon.max_frame_bytes)
-            skipped = await _work(options, parameters, client, interrupt, sent)
+            client.start_daemon_if(images.need_a_daemon)
+            await _work(client, images, interrupt)
         except asyncio.CancelledError:
             for line in (
                 *progress.troubles(),
@@ -95,7 +96,7 @@ async def run(options: argparse.Namespace) -> bool:
         (journal.repeated, f"{journal.repeated} recorded under another path"),
         (journal.known_failed, f"{journal.known_failed} of these failed"),
         (journal.redone.total(), journal.summary()),
-        (skipped.total(), f"skipped: {in_words(skipped)}{listed}"),
+        (images.skipped.total(), f"skipped: {in_words(images.skipped)}{listed}"),
     ]
     summary = "; ".join([progress.summary(), *(words for count, words in counts if count)])
     for line in (*progress.troubles(), summary):
@@ -103,65 +104,28 @@ async def run(options: argparse.Namespace) -> bool:
     return not (progress.failed or journal.known_failed)
 
 
-async def _work(
-    options: argparse.Namespace,
-    parameters: Parameters,
-    client: Client,
-    interrupt: _Interrupt,
-    sent: StandardInput,
-) -> Counter[Skipped]:
-    """Processes the images; returns the numbers of the files and folders that were skipped, by their kinds."""
+async def _work(client: Client, images: _Images, interrupt: _Interrupt) -> None:
+    """Processes the images, and brings the output up to date."""
     journal, progress = interrupt.journal, interrupt.progress
     await asyncio.to_thread(journal.load)
-    selection = Selection.of(options.exclude, options.include, follow_links=options.follow_links)
-    loop = asyncio.get_running_loop()
-
-    def name(path: str, kind: Skipped) -> None:  # in a thread
-        if options.list_skipped:
-            loop.call_soon_threadsafe(progress.say, f"skipped: {path} ({kind.value[0]})")
-
-    named = [path for path in options.paths if path != standard_input.NAME]
-    walk = Scan(named, selection, read=journal.forget, skip=name)
-    images = sent.images() if standard_input.NAME in options.paths else ()
-    paths: Iterator[str | bytes] = itertools.chain[str | bytes](walk, images)
-    first = PathPrefetcher(itertools.islice(paths, 1))
-    try:
-        found = [path async for path in first]
-    except asyncio.CancelledError:
-        walk.stop()
-        first.stop()
-        raise
-    if found:  # without an image, no server is looked for or started
-        asked = parameters.detection, parameters.fusion, parameters.encoding
-        stands = WithFormer(client.fingerprints, *asked, faces_from=options.faces_from)
-        await _process(client, walk, itertools.chain(found, paths), interrupt, stands)
-    for path, reason in walk.unreadable:
-        lost = Result(path, error=(ErrorCode.UNREADABLE, f"the directory cannot be read: {reason}"))
-        await _add(lost, journal, progress)
-    if sent.problem is not None:
-        await _add(Result(standard_input.NAME, error=sent.problem), journal, progress)
+    if await images.any_is(lambda _: True):  # without an image, no server is looked for or started
+        await _process(client, images, interrupt)
+    for path, reason in images.unreadable:
+        await _add(Result(path, error=(ErrorCode.UNREADABLE, reason)), journal, progress)
+    if images.problem is not None:
+        await _add(Result(standard_input.NAME, error=images.problem), journal, progress)
     await asyncio.to_thread(journal.finish)
-    return walk.skipped
 
 
-async def _process(
-    new_client: Client,
-    walk: Scan,
-    paths: Iterable[str | bytes],
-    interrupt: _Interrupt,
-    stands: Container[str],
-) -> None:
-    """Sends the images of a scan to the servers, and writes their results.
-
-    Args:
-        stands: the fingerprints with which a line stands.
+async def _process(new_client: Client, images: _Images, interrupt: _Interrupt) -> None:
+    """Sends the images that are not recorded to the servers, and writes their results.
 
     Raises:
         asyncio.CancelledError: the run was interrupted.
     """
     journal, progress = interrupt.journal, interrupt.progress
     async with new_client as client:
-        for line in journal.begin(stands):
+        for line in images.begin(client.fingerprints):
             progress.say(line)
         loop = asyncio.get_running_loop()
 
@@ -171,15 +135,10 @@ async def _process(
                 loop.call_soon_threadsafe(progress.leave_out)
             return known
 
-        def done(path: str | bytes) -> bool:  # in a thread
-            if isinstance(path, str):
-                return journal.has(path)
-            return journal.repeat(File(standard_input.NAME, len(path), None, digest_of(path), path))
-
-        upcoming = PathPrefetcher((path for path in paths if not done(path)), ended=progress.expect)
+        upcoming = PathPrefetcher(images.new(), ended=progress.expect)
 
         def stop() -> None:
-            walk.stop()
+            images.stop()
             upcoming.stop()
             client.drain()
 
@@ -190,10 +149,83 @@ async def _process(
                 async for result in results:
                     await _add(result, journal, progress)
         finally:
-            walk.stop()
+            images.stop()
             upcoming.stop()
     if interrupt.happened:
         raise asyncio.CancelledError
+
+
+class _Images:
+    """The images of a run: those that a scan of the paths finds, then the one on standard input."""
+
+    def __init__(
+        self, options: argparse.Namespace, parameters: Parameters, journal: Journal, progress: Progress
+    ) -> None:
+        self._parameters = parameters
+        self._journal = journal
+        self._faces_from: int = options.faces_from
+        loop = asyncio.get_running_loop()
+
+        def name(path: str, kind: Skipped) -> None:  # in a thread
+            if options.list_skipped:
+                loop.call_soon_threadsafe(progress.say, f"skipped: {path} ({kind.value[0]})")
+
+        selection = Selection.of(options.exclude, options.include, follow_links=options.follow_links)
+        named = [path for path in options.paths if path != standard_input.NAME]
+        self._walk = Scan(named, selection, read=journal.forget, skip=name)
+        self._sent = StandardInput(parameters.daemon.max_frame_bytes)
+        sent = self._sent.images() if standard_input.NAME in options.paths else ()
+        self._paths: Iterator[str | bytes] = itertools.chain[str | bytes](self._walk, sent)
+
+    @property
+    def skipped(self) -> Counter[Skipped]:
+        """The numbers of the files and folders that were skipped, by their kinds."""
+        return self._walk.skipped
+
+    @property
+    def unreadable(self) -> list[tuple[str, str]]:
+        """Directories that cannot be read, with the reasons."""
+        return [(path, f"the directory cannot be read: {reason}") for path, reason in self._walk.unreadable]
+
+    @property
+    def problem(self) -> tuple[ErrorCode, str] | None:
+        """Why there is no image on standard input."""
+        return self._sent.problem
+
+    async def any_is(self, wanted: Callable[[str | bytes], bool]) -> bool:
+        """Returns whether there is an image for which `wanted` returns True. Those before it are left out from then on."""
+        first = PathPrefetcher(itertools.islice(filter(wanted, self._paths), 1))
+        try:
+            found = [path async for path in first]
+        except asyncio.CancelledError:
+            self.stop()
+            first.stop()
+            raise
+        self._paths = itertools.chain(found, self._paths)
+        return bool(found)
+
+    async def need_a_daemon(self, fingerprint: str) -> bool:
+        """Returns whether any image has no line with this fingerprint, that of a daemon on this machine."""
+        self.begin({fingerprint})
+        return await self.any_is(self._is_new)
+
+    def begin(self, fingerprints: Set[str]) -> list[str]:
+        """Returns the lines that summarise an existing output, of which lines with these fingerprints stand."""
+        asked = self._parameters.detection, self._parameters.fusion, self._parameters.encoding
+        return self._journal.begin(WithFormer(fingerprints, *asked, faces_from=self._faces_from))
+
+    def new(self) -> Iterator[str | bytes]:
+        """Returns the images that are not recorded."""
+        return filter(self._is_new, self._paths)
+
+    def stop(self) -> None:
+        """Ends the scan."""
+        self._walk.stop()
+
+    def _is_new(self, path: str | bytes) -> bool:  # in a thread
+        if isinstance(path, str):
+            return not self._journal.has(path)
+        return not self._journal.repeat(File(standard_input.NAME, len(path), None, digest_of(path), path))
 
 
 async def _add(result: Result, journal: Journal, progress: Progress) -> None:

@@ -25,3 +25,6 @@ class Follower(Protocol):
 
     def no_server_left(self) -> None:
         """There is no server, and none is expected."""
+
+    async def needs_local(self) -> bool:
+        """Returns whether a daemon on this machine, before it is started, has anything to do."""

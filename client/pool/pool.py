@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Callable, Coroutine, Hashable, Iterator, Set
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterator, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from ...core.errors import ErrorCode, ServerLostError
 from ...core.host import tasks
 from ...core.host.keyfile import Keys
 from ...core.host.running_clock import RunningClock, Timer
-from ...core.parameters import Parameters
+from ...core.parameters import AUTOMATIC, Parameters, search_named
 from ...core.protocol.messages import Failed, Found
 from ..scheduling.instructions import Disconnect, GiveUp, Reason, Send, Withdraw
 from ..scheduling.scheduler import Scheduler
@@ -91,6 +91,9 @@ class Pool:
         faces_from, search: as in `messages.Detect`; a server that cannot do the search is not used.
         keys: keys of the servers that may receive images; None: the keys in this user's key file.
 
+    Attributes:
+        needed: as for `Client.start_daemon_if`; None: a daemon is always started.
+
     Raises (on entering):
         ServerError: no server can be reached, and none can be started.
         KeyFileError: this user's key file is invalid.
@@ -110,6 +113,7 @@ class Pool:
         self._faces_from = faces_from
         self._search = search
         self._tell = tell
+        self.needed: Callable[[str], Awaitable[bool]] | None = None
         self._supervisor = Supervisor(servers, parameters, self, tell, search=search, keys=keys)
         self._scheduler = Scheduler()
         self._tasks: set[asyncio.Task[object]] = set()
@@ -166,7 +170,10 @@ class Pool:
 
     @property
     def fingerprints(self) -> Set[str]:
-        """Fingerprints of all servers that were ever connected; the set grows when another server connects."""
+        """Fingerprints of all servers that were ever connected, and of a daemon on this machine if it was considered.
+
+        The set grows when another server connects.
+        """
         return self._fingerprints
 
     def drain(self) -> None:
@@ -262,6 +269,24 @@ class Pool:
         self._scheduler.server_down(key, self._now, silent=silent)
         self._company()
         self._decide()
+
+    async def needs_local(self) -> bool:
+        """Returns whether results are missing that a daemon on this machine would have."""
+        if self.needed is None:
+            return True
+        parameters = self._parameters
+        default = AUTOMATIC if parameters.detection.search == "auto" else parameters.detection.search
+        fingerprint = fingerprints.of(
+            search_named(self._search or default),
+            parameters.detection,
+            parameters.fusion,
+            parameters.encoding,
+        )
+        fingerprint = fingerprints.from_size(fingerprint, self._faces_from)
+        self._fingerprints.add(
+            fingerprint
+        )  # its results stand, even if the daemon can do only another search
+        return await self.needed(fingerprint)
 
     def no_server_left(self) -> None:
         """Fails the waiting images, because no server is expected."""

@@ -99,6 +99,8 @@ class Supervisor:
             self._keep(self._look_for_more(discovery))
             for place, name in discovery.strangers.items():
                 self._tell(f"not used: {one_line(name)} ({place}): {ANOTHER_KEY} {place.host}")
+        if (self._wanted.local or not self._in_use) and not await self._needs_local():
+            return
         if self._wanted.local:
             await self._add_local()
         elif discovery is not None and not self._in_use:
@@ -108,6 +110,15 @@ class Supervisor:
             if not discovery.strangers and (advice := broadcast_advice()):
                 self._tell(f"{advice}; a server that is named is reached: --servers HOST")
             await self._start_local()
+
+    async def _needs_local(self) -> bool:
+        """Returns whether a server on this machine is wanted and has anything to do."""
+        if not (self._wanted.local or self._wanted.auto):
+            return False
+        needed = await self._follower.needs_local()
+        if not needed and not self._wanted.others:
+            self._follower.no_server_left()
+        return needed
 
     def in_sight(self) -> bool:
         """Returns whether a server that was in use is announced, though it is not connected."""

@@ -13,8 +13,11 @@ import pytest
 from PIL import Image
 
 import pyraface
+from pyraface.core import parameters
 from pyraface.core.engines.onnx.runtime import onnxruntime
-from tests.support import ROOT, DaemonProcess, daemon, environment
+from pyraface.core.errors import ErrorCode
+from pyraface.core.results import Result
+from tests.support import ROOT, DaemonProcess, daemon, environment, free_udp_port, parameters_xml, run
 
 SMALL = {"search": "everywhere", "upsample": 0, "levels": 1}
 """dlib on a CPU takes seconds for a photograph."""
@@ -115,7 +118,7 @@ def test_a_daemon_with_another_threshold_does_all_again(tmp_path: Path, album: P
 
 def test_lines_written_before_they_said_what_computed_them_stand(tmp_path: Path, album: Path) -> None:
     """Their fingerprints are those that an earlier pyraface wrote for the packaged parameters, with both engines."""
-    output, parameters = tmp_path / "faces.jsonl", ROOT / "parameters.xml"
+    output, packaged = tmp_path / "faces.jsonl", ROOT / "parameters.xml"
     former = ["07aa8a388afa41fe", "b7bc0739d9342031", "07aa8a388afa41fe", "0000000000000000"]
 
     def local() -> subprocess.CompletedProcess[str]:
@@ -128,7 +131,7 @@ def test_lines_written_before_they_said_what_computed_them_stand(tmp_path: Path,
                     "--servers",
                     "local",
                     "--parameters",
-                    str(parameters),
+                    str(packaged),
                 ),
                 *("--search", "guided", str(album), "--output", str(output)),
             ],
@@ -207,3 +210,113 @@ heavy = {"dlib", "onnx", "onnxruntime", "face_recognition", "PIL", "pyvips"} & s
 sys.exit(f"{heavy} {opened}" if heavy or opened else 0)
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120, env=environment())
+
+
+def started_with_a_trace(
+    place: Path, *words: str | Path, servers: str = "local"
+) -> tuple[subprocess.CompletedProcess[str], int]:
+    """Runs pyraface; returns its outcome, and the number of processes that it started."""
+    hook = place / "hook"
+    hook.mkdir(exist_ok=True)
+    log = place / "started.log"
+    log.write_text("")
+    # each Python process imports it: the client, a daemon, its worker
+    (hook / "sitecustomize.py").write_text(f"with open({str(log)!r}, 'a') as file: file.write('x\\n')\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pyraface.client", "--servers", servers, *map(str, words)],
+        cwd=ROOT,
+        env=environment(PYTHONPATH=f"{hook}:{ROOT}"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done, log.read_text().count("\n") - 1
+
+
+@pytest.fixture
+def quick(tmp_path: Path) -> Path:
+    """Parameters for pictures that are done at once, which keep a client on loopback, where no server answers."""
+    file = tmp_path / "quick.xml"
+    file.write_text(parameters_xml(**SMALL, server_port_ip_disc=free_udp_port()))
+    return file
+
+
+@pytest.mark.parametrize("servers", ["local", "auto"])
+def test_a_run_with_nothing_to_do_starts_no_server(
+    tmp_path: Path, album: Path, quick: Path, servers: str
+) -> None:
+    output = tmp_path / "faces.jsonl"
+    words = ("--parameters", quick, album, "--output", output)
+    first, started = started_with_a_trace(tmp_path, *words, servers=servers)
+    assert first.returncode == 0, first.stderr
+    assert started > 0
+    before = output.read_bytes()
+    again, started = started_with_a_trace(tmp_path, *words, servers=servers)
+    assert (again.returncode, started) == (0, 0), again.stderr
+    assert "4 already recorded" in again.stderr
+    assert "server" not in again.stderr
+    assert output.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "reason", ["a new image", "another threshold", "a redo", "a changed image", "another size"]
+)
+def test_a_run_with_anything_to_do_starts_one(tmp_path: Path, album: Path, quick: Path, reason: str) -> None:
+    output = tmp_path / "faces.jsonl"
+    words: tuple[str | Path, ...] = ("--parameters", quick, album, "--output", output)
+    assert started_with_a_trace(tmp_path, *words)[0].returncode == 0
+    count = "4 images, "
+    if reason == "a new image":  # the last one that is found
+        (album / "9.png").write_bytes((album / "3.png").read_bytes() + b"another")
+        count = "1 image, "
+    elif reason == "another threshold":
+        quick.write_text(parameters_xml(**SMALL, threshold=0.25))
+    elif reason == "a redo":
+        words = (*words, "--redo-from", "onnx")
+    elif reason == "a changed image":
+        (album / "0.png").write_bytes((album / "0.png").read_bytes() + b"changed")
+        count = "1 image, "
+    else:
+        words = (*words, "--faces-from", "60")
+    done, started = started_with_a_trace(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    assert started > 0
+    assert count in done.stderr
+    assert len(lines_of(output)) == (5 if reason == "a new image" else 4)
+
+
+def test_a_run_whose_images_failed_starts_none_and_still_says_so(
+    tmp_path: Path, album: Path, quick: Path
+) -> None:
+    output = tmp_path / "faces.jsonl"
+    (album / "0.png").write_text("no image")
+    words = ("--parameters", quick, album, "--output", output)
+    assert started_with_a_trace(tmp_path, *words)[0].returncode == 1
+    again, started = started_with_a_trace(tmp_path, *words)
+    assert (again.returncode, started) == (1, 0), again.stderr
+    assert "4 already recorded; 1 of these failed" in again.stderr
+    retried, started = started_with_a_trace(tmp_path, *words, "--retry-failed")
+    assert retried.returncode == 1
+    assert started > 0
+
+
+def test_a_client_that_found_no_server_needed_answers_an_image_all_the_same(album: Path, quick: Path) -> None:
+    asked: list[str] = []
+
+    async def nothing_to_do(fingerprint: str) -> bool:
+        asked.append(fingerprint)
+        return False
+
+    async def talk() -> Result:
+        client = pyraface.Client("local", parameters=parameters.load(quick))
+        client.start_daemon_if(nothing_to_do)
+        async with client:
+            assert client.servers == 0
+            assert client.fingerprints == set(asked)
+            return await client.detect(album / "0.png")
+
+    result = run(talk(), 30)
+    assert result.error is not None
+    assert result.error[0] is ErrorCode.SERVER_LOST
+    assert len(asked) == 1

@@ -35,6 +35,8 @@ def show(options: argparse.Namespace, default: Callable[[str], object]) -> None:
         chosen[_ELEMENTS["port"]] = "a free port"
     if options.engine == "auto":
         chosen["options/engine"] = "onnx, or dlib with CUDA"
+    if options.host is None:
+        chosen["options/host"] = "every address"
     further = [
         ("host", ", ".join(options.host or [EVERY]), _origin("--host", options.host is not None)),
         ("engine", options.engine, _origin("--engine", options.engine != default("engine"))),

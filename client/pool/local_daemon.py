@@ -110,8 +110,10 @@ class LocalDaemon:
 
     async def stop(self) -> None:
         """Stops the daemon and waits for its end."""
+        if self._log is not None:
+            self._log.close()
         process = self._process
-        if process is None or process.stdin is None:
+        if process is None or process.stdin is None:  # it was not started, or was ended while it started
             return
         # not only by the end of its standard input: a process forked from this one holds that open
         with contextlib.suppress(ProcessLookupError):
@@ -123,8 +125,6 @@ class LocalDaemon:
                 process.kill()
             await process.wait()
         process.stdin.close()
-        if self._log is not None:
-            self._log.close()
 
     def _key_in_a_pipe(self) -> int:
         """Returns the end of a pipe from which the daemon reads its key: other users can see arguments and environment."""

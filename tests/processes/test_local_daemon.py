@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pyraface.client import Client, Result, detect_faces
@@ -190,3 +191,18 @@ def test_a_local_server_that_cannot_be_started_does_not_end_the_work_of_another(
     assert line.startswith("no server could be started on this machine: ")
     with pytest.raises(ServerError, match="face_recognition_models"):
         used(f"local,{NOBODY}", free_udp_port())
+
+
+def test_a_client_that_ends_before_its_local_server_is_ready_leaves_nothing_behind(tmp_path: Path) -> None:
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    with stub_daemon(tmp_path, seconds=0.0) as server:
+        started = {child.pid for child in psutil.Process().children(recursive=True)} - before
+
+        async def talk() -> None:
+            async with Client(f"local,127.0.0.1:{server.port}", parameters=READ) as client:
+                while {child.pid for child in psutil.Process().children(recursive=True)} <= before | started:
+                    await asyncio.sleep(0.01)  # until the local one is started, long before it is ready
+                assert client.servers == 1
+
+        run(talk())
+        assert {child.pid for child in psutil.Process().children(recursive=True)} <= before | started

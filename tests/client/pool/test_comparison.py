@@ -108,3 +108,10 @@ def test_servers_with_equal_parameters_that_search_in_another_way_are_told_apart
     assert lines(DEFAULTS, welcome(DEFAULTS), welcome(DEFAULTS, software="0.2.0")) == [
         "server cellar has another pyraface (0.2.0) than attic (0.1.0): its faces may differ"
     ]
+
+
+def test_servers_whose_fingerprints_differ_by_parameters_without_effect_are_alike() -> None:
+    turned = replace(DEFAULTS, detection=DetectionParameters(400, 600))
+    one, two = welcome(DEFAULTS), welcome(turned)
+    assert one.fingerprint != two.fingerprint
+    assert lines(DEFAULTS, one, two) == []

@@ -21,8 +21,9 @@ FIRST_SHARE, LAST_SHARE = 0.04, 0.8
 EARLY = 0.4
 """The pauses come in this part of the blows, so that they are over before the end."""
 
-RETURN = 30.0
-"""Seconds after a blow in which the client uses the machine again, at the latest: its longest backoff."""
+RETURN_TIMES = 5
+"""Of the client's read_timeout, within which it uses a machine again after a blow: the machine's silence takes one to be
+noticed, and other blows come between."""
 
 GRACE = 5.0
 """Seconds after a blow in which the machine is dealt no other, unless it is used again before."""
@@ -71,6 +72,7 @@ class Night:
         """Machines with the number of the blow that they suffer from."""
         self._awaited: dict[Machine, int] = {}
         """Machines with the number of the last blow, that the client has not used since."""
+        self._return_time = RETURN_TIMES * scale.read_timeout
         self._network_lock = threading.Lock()
         self._suspended = 0.0
         self._ports = itertools.count(OTHER_PORTS)
@@ -161,7 +163,7 @@ class Night:
             return [machine for machine in self._machines if machine not in self._in_trouble]
 
         with self._changed:
-            longest = self._scale.pause + RETURN
+            longest = self._scale.pause + self._return_time
             assert self._changed.wait_for(lambda: len(free()) > 1, longest), (
                 "too many machines are in trouble"
             )
@@ -177,14 +179,17 @@ class Night:
             blow(machine)
             client, before = self._client.process, self._client.done_by(machine.role)
             over = self._running_time()
-            while self._client.done_by(machine.role) == before and client.poll() is None:
+            while client.poll() is None:
                 self._wait(0.2)
                 late = self._running_time() - over
+                if self._client.done_by(machine.role) > before:
+                    self._write(f"{machine.role}: it is used again after {late:.1f} s")
+                    return
                 if late > GRACE:
                     self._recovered(self._in_trouble, machine, number)
                 if self._dealt[machine] > number or self._abandoned.is_set():
                     return
-                assert late < RETURN, f"{machine.role} is not used again"
+                assert late < self._return_time, f"{machine.role} is not used again"
         finally:
             self._recovered(self._in_trouble, machine, number)
             self._recovered(self._awaited, machine, number)

@@ -53,7 +53,13 @@ async def _pair(options: argparse.Namespace) -> bool:
     place = await pairing.find(options.host, parameters)
     await pairing.check(place, parameters.timeouts.connect)
     say(f"code shown at {place}: ", end="")
-    code = normal_code(await typed_line())
+    typed = ""
+    try:
+        typed = await typed_line()
+    finally:
+        if not typed.endswith("\n"):  # Ctrl-C or Ctrl-D: the cursor still stands behind the question
+            say("")
+    code = normal_code(typed)
     if code is None:
         raise PairingError("a code is eight digits, as pyraface-daemon pair shows them; nothing was sent")
     key, name = await pairing.take_key(place, code, parameters.timeouts.connect)

@@ -12,7 +12,7 @@ from ..pool.survey import Report
 COLUMNS = (
     Column("name", 0, least=12),
     Column("address", 2),
-    Column("state", 1, least=8),
+    Column("state", 1, least=9),
     Column("engine", 7),
     Column("device", 3, least=12),
     Column("search", 12),

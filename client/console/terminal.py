@@ -59,7 +59,7 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int |
     """Returns a header line and a line for each row, each at most `width` cells wide (None: no limit).
 
     Columns that are empty in every row are left out; in a table that is too wide, so are the least important columns. Rich
-    can do neither; it computes the widths of the other columns, cuts them and aligns them.
+    can do neither, and makes a table wider than asked for where a column has its least width; it cuts and aligns the cells.
     """
     cells = [[one_line(cell) for cell in row] for row in rows]
     filled = [at for at in range(len(columns)) if any(row[at] for row in cells)]
@@ -73,19 +73,33 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int |
     width = max(width, NARROWEST) if width is not None else sum(needed.values()) + gaps
     while len(least) > 1 and sum(least.values()) + GAP * (len(least) - 1) > width:
         del least[max(least, key=lambda at: columns[at].rank)]
-    short = sum(needed[at] for at in least) + GAP * (len(least) - 1) > width
-    grid = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, expand=short, header_style="")
-    for at, cells_at_least in least.items():
-        # for a column with a ratio, rich takes the width as its least width
-        cut = short and cells_at_least < needed[at]
+    grid = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="")
+    for at, cells_wide in _widths(least, needed, width - GAP * (len(least) - 1)).items():
         grid.add_column(
             Text(columns[at].title),
             justify="right" if columns[at].right else "left",
             no_wrap=True,
-            width=cells_at_least if cut else needed[at],
-            ratio=needed[at] if cut else None,
+            width=cells_wide,
         )
     for row in cells:
         grid.add_row(*(Text(row[at]) for at in least))
     lines = Console(width=width, color_system=None).render_lines(grid, pad=False)
     return ["".join(segment.text for segment in line).rstrip() for line in lines]
+
+
+def _widths(least: dict[int, int], needed: dict[int, int], room: int) -> dict[int, int]:
+    """Returns the widths of columns that share `room` cells, from the least width of each to what it needs.
+
+    Cells to spare are given in proportion to what a column misses. A single column has no least width.
+    """
+    if len(least) == 1:
+        return {at: min(needed[at], room) for at in least}
+    widths = dict(least)
+    spare = room - sum(least.values())
+    missing = sum(needed[at] - cells for at, cells in least.items())
+    for at, cells in least.items():
+        short = needed[at] - cells
+        given = min(short, spare * short // missing) if short else 0
+        widths[at] += given
+        spare, missing = spare - given, missing - short
+    return widths

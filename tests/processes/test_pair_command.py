@@ -375,7 +375,26 @@ def test_who_is_asked_for_the_code_may_end_it_instead(tmp_path: Path) -> None:
         process.wait()
         os.close(ours)
         there.close()
-    assert (process.returncode, said) == (130, b"")
+    # the prompt of the shell begins a line
+    assert (process.returncode, said) == (130, b"\n")
+
+
+def test_where_no_code_is_typed_the_error_begins_a_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        place = f"127.0.0.1:{there.getsockname()[1]}"
+        done = subprocess.run(
+            [sys.executable, "-m", "pyraface.client", "pair", place],
+            cwd=ROOT,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == f"code shown at {place}: "
+    assert done.stderr.splitlines()[1].startswith("pyraface: a code is eight digits")
 
 
 def test_what_is_no_code_is_not_sent_and_where_nobody_is_the_error_says_what_to_do(

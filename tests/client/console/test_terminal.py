@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -29,6 +30,14 @@ def test_what_may_be_cut_is_cut_first() -> None:
         "attic   ready      NVIDIA Jet…      1.50",
         "cellar  no answer",
     ]
+
+
+@pytest.mark.parametrize("width", range(30, 60))
+def test_a_table_that_is_cut_has_the_width_asked_for_and_whole_titles(width: int) -> None:
+    columns = (Column("name", 0, least=6), Column("state", 1, least=8), Column("images/s", 2, right=True))
+    head, *lines = table(columns, [["a" * 30, "no answer", "12.34"], ["b" * 9, "ready", ""]], width)
+    assert head.split() == ["name", "state", "images/s"]
+    assert max(map(len, (head, *lines))) == min(width, 30 + 9 + 8 + 2 * 2)
 
 
 def test_the_least_important_columns_go_where_room_is_short() -> None:

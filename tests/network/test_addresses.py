@@ -271,9 +271,14 @@ def test_a_client_without_ipv4_is_told_why_it_finds_no_server_and_reaches_one_th
 # ------------------------------------------------------------------------------------------ both families
 
 
-@pytest.mark.parametrize("bindv6only", [0, 1])
 @pytest.mark.parametrize(
-    "arguments", [(), ("--host", "::"), ("--host", "[::]"), ("--host", "0.0.0.0", "--host", "::")]
+    ("arguments", "bindv6only"),
+    [
+        ((), 0),
+        ((), 1),
+        (("--host", "[::]"), 1),
+        (("--host", "0.0.0.0", "--host", "::"), 0),
+    ],
 )
 def test_every_address_means_ipv4_and_ipv6(
     machines: Machines, arguments: tuple[str, ...], bindv6only: int

@@ -279,8 +279,11 @@ class Executor:
         A GPU may be gone, and the engine on a CPU may find other faces.
         """
         worker, welcome = await self._spawn()
-        # except for the device's description, which may say why a GPU failed
-        if dataclasses.replace(welcome, device=self._welcome.device) == self._welcome:
+        # except for the device's description, which may say why a GPU failed, and for the last digits of a GPU
+        as_before = dataclasses.replace(
+            welcome, device=self._welcome.device, deviation=self._welcome.deviation
+        )
+        if as_before == self._welcome:
             return worker
         await worker.end()
         now, before = (f"{one.engine} on {one.device} ({one.software})" for one in (welcome, self._welcome))

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from pyraface.core import engines
 from pyraface.core.boxes import Boxes
-from pyraface.core.engines import Detections, Engine, Pixels, Proposals, Proposer, Tile
+from pyraface.core.engines import Detections, Engine, Pixels, Proposals, Proposer, Tile, reference_face
 from pyraface.core.errors import EngineError
 from pyraface.core.parameters import SearchName
 from pyraface.core.pipeline import Pipeline
@@ -37,7 +37,9 @@ from tests import support
 
 SECONDS = "PYRAFACE_TEST_STUB_SECONDS"
 WITHOUT_PROPOSER = "PYRAFACE_TEST_STUB_WITHOUT_PROPOSER"
-"""Environment: seconds an image; not empty: the engine has no proposer, so that images can only be searched everywhere."""
+DEVIATION = "PYRAFACE_TEST_STUB_DEVIATION"
+"""Environment: seconds an image; not empty: the engine has no proposer, so that images can only be searched everywhere; the
+distance of its encoding of the reference face from the right one, "nan" for no number."""
 
 
 class StubEngine:
@@ -83,6 +85,11 @@ class StubEngine:
         if os.environ.get(WITHOUT_PROPOSER):
             raise EngineError("the stub has no proposer")
         return self
+
+    def encode_chips(self, chips: Sequence[Pixels]) -> NDArray[np.float32]:
+        encoding = reference_face.ENCODING.astype(np.float32)
+        encoding[0] += float(os.environ.get(DEVIATION, "0"))
+        return np.stack([encoding] * len(chips))
 
     def encode(self, image: Pixels, boxes: Boxes) -> NDArray[np.float32]:
         del image

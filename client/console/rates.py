@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 
+from ...core.engines import reference_face
 from ..pool.status import Availability, ServerStatus
 from . import figures
 
@@ -93,6 +94,10 @@ class ServerRate:
             found.append(
                 f"slow for {figures.duration(self.slow_seconds)}: {figures.rate(self.steady)} images/s at the end, "
                 f"{figures.rate(self.best)} at its best"
+            )
+        if self.last.done and self.last.deviation > reference_face.NAMED:
+            found.append(
+                f"its encodings deviate from those of other devices, by {self.last.deviation:.2f} for the reference face"
             )
         return "; ".join(found)
 

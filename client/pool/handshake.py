@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from ... import __version__
+from ...core.engines import reference_face
 from ...core.errors import ErrorCode, RefusedError, RemoteProtocolError, ServerError, WrongKeyError
 from ...core.host import dialer
 from ...core.host.keyfile import Keys
@@ -137,7 +138,11 @@ async def _greet(
     conversation: Conversation,
     keys: Keys | None,
 ) -> Welcome:
-    """Returns the server's welcome. With keys, the server must prove one of them before it is sent more than hello."""
+    """Returns the server's welcome. With keys, the server must prove one of them before it is sent more than hello.
+
+    Raises:
+        ServerError: it may not receive images, or its encodings cannot be used.
+    """
 
     def say(message: Message) -> None:
         conversation.send(message)
@@ -169,6 +174,8 @@ async def _greet(
         )
     if not isinstance(answer, Welcome):
         raise ServerError(f"{place}: requires a key, but params/security/authentication is none here")
+    if answer.deviation > reference_face.REFUSED:
+        raise ServerError(f"{place}: {reference_face.too_far(answer.deviation)}")
     return answer
 
 

@@ -221,6 +221,7 @@ class Pool:
             in_flight=len(scheduled.in_flight),
             done=scheduled.done,
             rate=scheduled.rate,
+            deviation=connection.welcome.deviation,
         )
 
     @property

@@ -23,6 +23,9 @@ Pixels = NDArray[np.uint8]
 Tile = Union[Pixels, ImagePyramid]  # noqa: UP007  Python 3.10 knows no | between these
 """A tile, or its pyramid, as `Engine.prepare` returns it."""
 
+CHIP_SIDE = 150
+"""The side, in pixels, of the picture of a face that the encoder takes."""
+
 EngineName = Literal["auto", "onnx", "dlib"]
 """The names a user may choose from: `auto`, and the engines in the registry (`engines.NAMES`)."""
 
@@ -164,6 +167,17 @@ class Engine(Protocol):
 
         Raises:
             EngineError: the device failed, or an encoding is not a number.
+        """
+        ...
+
+    def encode_chips(self, chips: Sequence[Pixels]) -> NDArray[np.float32]:
+        """Returns the encodings, (n, 128), of faces that are aligned and cut out already; they may be no numbers.
+
+        Args:
+            chips: each (150, 150, 3) uint8.
+
+        Raises:
+            EngineError: the device failed.
         """
         ...
 

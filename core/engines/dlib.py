@@ -15,6 +15,7 @@ from PIL import ImageFile
 
 from ..boxes import Boxes
 from ..errors import EngineError
+from ..faces import ENCODING_LENGTH
 from . import checks, devices
 from .base import Engine, EngineOptions, Pixels, Proposer, Tile
 from .detections import Detections, no_detections
@@ -86,6 +87,13 @@ class DlibEngine(Engine):
         except _FAILURES as error:
             raise EngineError(f"dlib failed to encode on {self.device}: {error}") from error
         return checks.checked_encodings(encodings, len(locations))
+
+    def encode_chips(self, chips: Sequence[Pixels]) -> NDArray[np.float32]:
+        try:
+            encodings = [self._api.face_encoder.compute_face_descriptor(chip, 0) for chip in chips]
+        except _FAILURES as error:
+            raise EngineError(f"dlib failed to encode on {self.device}: {error}") from error
+        return np.array(encodings, np.float32).reshape(len(chips), ENCODING_LENGTH)
 
     def with_threshold(self, threshold: float) -> Engine:
         other = copy.copy(self)

@@ -48,7 +48,7 @@ from .proofs import Role
 
 MAX_GREETING_BYTES = 8192
 """Limit of a frame before the connection is open, and of every frame of a pairing: a peer that is not authenticated yet has
-no claim on memory. The largest such frame is a welcome, with the parameters of its server: some 900 bytes."""
+no claim on memory. The largest such frame is a welcome, with the parameters of its server: some 1000 bytes."""
 
 
 class State(Enum):

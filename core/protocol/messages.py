@@ -79,6 +79,7 @@ class Welcome:
         max_frame_bytes: the longest frame that this server accepts.
         max_pixels: the largest image that this server accepts.
         credits: the number of requests that may be in flight.
+        deviation: the distance of this server's encoding of `engines.reference_face` from the right one.
         parameters: SECTION/ELEMENT=VALUE, as in parameters.xml, of each parameter that has a part in which faces are found.
     """
 
@@ -96,6 +97,7 @@ class Welcome:
     max_frame_bytes: Positive
     max_pixels: Positive
     credits: Positive
+    deviation: float
     parameters: tuple[str, ...]
 
     def __post_init__(self) -> None:

@@ -51,7 +51,7 @@ MAX_CONTAINERS = 64
 60 times its length in memory before any check could refuse it."""
 
 MAX_ITEMS = 32
-"""Entries of one map or list; Welcome, the largest map, has 15."""
+"""Entries of one map or list; Welcome, the largest map, has 16."""
 
 _ARRAYS: dict[str, type[Any]] = {
     "boxes": np.float32,

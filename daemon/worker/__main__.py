@@ -13,6 +13,7 @@ from typing import NoReturn
 import numpy as np
 
 from ...core import parameters as parameters_file
+from ...core.engines import reference_face
 from ...core.errors import EngineError, ErrorCode, PyrafaceError
 from ...core.host import threads
 from ...core.images.decode import Picture, claim_pillow
@@ -51,6 +52,23 @@ def _warm_up(pipeline: Pipeline) -> tuple[SearchName, ...]:
     return tuple(searches)
 
 
+def _deviation(pipeline: Pipeline) -> float:
+    """Returns the distance of the engine's encoding of the reference face from the right one.
+
+    Raises:
+        EngineError: it is too far, or the encoding is not a number: the device is broken.
+    """
+    engine = pipeline.engine
+    [encoding] = engine.encode_chips([reference_face.pixels()])
+    try:
+        distance = reference_face.deviation(encoding)
+    except EngineError as error:
+        raise EngineError(f"the {engine.name} engine cannot be used on {engine.device}: {error}") from error
+    if distance > reference_face.NAMED:
+        log.warning("the encoding of the reference face is %.2f from face_recognition's on a CPU", distance)
+    return distance
+
+
 def _give_up(channel: socket.socket, reason: str) -> NoReturn:
     send(channel, Closing.because(ErrorCode.ENGINE_FAILED, reason))
     sys.exit(1)
@@ -75,13 +93,14 @@ def main() -> None:
         pipeline = Pipeline(parameters, arguments.engine)
         load_decoders()
         searches = _warm_up(pipeline)
+        deviation = _deviation(pipeline)
         memory = sandbox.memory(
             parameters.daemon,
             max_pixels=parameters.images.max_pixels,
             tile_pixels=parameters.detection.tile_pixels,
         )
         log.info("%s", sandbox.enter(memory, gpu=pipeline.engine.gpu))
-        worker = Worker(channel, pipeline, searches)
+        worker = Worker(channel, pipeline, searches, deviation)
         worker.start()
     except Exception as error:
         if threads.refused(error):  # each library has an exception of its own for that

@@ -52,12 +52,16 @@ class Worker:
 
     Args:
         searches: the names that the pipeline can do, its default first.
+        deviation: as in `messages.Welcome`.
     """
 
-    def __init__(self, channel: socket.socket, pipeline: Pipeline, searches: Sequence[str]) -> None:
+    def __init__(
+        self, channel: socket.socket, pipeline: Pipeline, searches: Sequence[str], deviation: float
+    ) -> None:
         self._channel = channel
         self._pipeline = pipeline
         self._searches = tuple(searches)
+        self._deviation = deviation
         parameters = pipeline.parameters
         # the daemon has checked the client's frame; its own may be longer by the bytes of a larger id
         self._codec = wire.Codec(max_frame_bytes=parameters.daemon.max_frame_bytes + 64)
@@ -112,6 +116,7 @@ class Worker:
             max_frame_bytes=parameters.daemon.max_frame_bytes,
             max_pixels=parameters.images.max_pixels,
             credits=parameters.daemon.images_ahead,
+            deviation=self._deviation,
             parameters=declaration(parameters, automatic=self._pipeline.default_search),
         )
 

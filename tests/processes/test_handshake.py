@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -252,7 +253,21 @@ class Impostor:
 
 
 WELCOME = Welcome(
-    1, "impostor", "i", "onnx", "cpu", "cpu", "0.1.0", "f", ("everywhere",), ("f",), 1 << 24, 1 << 24, 4, ()
+    1,
+    "impostor",
+    "i",
+    "onnx",
+    "cpu",
+    "cpu",
+    "0.1.0",
+    "f",
+    ("everywhere",),
+    ("f",),
+    1 << 24,
+    1 << 24,
+    4,
+    0.0,
+    (),
 )
 
 
@@ -274,6 +289,29 @@ def test_an_impostor_hears_hello_and_never_an_image(words: list[object], says: s
                     await client.detect(jpeg)
             await asyncio.wait_for(impostor.ended.wait(), 20)
         assert [type(message) for message in impostor.heard] in ([Hello], [Hello, Closing])
+
+    run(talk())
+
+
+@pytest.mark.parametrize(("deviation", "refused"), [(0.19, False), (0.21, True), (1e300, True)])
+def test_a_server_whose_encodings_are_too_far_off_is_refused_with_the_reason(
+    deviation: float, refused: bool, jpeg: bytes
+) -> None:
+    async def talk() -> None:
+        impostor = Impostor(replace(WELCOME, deviation=deviation))
+        async with listening(impostor, None) as port:
+            connecting = connect("127.0.0.1", port, settings(authentication="none"), ())
+            if not refused:
+                await (await connecting).close()
+                return
+            with pytest.raises(
+                ServerError, match=r"reference face is .* and at most 0\.2 is allowed: its device"
+            ):
+                await connecting
+            with pytest.raises(ServerError, match=r"no server reached: .* and at most 0\.2 is allowed"):
+                async with Client(f"127.0.0.1:{port}", parameters=settings(authentication="none")) as client:
+                    await client.detect(jpeg)
+        assert {type(message) for message in impostor.heard} == {Hello}
 
     run(talk())
 

@@ -103,7 +103,21 @@ def stranger(
                             words = Closing(refuses, name)
                         elif isinstance(message, Hello):
                             words = Welcome(
-                                1, name, "s", name, name, name, name, "f", (name,), ("f",), 1000, 1000, 4, ()
+                                1,
+                                name,
+                                "s",
+                                name,
+                                name,
+                                name,
+                                name,
+                                "f",
+                                (name,),
+                                ("f",),
+                                1000,
+                                1000,
+                                4,
+                                0.0,
+                                (),
                             )
                         else:
                             assert isinstance(message, Inquire)

@@ -19,7 +19,7 @@ from tests.stub_daemon import StubEngine
 engines.start = lambda *_, **__: StubEngine(0.0)
 ours, theirs = socket.socketpair()
 pipeline = Pipeline(parameters.load(), "onnx")
-worker = Worker(theirs, pipeline, [pipeline.default_search])
+worker = Worker(theirs, pipeline, [pipeline.default_search], 0.0)
 
 def talk():
     codec = wire.Codec(max_frame_bytes=1 << 20)

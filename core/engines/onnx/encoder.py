@@ -5,7 +5,7 @@ dlib finds the landmarks and cuts out the chips; both take a fraction of the net
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dlib
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from ...boxes import Boxes
 from ...errors import EngineError
 from ...faces import ENCODING_LENGTH
-from .. import checks
-from ..base import Pixels
+from .. import checks, reference_face
+from ..base import CHIP_SIDE, Pixels
 from ..network import weights
 from .session import FAILURES, Placement
 
-CHIP_SIDE, CHIP_PADDING = 150, 0.25
-"""The side of a chip in pixels, and the margin round the face as a share of it: the encoder was trained on such chips."""
+CHIP_PADDING = 0.25
+"""The margin round the face as a share of a chip's side: the encoder was trained on such chips."""
 
 CHIPS_AT_ONCE = 32
 """The largest batch. It bounds the encoder's memory, about 1 MiB a chip; larger batches are no faster."""
@@ -62,13 +62,12 @@ class Encoder:
         self._jitters = jitters
 
     def try_out(self) -> None:
-        """Runs the network once: a library may not load, or may compute NaN, before its first use.
+        """Runs the network once: a library may not load, or may compute nonsense, before its first use.
 
         Raises:
-            EngineError: the device failed, or the encoding is not a number.
+            EngineError: the device failed, or the encoding of the reference face is not a number, or too far off.
         """
-        if not np.isfinite(self._run([np.zeros((CHIP_SIDE, CHIP_SIDE, 3), np.uint8)]).max()):
-            raise EngineError("it computes NaN")
+        reference_face.deviation(self.encode_chips([reference_face.pixels()])[0])
 
     def encode(self, image: Pixels, boxes: Boxes) -> NDArray[np.float32]:
         """Returns the encodings of the faces in `boxes`, (n, 128)."""
@@ -96,17 +95,18 @@ class Encoder:
     def _encoded(self, chips: list[Pixels]) -> NDArray[np.float32]:
         """The encodings of chips, (n, 128), each the mean over its jitters, if there are any."""
         if self._jitters == 1:
-            return self._run(chips)
+            return self.encode_chips(chips)
         means = []
         for chip in chips:
             jittered = dlib.jitter_image(chip, self._jitters)
             parts = [
-                self._run(jittered[start : start + CHIPS_AT_ONCE])
+                self.encode_chips(jittered[start : start + CHIPS_AT_ONCE])
                 for start in range(0, len(jittered), CHIPS_AT_ONCE)
             ]
             means.append(np.concatenate(parts).mean(axis=0))
         return np.stack(means)
 
-    def _run(self, chips: list[Pixels]) -> NDArray[np.float32]:
+    def encode_chips(self, chips: Sequence[Pixels]) -> NDArray[np.float32]:
+        """Returns the encodings of chips, (n, 128)."""
         [encodings] = self.network.run({"chips": np.stack(chips)})
         return encodings

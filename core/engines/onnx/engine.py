@@ -94,5 +94,8 @@ class OnnxEngine(Engine):
             for detections in self.detector.detect(tiles[start : start + size])
         ]
 
+    def encode_chips(self, chips: Sequence[Pixels]) -> NDArray[np.float32]:
+        return self.encoder.encode_chips(chips)
+
     def encode(self, image: Pixels, boxes: Boxes) -> NDArray[np.float32]:
         return self.encoder.encode(image, boxes)

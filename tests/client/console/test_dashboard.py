@@ -24,7 +24,7 @@ def server(
 ) -> ServerStatus:
     address = f"10.0.{number // 250}.{number % 250}:5000"
     return ServerStatus(
-        f"host{number} ({address})", address, "onnx", "cpu, 2 threads", state, 4, in_flight, done, 0.0
+        f"host{number} ({address})", address, "onnx", "cpu, 2 threads", state, 4, in_flight, done, 0.0, 0.0
     )
 
 

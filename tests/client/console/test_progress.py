@@ -19,7 +19,7 @@ from tests.support import run
 
 
 def status(done: int, *, state: Availability = Availability.CONNECTED) -> ServerStatus:
-    return ServerStatus("attic (1.2.3.4:5000)", "1.2.3.4:5000", "onnx", "cpu", state, 4, 4, done, 1.0)
+    return ServerStatus("attic (1.2.3.4:5000)", "1.2.3.4:5000", "onnx", "cpu", state, 4, 4, done, 1.0, 0.0)
 
 
 def test_where_there_is_no_terminal_lines_come_now_and_then(

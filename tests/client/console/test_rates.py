@@ -10,7 +10,7 @@ from pyraface.client.console.rates import LATELY, SPAN, Rates, ServerRate
 from pyraface.client.pool.status import Availability, ServerStatus
 
 STATUS = ServerStatus(
-    "attic (10.0.0.1:5000)", "10.0.0.1:5000", "onnx", "cpu", Availability.CONNECTED, 4, 4, 0, 0.0
+    "attic (10.0.0.1:5000)", "10.0.0.1:5000", "onnx", "cpu", Availability.CONNECTED, 4, 4, 0, 0.0, 0.0
 )
 
 
@@ -144,3 +144,15 @@ def test_no_server_is_blamed_for_the_time_in_which_nobody_looked() -> None:
     (server_rate,) = rates
     assert server_rate.trouble() == ""
     assert server_rate.steady == pytest.approx(2.0, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("deviation", "done", "named"), [(0.02, 5, False), (0.03, 5, True), (0.03, 0, False)]
+)
+def test_a_server_whose_encodings_deviate_is_named_if_it_answered_anything(
+    deviation: float, done: int, named: bool
+) -> None:
+    server_rate = ServerRate()
+    server_rate.observe(1000.0, dataclasses.replace(STATUS, done=done, deviation=deviation))
+    expected = "its encodings deviate from those of other devices, by 0.03 for the reference face"
+    assert server_rate.trouble() == (expected if named else "")

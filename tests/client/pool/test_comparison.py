@@ -33,6 +33,7 @@ def welcome(parameters: Parameters, *, software: str = "0.1.0") -> Welcome:
         1 << 20,
         1 << 20,
         4,
+        0.0,
         declaration(parameters),
     )
 

@@ -37,7 +37,7 @@ C, S = Role.CLIENT, Role.SERVER
 HELLO = Hello((1,), "test", bytes(32))
 CHALLENGE = Challenge(1, bytes(32), bytes(32))
 PROOF = Proof(bytes(32))
-WELCOME = Welcome(1, "n", "i", "e", "d", "p", "v", "f", ("s",), ("f",), 1, 1, 1, ())
+WELCOME = Welcome(1, "n", "i", "e", "d", "p", "v", "f", ("s",), ("f",), 1, 1, 1, 0.0, ())
 DETECT = Detect(1, b"")
 FOUND = Found(1, Faces.empty(), 1, 1, 1, 0.0)
 FAILED = Failed.because(1, ErrorCode.BUSY, "")
@@ -213,7 +213,7 @@ def test_what_is_not_in_the_table_is_an_unexpected_message(
         (
             PLAIN[:3],
             S,
-            Welcome(2, "n", "i", "e", "d", "p", "v", "f", ("s",), ("f",), 1, 1, 1, ()),
+            Welcome(2, "n", "i", "e", "d", "p", "v", "f", ("s",), ("f",), 1, 1, 1, 0.0, ()),
             "welcome.version: must be 1, not 2",
             ErrorCode.BAD_FIELD,
         ),

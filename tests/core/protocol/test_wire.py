@@ -852,6 +852,7 @@ def welcomes(draw: st.DrawFn) -> Welcome:
         max_frame_bytes=draw(positive),
         max_pixels=draw(positive),
         credits=draw(positive),
+        deviation=draw(numbers),
         parameters=tuple(draw(st.lists(texts, max_size=4))),
     )
 

@@ -28,8 +28,7 @@ class KnownServer:
         name, instance: from its announcement or its welcome; "" before the first.
         addresses: when it was last heard of at each address.
         connection: the one in use.
-        place: the address of the most recent connection.
-        used: whether it was ever in use.
+        place: its address.
         news: set at each announcement.
     """
 
@@ -39,7 +38,6 @@ class KnownServer:
     addresses: dict[Location, float] = field(default_factory=dict)
     connection: ServerConnection | None = None
     place: Location | None = None
-    used: bool = False
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -99,11 +97,9 @@ class KnownServers:
         named = [] if server.named is None else [server.named]
         return list(dict.fromkeys([*named, *heard, *stale]))
 
-    def in_sight(self, now: float) -> bool:
-        """Returns whether a server that was in use before was heard of lately."""
-        return any(
-            server.used and now - server.last_heard <= FORGOTTEN * self._interval for server in self._servers
-        )
+    def in_sight(self, server: KnownServer, now: float) -> bool:
+        """Returns whether a server was heard of lately."""
+        return now - server.last_heard <= FORGOTTEN * self._interval
 
     def _find(self, sighting: Sighting) -> KnownServer | None:
         restarted = None

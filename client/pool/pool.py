@@ -7,6 +7,7 @@ import contextlib
 import itertools
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterator, Set
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 from ...core import fingerprints
@@ -126,7 +127,8 @@ class Pool:
         self._sources = 0
         self._wake: Timer | None = None
         self._draining = self._closing = False
-        self._alone: Timer | None = None
+        self._missed: dict[Hashable, Timer] = {}
+        """Servers that were lost and are expected back."""
         self._abandoned = False
         self._comparison = Comparison(parameters, search=search, faces_from=faces_from)
 
@@ -209,7 +211,7 @@ class Pool:
             state = Availability.LOST
         elif connection.draining.is_set():
             state = Availability.DRAINING
-        elif self._now < scheduled.backoff_until or scheduled.stuck:
+        elif self._now < scheduled.backoff_until or scheduled.stuck or not connection.reachable():
             state = Availability.RESTING
         return ServerStatus(
             name=server.name,
@@ -246,8 +248,10 @@ class Pool:
             self._tell(line)
         self._fingerprints.add(server.fingerprint)
         self._tell(f"server {name}: {welcome.engine} on {welcome.device}")
+        if key in self._missed:
+            self._missed.pop(key).cancel()
+        self._abandoned = False
         self._scheduler.server_up(key, welcome.credits, self._now, survived=survived)
-        self._company()
         self._decide()
 
     def draining(self, key: Hashable) -> None:
@@ -268,7 +272,7 @@ class Pool:
             reason = str(lost.result()).partition(": ")[2] if lost.done() else "out of reach at this address"
             self._tell(f"server lost: {server.name}: {reason}")
         self._scheduler.server_down(key, self._now, silent=silent)
-        self._company()
+        self._expect(key)
         self._decide()
 
     async def needs_local(self) -> bool:
@@ -361,22 +365,19 @@ class Pool:
             lost = Failed.because(0, ErrorCode.SERVER_LOST, text)
             job.answer.set_result(job.failure if job.failure is not None else Answered("", "", None, lost))
 
-    def _company(self) -> None:
-        """Limits the time that images wait while no server is connected."""
-        if self._scheduler.servers:
-            self._abandoned = False
-            if self._alone is not None:
-                self._alone.cancel()
-                self._alone = None
-        elif self._alone is None:
-            self._alone = self._clock.call_later(self._parameters.timeouts.read, self._waited)
+    def _expect(self, key: Hashable) -> None:
+        """Has images wait for a lost server: for a while, and for as long as it is announced."""
+        self._missed[key] = self._clock.call_later(self._parameters.timeouts.read, partial(self._waited, key))
 
-    def _waited(self) -> None:
-        self._alone = None
-        if self._supervisor.in_sight():
-            self._company()
-        else:
+    def _waited(self, key: Hashable) -> None:
+        del self._missed[key]
+        if self._supervisor.in_sight(key):
+            self._expect(key)
+            return
+        self._scheduler.server_gone(key)
+        if not (self._scheduler.servers or self._missed):
             self.no_server_left()
+        self._decide()
 
     def _keep(self, work: Coroutine[Any, Any, object]) -> None:
         """Runs a coroutine until it is done or the client is closed."""
@@ -390,6 +391,6 @@ class Pool:
             self._wake.cancel()
         await tasks.end(self._tasks)
         await self._supervisor.close()
-        if self._alone is not None:
-            self._alone.cancel()
+        for timer in self._missed.values():
+            timer.cancel()
         self._clock.stop()

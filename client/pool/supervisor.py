@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Hashable
 from functools import partial
 from typing import Any
 
@@ -74,7 +74,8 @@ class Supervisor:
         """By instance."""
         self._unsuitable: set[KnownServer] = set()
         """Servers that cannot do the search, of which the user was told."""
-        self._connections: set[ServerConnection] = set()
+        self._connections: dict[ServerConnection, Location | None] = {}
+        """All that are open, each with its address; the child daemon's has none."""
         self._local_runs = False
         self._exit = contextlib.AsyncExitStack()
 
@@ -120,9 +121,9 @@ class Supervisor:
             self._follower.no_server_left()
         return needed
 
-    def in_sight(self) -> bool:
-        """Returns whether a server that was in use is announced, though it is not connected."""
-        return self._known.in_sight(self._now)
+    def in_sight(self, key: Hashable) -> bool:
+        """Returns whether the server is announced, though it is not connected."""
+        return isinstance(key, KnownServer) and self._known.in_sight(key, self._now)
 
     async def close(self) -> None:
         """Ends every connection, and the child daemon."""
@@ -196,15 +197,16 @@ class Supervisor:
         local = LocalDaemon(self._parameters, search=self._search)
         self._exit.push_async_callback(local.stop)
         connection = await local.start()
-        self._connections.add(connection)
+        self._connections[connection] = None
         found = connection.welcome.searches[0]
         if not self._search and self._parameters.detection.search == "auto" and found != AUTOMATIC:
             self._tell(
                 f"{AUTOMATIC} cannot run on this machine, so the search is {found}; --search {AUTOMATIC} says why"
             )
         self._local_runs = True
-        for other in self._connections - {connection}:
-            self._tell_if_shared(other)
+        for other in self._connections:
+            if other is not connection:
+                self._tell_if_shared(other)
         self._keep(self._use_local(local, connection))
 
     async def _use_local(self, local: LocalDaemon, connection: ServerConnection) -> None:
@@ -220,7 +222,7 @@ class Supervisor:
             except ServerError as error:
                 log.debug("%s", error)
                 break
-            self._connections.add(connection)
+            self._connections[connection] = None
         self._local_runs = False
         if not self._wanted.others:
             self._follower.no_server_left()  # it is not started again
@@ -246,11 +248,9 @@ class Supervisor:
         first: Attempt = asyncio.get_running_loop().create_future()
 
         def ended(use: asyncio.Task[object]) -> None:
-            if first.done():
-                return
             if use.cancelled():
                 first.cancel()
-            elif (error := use.exception()) is not None:
+            elif not first.done() and (error := use.exception()) is not None:
                 first.set_exception(error)
 
         self._keep(self._use(server, first)).add_done_callback(ended)
@@ -295,23 +295,21 @@ class Supervisor:
 
     async def _connect(self, server: KnownServer) -> ServerConnection:
         """Returns a connection to a server at any of its addresses."""
-
-        def discard(late: tuple[Location, ServerConnection]) -> Coroutine[Any, Any, None]:
-            return self._disconnect(late[1])
-
         places = self._known.places(server)
         if not places:
             raise ServerError(f"{server.name} has another server at its address")
-        place, connection = await dialer.race(places, partial(self._connect_at, server), discard)
-        server.place = place
-        return connection
+        return await dialer.race(places, partial(self._connect_at, server), self._disconnect)
 
-    async def _connect_at(self, server: KnownServer, place: Location) -> tuple[Location, ServerConnection]:
+    async def _connect_at(self, server: KnownServer, place: Location) -> ServerConnection:
         connection = await connect(place.host, place.port, self._parameters, self._keys or ())
-        self._connections.add(connection)
+        self._connections[connection] = place
         welcome = connection.welcome
         try:
-            if place != server.named and not self._is(server, welcome.instance, welcome.name, place):
+            if server.named is None and welcome.instance != server.instance:
+                self._hear(
+                    Sighting(welcome.instance, welcome.name, place)
+                )  # it is the same one after a restart?
+            if welcome.instance != server.instance and place != server.named:
                 server.addresses.pop(place, None)
                 raise ServerError(f"{place}: another server has this address now")
             if self._search and self._search not in welcome.searches:
@@ -322,16 +320,10 @@ class Supervisor:
         except ServerError:
             await self._disconnect(connection)
             raise
-        return place, connection
-
-    def _is(self, server: KnownServer, instance: str, name: str, place: Location) -> bool:
-        """Returns whether the instance that was reached at an address is this server, perhaps after a restart."""
-        if instance != server.instance and server.named is None:
-            self._hear(Sighting(instance, name, place))
-        return instance == server.instance
+        return connection
 
     async def _disconnect(self, connection: ServerConnection) -> None:
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
         await connection.close()
 
     async def _pause(self, server: KnownServer, seconds: float) -> None:
@@ -343,15 +335,15 @@ class Supervisor:
 
     def _join(self, server: KnownServer, connection: ServerConnection) -> bool:
         """Puts a server into use. Returns False if it is in use already, under another address that the user named."""
-        assert server.place is not None
-        welcome = connection.welcome
+        welcome, place = connection.welcome, self._connections[connection]
+        assert place is not None
         owner = self._in_use.setdefault(welcome.instance, server)
         if owner is not server:
-            owner.heard_at(server.place, self._now)
+            owner.heard_at(place, self._now)
             return False
-        server.instance, server.name, server.used = welcome.instance, welcome.name, True
-        server.connection = connection
-        self._follower.joined(server, str(server.place), connection)
+        server.instance, server.name = welcome.instance, welcome.name
+        server.connection, server.place = connection, place
+        self._follower.joined(server, str(place), connection)
         if self._local_runs:
             self._tell_if_shared(connection)
         return True
@@ -365,6 +357,7 @@ class Supervisor:
     async def _until_lost(self, server: KnownServer, connection: ServerConnection) -> ServerConnection | None:
         """Waits until a server in use is lost. Returns another connection to it, if one took the place of this."""
         watch = asyncio.create_task(self._watch_draining(server, connection))
+        replacement: ServerConnection | None = None
         try:
             while not connection.lost.done():
                 await connection.out_of_reach()
@@ -382,7 +375,11 @@ class Supervisor:
             self._in_use.pop(connection.welcome.instance, None)
             server.connection = None
             self._follower.left(server)
-            await self._disconnect(connection)
+            closing = self._keep(self._disconnect(connection))
+            if (
+                replacement is None
+            ):  # otherwise the server is used at once: nothing is left to be sent over the old one
+                await closing
 
     async def _replace(self, server: KnownServer, connection: ServerConnection) -> ServerConnection | None:
         """Reaches a server anew while its connection is out of reach. Returns None if that is not any more, or is lost."""

@@ -6,9 +6,11 @@ import asyncio
 from dataclasses import dataclass
 
 from ...core.errors import ErrorCode, RefusedError, ServerError, WrongKeyError
+from ...core.host import dialer
 from ...core.host.keyfile import Keys
 from ...core.parameters import Parameters
 from ...core.protocol.messages import Status, Welcome
+from .connection import ServerConnection
 from .discovery import Discovery, Location
 from .handshake import connect, no_answer
 from .wanted import Wanted
@@ -48,25 +50,40 @@ async def survey(servers: str, parameters: Parameters, keys: Keys) -> list[Repor
         raise ServerError(
             "--servers local: such a server runs only while pyraface processes images; use auto, or HOST[:PORT],..."
         )
-    places, names = list(wanted.named), {}
+    listed = [("", [place]) for place in wanted.named]
     if wanted.auto:
         async with Discovery(
             parameters.beacon,
             port=parameters.ports.discovery,
             keys=keys if parameters.security.keyed else None,
         ) as discovery:
-            places += await discovery.first()
-        names = discovery.strangers | discovery.names
-        # servers with another key are listed, too
-        places = list(dict.fromkeys([*places, *discovery.strangers]))
-    reports = await asyncio.gather(*[_ask(place, names.get(place, ""), parameters, keys) for place in places])
+            await discovery.first()
+        listed += _heard(discovery, besides=wanted.named)
+    reports = await asyncio.gather(*[_ask(name, places, parameters, keys) for name, places in listed])
     return sorted(reports, key=lambda report: (report.name, report.place.host, report.place.port))
 
 
-async def _ask(place: Location, name: str, parameters: Parameters, keys: Keys) -> Report:
+def _heard(discovery: Discovery, *, besides: tuple[Location, ...]) -> list[tuple[str, list[Location]]]:
+    """Returns each server that answered, with its addresses; those with another key are listed, too."""
+    servers: dict[str, tuple[str, list[Location]]] = {}
+    for sighting in discovery.sightings:
+        servers.setdefault(sighting.instance, (sighting.name, []))[1].append(sighting.location)
+    strangers = [(name, [place]) for place, name in discovery.strangers.items()]
+    known = {*besides, *(place for _, places in servers.values() for place in places)}
+    found = [entry for entry in servers.values() if not set(entry[1]).intersection(besides)]
+    return found + [entry for entry in strangers if entry[1][0] not in known]
+
+
+async def _ask(name: str, places: list[Location], parameters: Parameters, keys: Keys) -> Report:
+    """Returns the report of a server, at the first of its addresses at which it answers."""
     limit = parameters.timeouts.connect
+    place = places[0]
+
+    async def reach(place: Location) -> tuple[Location, ServerConnection]:
+        return place, await connect(place.host, place.port, parameters, keys)
+
     try:
-        connection = await connect(place.host, place.port, parameters, keys)
+        place, connection = await dialer.race(places, reach, lambda late: late[1].close())
         try:
             status = await asyncio.wait_for(connection.inquire(), limit)
         finally:

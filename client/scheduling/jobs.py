@@ -12,6 +12,10 @@ MOST_FORGIVEN = 8
 Further ones are: the job may break connections."""
 
 
+MOST_HOLDERS = 3
+"""A job with which this many servers are overdue is sent to no other: it may simply take long."""
+
+
 class JobState(Enum):
     """State of a job."""
 
@@ -77,6 +81,15 @@ class Job:
     def answer_expected(self) -> bool:
         """Whether a server that is not overdue holds it."""
         return any(not server.overdue for server in self.holders)
+
+    @property
+    def needs_another(self) -> bool:
+        """Whether it should wait for one more server."""
+        return (
+            self.state is not JobState.WAITING
+            and not self.answer_expected
+            and len(self.holders) < MOST_HOLDERS
+        )
 
     @property
     def may_be_copied(self) -> bool:

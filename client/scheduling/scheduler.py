@@ -40,9 +40,6 @@ MOST_CRASHES = 2
 MOST_SILENCES = 4
 """A job is given up when this many servers fell silent with it: more than crashes, because a network may be the cause."""
 
-MOST_HOLDERS = 3
-"""A job with which this many servers are overdue is sent to no other: it may simply take long."""
-
 COPY_MARGIN = 1.25
 """A speculative copy is made if it would be done before the original even if it took this many times as long as expected."""
 
@@ -121,7 +118,7 @@ class Scheduler:
     def path_changed(self, server_key: Key, now: float, *, reachable: bool) -> None:
         """A connected server acknowledges nothing more: others may get its jobs, and it gets none. Or it does again."""
         server = self._servers.get(server_key)
-        if server is None or server.link is Link.LOST:
+        if server is None or not server.connected:
             return
         if server.link is not Link.DRAINING:
             server.link = Link.CONNECTED if reachable else Link.UNREACHABLE
@@ -135,19 +132,19 @@ class Scheduler:
     def server_draining(self, server_key: Key, now: float) -> None:
         """A server takes no more jobs, but finishes those it has."""
         server = self._servers.get(server_key)
-        if server is not None and server.link is not Link.LOST:
+        if server is not None and server.connected:
             server.link = Link.DRAINING
             self._servers.file(server, now)
 
     def server_down(self, server_key: Key, now: float, *, silent: bool = False) -> None:
-        """A server is lost: its jobs are put back.
+        """A server is lost: its jobs are put back. It is expected back, until it is reported as gone.
 
         Args:
             silent: whether the server stopped sending, which may be the network's fault; otherwise it broke off, as a
                 crashed server does.
         """
         server = self._servers.get(server_key)
-        if server is None or server.link is Link.LOST:
+        if server is None or not server.connected:
             return
         enough = MOST_CRASHES if len(server.in_flight) == 1 else 2 * MOST_CRASHES
         held = [job for job in server.in_flight.values() if job.state is not JobState.DONE]
@@ -167,13 +164,20 @@ class Scheduler:
                 self._give_up(job, Reason.LOST)
             else:
                 self._queue.remove(job)  # it may have become a suspect
-                if _needs_another(job):
+                if job.needs_another:
                     back.append(job)
         self._queue.put_back(back)
+        self._servers.file(server, now)
+
+    def server_gone(self, server_key: Key) -> None:
+        """A lost server is not expected back: no job waits for it."""
+        server = self._servers.get(server_key)
+        if server is None or server.connected:
+            return
+        server.link = Link.GONE
         for job in [*self._queue.refused, *self._queue.suspects]:
             if self._hopeless(job):
                 self._give_up(job, Reason.REFUSED)
-        self._servers.file(server, now)
 
     def answered(self, server_key: Key, job: Key, now: float, *, learn: bool = True) -> bool:
         """A server has answered. Returns whether this is the one answer of the job; if not, it came too late.
@@ -366,15 +370,11 @@ class Scheduler:
         server.progress = progress
         self._stop_emptying(server)
         self._queue.put_back(
-            [
-                job
-                for job in server.in_flight.values()
-                if job.state is not JobState.DONE and _needs_another(job)
-            ]
+            [job for job in server.in_flight.values() if job.state is not JobState.DONE and job.needs_another]
         )
 
     def _put_back(self, job: Job) -> None:
-        if _needs_another(job):
+        if job.needs_another:
             self._queue.put_back([job])
 
     def _end(self, job: Job) -> None:
@@ -390,11 +390,5 @@ class Scheduler:
         self._instructions.append(GiveUp(job.key, reason))
 
     def _hopeless(self, job: Job) -> bool:
-        """Whether every connected server has refused a job. While there is none, a new one may do it."""
-        connected = self._servers.connected
-        return bool(connected) and job.refusals.issuperset(connected)
-
-
-def _needs_another(job: Job) -> bool:
-    """Whether a job should wait for one more server."""
-    return job.state is not JobState.WAITING and not job.answer_expected and len(job.holders) < MOST_HOLDERS
+        """Whether every server that is connected or expected refused a job. While none is connected, a new one may do it."""
+        return bool(self._servers.connected) and job.refusals.issuperset(self._servers.expected)

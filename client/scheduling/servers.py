@@ -42,7 +42,9 @@ class Link(Enum):
     UNREACHABLE = "unreachable"
     """Nothing that is sent is acknowledged: it gets no job, and its jobs are given to others as well."""
     LOST = "lost"
-    """There is no connection."""
+    """There is no connection, but it is expected back."""
+    GONE = "gone"
+    """There is no connection, and it is not expected."""
 
 
 class Progress(Enum):
@@ -86,7 +88,7 @@ class ScheduledServer:
 
     def __init__(self, key: Key) -> None:
         self.key = key
-        self.link = Link.LOST
+        self.link = Link.GONE
         self.progress = Progress.ON_TIME
         self.isolation = Isolation.SHARED
         self.granted = self.capacity = 0
@@ -96,6 +98,11 @@ class ScheduledServer:
         self.failures = self.answers = self.done = 0
         self.backoff_until = -math.inf
         self.work = self.busy = self.images = 0.0
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection to it."""
+        return self.link not in (Link.LOST, Link.GONE)
 
     @property
     def overdue(self) -> bool:
@@ -163,7 +170,12 @@ class ScheduledServers:
     @property
     def connected(self) -> list[Key]:
         """The servers with a connection, draining ones among them."""
-        return [server.key for server in self._servers.values() if server.link is not Link.LOST]
+        return [server.key for server in self._servers.values() if server.connected]
+
+    @property
+    def expected(self) -> list[Key]:
+        """The servers with a connection, and those that are expected back."""
+        return [server.key for server in self._servers.values() if server.link is not Link.GONE]
 
     @property
     def rate_known(self) -> bool:

@@ -46,7 +46,7 @@ class Machine:
 
 @dataclass
 class Network:
-    """Servers, and a client on both of their networks, 10.214.0.0/24 and 10.215.0.0/24."""
+    """Servers, and a client on both of their networks, 10.220.0.0/24 and 10.221.0.0/24."""
 
     lab: Lab
     folder: Path
@@ -66,11 +66,11 @@ class Network:
                 host.ip("addr", "add", f"{wanted}/24", "brd", "+", "dev", interface)
         return host
 
-    def serve(self, host: Host, name: str) -> DaemonProcess:
-        """Starts a daemon on a host."""
+    def serve(self, host: Host, name: str, **changes: object) -> DaemonProcess:
+        """Starts a daemon on a host, with parameters changed by name."""
         file = self.folder / f"{name}.xml"
         file.write_text(
-            parameters_xml(interfaces="auto", name=name, interval=1, server_port_ip_disc=DISCOVERY)
+            parameters_xml(interfaces="auto", name=name, interval=1, server_port_ip_disc=DISCOVERY, **changes)
         )
         self.daemons.append(
             DaemonProcess(
@@ -91,7 +91,7 @@ def machines(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Network:
 
 @pytest.fixture
 def network(machines: Network) -> Iterator[Network]:
-    machines.host("seeker", "10.214.0.9", "10.215.0.9")
+    machines.host("seeker", "10.220.0.9", "10.221.0.9")
     try:
         yield machines
     finally:
@@ -194,42 +194,42 @@ def move(host: Host, before: str, after: str) -> None:
 
 
 def test_the_only_server_gets_another_address(network: Network, album: Path, tmp_path: Path) -> None:
-    home = network.host("home", "10.214.0.1")
+    home = network.host("home", "10.220.0.1")
     network.serve(home, "home")
     with client(network, album, tmp_path) as run:
-        move(home, "10.214.0.1", "10.214.0.77")
+        move(home, "10.220.0.1", "10.220.0.77")
         by = run.servers()
-    assert set(by) == {"home (10.214.0.1:5000)", "home (10.214.0.77:5000)"}
+    assert set(by) == {"home (10.220.0.1:5000)", "home (10.220.0.77:5000)"}
 
 
 def test_the_only_server_which_was_named_gets_another_address(
     network: Network, album: Path, tmp_path: Path
 ) -> None:
-    home = network.host("home", "10.214.0.1")
+    home = network.host("home", "10.220.0.1")
     network.serve(home, "home")
     hosts = tmp_path / "hosts"
-    hosts.write_text("127.0.0.1 localhost\n10.214.0.1 attic\n")
+    hosts.write_text("127.0.0.1 localhost\n10.220.0.1 attic\n")
     with client(network, album, tmp_path, servers="attic", hosts=hosts) as run:
-        move(home, "10.214.0.1", "10.214.0.77")
-        hosts.write_text("127.0.0.1 localhost\n10.214.0.77 attic\n")
+        move(home, "10.220.0.1", "10.220.0.77")
+        hosts.write_text("127.0.0.1 localhost\n10.220.0.77 attic\n")
         run.servers()
 
 
 def test_the_client_gets_another_address(network: Network, album: Path, tmp_path: Path) -> None:
-    network.serve(network.host("home", "10.214.0.1"), "home")
+    network.serve(network.host("home", "10.220.0.1"), "home")
     with client(network, album, tmp_path) as run:
-        move(network.hosts["seeker"], "10.214.0.9", "10.214.0.99")
+        move(network.hosts["seeker"], "10.220.0.9", "10.220.0.99")
         run.servers()
 
 
-@pytest.mark.parametrize("servers", ["auto", "attic", "10.214.0.1,10.215.0.1"])
+@pytest.mark.parametrize("servers", ["auto", "attic", "10.220.0.1,10.221.0.1"])
 def test_the_interface_that_is_used_goes_down(
     network: Network, album: Path, tmp_path: Path, servers: str
 ) -> None:
-    home = network.host("home", "10.214.0.1", "10.215.0.1")
+    home = network.host("home", "10.220.0.1", "10.221.0.1")
     network.serve(home, "home")
     hosts = tmp_path / "hosts"
-    hosts.write_text("127.0.0.1 localhost\n10.214.0.1 attic\n10.215.0.1 attic\n")
+    hosts.write_text("127.0.0.1 localhost\n10.220.0.1 attic\n10.221.0.1 attic\n")
     with client(network, album, tmp_path, servers=servers, hosts=hosts) as run:
         home.ip("link", "set", interface_used(home), "down")
         run.servers()
@@ -245,13 +245,13 @@ def interface_used(host: Host) -> str:
         timeout=30,
     ).stdout
     (address,) = {line.split()[2].rpartition(":")[0] for line in connected.splitlines()}
-    return "eth0" if address.removeprefix("[::ffff:").startswith("10.214.") else "eth1"
+    return "eth0" if address.removeprefix("[::ffff:").startswith("10.220.") else "eth1"
 
 
 def test_images_wait_for_a_server_that_is_announced_however_long_it_takes_no_connection(
     network: Network, album: Path, tmp_path: Path
 ) -> None:
-    home = network.host("home", "10.214.0.1")
+    home = network.host("home", "10.220.0.1")
     daemon = network.serve(home, "home")
     closed = ("ipproto", "tcp", "sport", "5000", "blackhole")
     with client(network, album, tmp_path, read_timeout=2) as run:
@@ -266,28 +266,64 @@ def test_images_wait_for_a_server_that_is_announced_however_long_it_takes_no_con
 
 
 def test_a_server_moves_and_another_gets_its_address(network: Network, album: Path, tmp_path: Path) -> None:
-    home, heir = network.host("home", "10.214.0.1"), network.host("heir", "10.214.0.2")
+    home, heir = network.host("home", "10.220.0.1"), network.host("heir", "10.220.0.2")
     network.serve(home, "home")
     network.serve(heir, "heir")
     heir.ip("link", "set", "eth0", "down")
     with client(network, album, tmp_path) as run:
-        move(home, "10.214.0.1", "10.214.0.77")
+        move(home, "10.220.0.1", "10.220.0.77")
         heir.ip("link", "set", "eth0", "up")
-        move(heir, "10.214.0.2", "10.214.0.1")
+        move(heir, "10.220.0.2", "10.220.0.1")
         by = run.servers()
-    assert {"home (10.214.0.77:5000)", "heir (10.214.0.1:5000)"} <= set(by), by
+    assert {"home (10.220.0.77:5000)", "heir (10.220.0.1:5000)"} <= set(by), by
+
+
+def test_what_one_server_cannot_do_waits_for_another_that_is_started_again(
+    network: Network, album: Path, tmp_path: Path
+) -> None:
+    home, heir = network.host("home", "10.220.0.1"), network.host("heir", "10.220.0.2")
+    daemon = network.serve(home, "home")
+    network.serve(heir, "heir", max_pixels=1)
+    with client(network, album, tmp_path) as run:
+        daemon.process.kill()
+        run.until(lambda: "server lost: home" in run.said)
+        network.serve(home, "home")
+        by = run.servers()
+    assert set(by) == {"home (10.220.0.1:5000)"}
+
+
+@pytest.mark.parametrize("dead", ["10.220.0.1", "10.221.0.1"])
+def test_a_server_is_listed_as_ready_at_the_address_that_is_good(
+    network: Network, tmp_path: Path, dead: str
+) -> None:
+    home = network.host("home", "10.220.0.1", "10.221.0.1")
+    network.serve(home, "home")
+    parameters = tmp_path / "client.xml"
+    parameters.write_text(
+        parameters_xml(interfaces="auto", connect_timeout=20, server_port_ip_disc=DISCOVERY)
+    )
+    closed = ("from", dead, "ipproto", "tcp", "sport", "5000", "blackhole")
+    home.ip("rule", "add", *closed)
+    try:
+        seeker = network.hosts["seeker"]
+        said = seeker.run("-m", "pyraface", "servers", "--json", "--parameters", str(parameters))
+    finally:
+        home.ip("rule", "delete", *closed)
+    (report,) = map(json.loads, said.splitlines())
+    assert report["state"] == "ready"
+    assert report["host"] == ("10.221.0.1" if dead == "10.220.0.1" else "10.220.0.1")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("servers", ["auto", "10.214.0.1"])
+@pytest.mark.parametrize("servers", ["auto", "10.220.0.1"])
 def test_an_address_that_is_away_for_20_seconds_costs_no_image(
     network: Network, album: Path, tmp_path: Path, servers: str
 ) -> None:
-    home = network.host("home", "10.214.0.1")
+    home = network.host("home", "10.220.0.1")
     network.serve(home, "home")
     with client(network, album, tmp_path, servers=servers) as run:
-        home.ip("addr", "delete", "10.214.0.1/24", "dev", "eth0")
+        home.ip("addr", "delete", "10.220.0.1/24", "dev", "eth0")
         time.sleep(20)
-        home.ip("addr", "add", "10.214.0.1/24", "brd", "+", "dev", "eth0")
+        home.ip("addr", "add", "10.220.0.1/24", "brd", "+", "dev", "eth0")
         by = run.servers()
-    assert set(by) == {"home (10.214.0.1:5000)"}
+    assert set(by) == {"home (10.220.0.1:5000)"}

@@ -286,10 +286,17 @@ class _World:
             self.forget(server)
         self.count(server, how)
         self.scheduler.server_down(server.number, self.now, silent=how == "silent")
+        self.at(self.now + ALONE, self.gone, server, server.epoch)
         if not any(other.connected for other in self.servers):
             self.alone_since = self.now
             self.at(self.now + ALONE, self.nobody)
         self.client()
+
+    def gone(self, server: _Server, epoch: int) -> None:
+        """A server that was lost has not come back."""
+        if epoch == server.epoch and not server.connected:
+            self.scheduler.server_gone(server.number)
+            self.client()
 
     def nobody(self) -> None:
         """Without any server for so long, what waits has failed."""

@@ -96,10 +96,9 @@ def test_a_server_that_was_named_is_tried_there_first_and_then_where_else_it_was
     assert known.places(server) == [at(1), at(2)]
 
 
-def test_a_server_is_in_sight_while_it_is_announced_if_it_was_in_use_before() -> None:
+def test_a_server_is_in_sight_while_it_is_announced() -> None:
     heard = Heard()
     server, _ = heard.hear("a", 1)
-    assert not heard.known.in_sight(heard.now), "it was never reached"
-    server.used = True
-    assert heard.known.in_sight(heard.now + FORGOTTEN * INTERVAL)
-    assert not heard.known.in_sight(heard.now + FORGOTTEN * INTERVAL + 1)
+    assert heard.known.in_sight(server, heard.now + FORGOTTEN * INTERVAL)
+    assert not heard.known.in_sight(server, heard.now + FORGOTTEN * INTERVAL + 1)
+    assert not heard.known.in_sight(heard.known.add_named(at(2)), heard.now)

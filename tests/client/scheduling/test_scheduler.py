@@ -12,9 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from pyraface.client.scheduling import backoff
 from pyraface.client.scheduling.instructions import Disconnect, GiveUp, Reason, Send, Withdraw
-from pyraface.client.scheduling.jobs import MOST_FORGIVEN
+from pyraface.client.scheduling.jobs import MOST_FORGIVEN, MOST_HOLDERS
 from pyraface.client.scheduling.scheduler import (
-    MOST_HOLDERS,
     MOST_REFUSALS,
     MOST_SILENCES,
     Scheduler,
@@ -316,12 +315,14 @@ def test_the_only_server_s_refusal_is_final() -> None:
     assert tried.decided() == [GiveUp("1", Reason.REFUSED), Send("a", "2")]
 
 
-def test_a_refused_image_is_given_up_when_the_last_other_server_is_lost() -> None:
+def test_a_refused_image_waits_for_a_lost_server_until_that_is_gone() -> None:
     tried = Driven("1", "2", "3", a=1, b=1)
     assert tried.sent() == ["a:1", "b:2"]
     tried.refuse("a", "1")  # b may do it, when it has time
     assert tried.sent() == ["a:3"]
     tried.down("b", silent=True)
+    assert tried.sent() == []
+    tried.scheduler.server_gone("b")
     assert tried.decided() == [GiveUp("1", Reason.REFUSED)]
 
 
@@ -329,7 +330,9 @@ def test_a_refused_image_waits_for_a_new_server_when_all_are_lost() -> None:
     tried = Driven("1", a=1, b=1)
     first = tried.sent()[0][0]
     tried.refuse(first, "1")
-    tried.down("b" if first == "a" else "a", silent=True)
+    other = "b" if first == "a" else "a"
+    tried.down(other, silent=True)
+    tried.scheduler.server_gone(other)
     assert tried.decided() == [GiveUp("1", Reason.REFUSED)]
     tried = Driven("1", a=1, b=1)
     first = tried.sent()[0][0]
@@ -778,6 +781,12 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
     def server_down(self, data: st.DataObject, silent: bool) -> None:
         server = data.draw(st.sampled_from(sorted(self.held)))
         self.lose(server, silent=silent)
+
+    @rule(server=st.sampled_from("abcde"))
+    def server_gone(self, server: str) -> None:
+        if server not in self.held:
+            self.scheduler.server_gone(server)
+            self.carry_out()
 
     @precondition(lambda self: self.held)
     @rule(data=st.data())

@@ -50,8 +50,8 @@ async def _pair(options: argparse.Namespace) -> bool:
 
     parameters = parameters_file.load(options.parameters)
     keyfile.load()  # an error in the key file is shown before a code is used up
-    place = await pairing.find(options.host, parameters)
-    await pairing.check(place, parameters.timeouts.connect)
+    places = await pairing.find(options.host, parameters)
+    place = await pairing.check(places, parameters.timeouts.connect)
     say(f"code shown at {place}: ", end="")
     typed = ""
     try:

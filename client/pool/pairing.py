@@ -19,8 +19,8 @@ from .discovery import Discovery, Location, locations
 from .handshake import no_answer
 
 
-async def find(wanted: str | None, parameters: Parameters) -> Location:
-    """Returns the address of the machine to pair with: the one named, or the only one on the network that shows a code.
+async def find(wanted: str | None, parameters: Parameters) -> list[Location]:
+    """Returns the addresses of the machine to pair with: of the one named, or of the only one that shows a code.
 
     Raises:
         PairingError: no machine shows a code, or several do.
@@ -30,11 +30,11 @@ async def find(wanted: str | None, parameters: Parameters) -> Location:
         (place, *more) = locations(wanted, parameters.ports.pairing)
         if more:
             raise PairingError("one machine is paired at a time: name one HOST[:PORT]")
-        return place
+        return [place]
     async with Discovery(parameters.beacon, port=parameters.ports.pairing, keys=None) as discovery:
         found = await discovery.first()
     if len(found) == 1:
-        return found[0]
+        return [sighting.location for sighting in discovery.sightings]
     if not found:
         raise PairingError(
             f"no machine on the network shows a code (open UDP port {parameters.ports.pairing} in its firewall); "
@@ -45,8 +45,8 @@ async def find(wanted: str | None, parameters: Parameters) -> Location:
     raise PairingError(f"several machines show a code: {several}; name one of them: pyraface pair HOST")
 
 
-async def check(place: Location, limit: float) -> None:
-    """Returns if a machine listens there. It is sent nothing: the code stays valid.
+async def check(places: list[Location], limit: float) -> Location:
+    """Returns the first address at which a machine listens. It is sent nothing: the code stays valid.
 
     Args:
         limit: seconds for the connection.
@@ -54,7 +54,13 @@ async def check(place: Location, limit: float) -> None:
     Raises:
         PairingError: nothing listens there, or nothing answers.
     """
-    (await _connected(place, limit))[1].close()
+
+    async def reach(place: Location) -> tuple[Location, asyncio.StreamWriter]:
+        return place, (await _connected(place, limit))[1]
+
+    place, writer = await dialer.race(places, reach, lambda late: left(late[1]))
+    writer.close()
+    return place
 
 
 async def take_key(place: Location, code: str, limit: float) -> tuple[bytes, str]:

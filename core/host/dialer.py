@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from ..errors import RefusedError, SearchUnavailableError, ServerError, WrongKeyError
+from ..errors import PyrafaceError, RefusedError, SearchUnavailableError, WrongKeyError
 from . import tasks, threads
 
 STAGGER = 0.25
@@ -108,7 +108,7 @@ async def race(
         discard: ends the success of an attempt that was too late.
 
     Raises:
-        OSError, ServerError: every attempt failed. The error is the first, unless a server answered another attempt: its
+        OSError, PyrafaceError: every attempt failed. The error is the first, unless a server answered another attempt: its
             refusal says more.
     """
     loop = asyncio.get_running_loop()
@@ -116,7 +116,7 @@ async def race(
     waiting = list(reversed(hosts))
     started: list[asyncio.Future[T]] = []
     running: set[asyncio.Future[T]] = set()
-    failures: list[OSError | ServerError] = []
+    failures: list[OSError | PyrafaceError] = []
     chosen: asyncio.Future[T] | None = None
     due = loop.time()
     try:
@@ -132,7 +132,7 @@ async def race(
                 if error is None:
                     chosen = task
                     return task.result()
-                if not isinstance(error, (OSError, ServerError)):
+                if not isinstance(error, (OSError, PyrafaceError)):
                     raise error
                 failures.append(error)
                 due = loop.time()  # the next address need not wait

@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from tests.network.lab import Host, Lab
+from tests.network.test_keys import pyraface, showing_a_code
 from tests.stub_daemon import SECONDS
 from tests.support import ROOT, DaemonProcess, environment, parameters_xml, still_running
 
@@ -292,6 +293,34 @@ def test_what_one_server_cannot_do_waits_for_another_that_is_started_again(
     assert set(by) == {"home (10.220.0.1:5000)"}
 
 
+@contextmanager
+def unreachable(host: Host, address: str, port: int) -> Iterator[None]:
+    """Meanwhile the host has this address, but no connection there gets an answer."""
+    rule = ("from", address, "ipproto", "tcp", "sport", str(port), "blackhole")
+    host.ip("rule", "add", *rule)
+    try:
+        yield
+    finally:
+        host.ip("rule", "delete", *rule)
+
+
+@pytest.mark.parametrize("dead", ["10.220.0.1", "10.221.0.1"])
+def test_a_machine_is_paired_with_at_the_address_that_is_good(
+    network: Network, tmp_path: Path, dead: str
+) -> None:
+    home = network.host("home", "10.220.0.1", "10.221.0.1")
+    parameters = tmp_path / "both.xml"
+    parameters.write_text(parameters_xml(interfaces="auto", connect_timeout=20, server_port_pairing=5015))
+    folders = [tmp_path / "giver", tmp_path / "taker"]
+    for folder in folders:
+        folder.mkdir()
+    with showing_a_code(home, folders[0], parameters) as code, unreachable(home, dead, 5015):
+        words = ["pair", "--parameters", parameters]
+        paired = pyraface(network.hosts["seeker"], folders[1], *words, typed=code + "\n")
+    assert paired.returncode == 0, paired.stderr
+    assert "paired with" in paired.stderr
+
+
 @pytest.mark.parametrize("dead", ["10.220.0.1", "10.221.0.1"])
 def test_a_server_is_listed_as_ready_at_the_address_that_is_good(
     network: Network, tmp_path: Path, dead: str
@@ -302,13 +331,9 @@ def test_a_server_is_listed_as_ready_at_the_address_that_is_good(
     parameters.write_text(
         parameters_xml(interfaces="auto", connect_timeout=20, server_port_ip_disc=DISCOVERY)
     )
-    closed = ("from", dead, "ipproto", "tcp", "sport", "5000", "blackhole")
-    home.ip("rule", "add", *closed)
-    try:
+    with unreachable(home, dead, 5000):
         seeker = network.hosts["seeker"]
         said = seeker.run("-m", "pyraface", "servers", "--json", "--parameters", str(parameters))
-    finally:
-        home.ip("rule", "delete", *closed)
     (report,) = map(json.loads, said.splitlines())
     assert report["state"] == "ready"
     assert report["host"] == ("10.221.0.1" if dead == "10.220.0.1" else "10.220.0.1")

@@ -206,10 +206,14 @@ class Journal:
                 return False
             if record["digest"] != file.digest:
                 return False
+            touched = record["path"] == file.path
             record.update(path=file.path, size=file.size, modified=file.modified)
             self._append(record, file.path)
             self._index.repeat(same.number)
-            self.repeated += 1
+            if touched:
+                self.known += 1
+            else:
+                self.repeated += 1
             self.known_failed += same.state is LineState.FAILED
         return True
 

@@ -177,6 +177,18 @@ def test_every_server_on_the_network_is_a_line_with_what_it_is_and_how_busy(tmp_
         assert line["clients"] == 0
 
 
+def test_servers_that_answer_and_servers_that_are_named_are_listed_together_each_once(tmp_path: Path) -> None:
+    port = free_udp_port()
+    with (
+        stub_daemon(tmp_path, seconds=0.0, beacon=True, server_port_ip_disc=port, name="attic") as announced,
+        stub_daemon(tmp_path, seconds=0.0, name="cellar") as named,
+    ):
+        places = [f"127.0.0.1:{server.port}" for server in (announced, named)]
+        done = servers(tmp_path, "--json", "--servers", f"{places[1]},auto,{places[0]}", port=port)
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["name"] for line in done.stdout.splitlines()] == ["attic", "cellar"]
+
+
 def test_the_servers_that_are_named_are_the_only_ones_and_one_that_stands_still_is_listed_as_such(
     tmp_path: Path,
 ) -> None:

@@ -59,7 +59,7 @@ def write(folder: Path) -> None:
             ".SH OPTIONS",
             *_arguments(daemon_parser()),
             ".SH EXIT STATUS",
-            "0 after a clean stop; 1 after an error; 2 wrong usage.",
+            "0 after a clean stop; 1 after an error; 2 wrong usage; 130 interrupted.",
             *_see_also("pyraface"),
         ],
     }

@@ -298,9 +298,9 @@ def _cost(faces_from: int, search: str, detection: DetectionParameters) -> str:
     work = partial(searches.work, search_named(search), PREDICTED_FOR, detection)
     wanted, usual = work(faces_from=faces_from), work()
     megapixels = wanted.pixels / 1e6
-    decimals = 0 if megapixels >= 10 else 1
+    shown = f"{megapixels:.0f}" if megapixels >= 10 else f"{megapixels:.2g}"
     times = figures.multiple(wanted.pixels / usual.pixels, "the default")
     return (
         f"faces from {faces_from} px: a photograph of {width} x {height} pixels takes {plural(wanted.tiles, 'tile')}, "
-        f"{megapixels:.{decimals}f} megapixels in all, {times}"
+        f"{shown} megapixels in all, {times}"
     )

@@ -14,7 +14,8 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,  # an interrupted run prints these words again, in the command that resumes it
         description="Finds and encodes every face in photographs; writes one JSON line per image.",
         epilog="Exit status: 0 every image was processed; 1 some images failed, and the line of each says why; 2 nothing "
-        "could be done (wrong usage, no server, no output); 130 interrupted.",
+        "could be done (wrong usage, no server, no output); 130 interrupted; "
+        "141 the program that reads the results ended.",
     )
     parser.add_argument(
         "paths",

@@ -678,11 +678,15 @@ def test_the_smallest_face_wanted_reaches_the_server_and_its_cost_is_said(
         place = f"127.0.0.1:{server.port}"
         assert lines_of(pyraface("--servers", place, file).stdout)["small.png"]["faces"] == []
         done = pyraface("--servers", place, "--faces-from", "20", file)
+        little = pyraface("--servers", place, "--faces-from", "1000", file).stderr
     assert len(lines_of(done.stdout)["small.png"]["faces"]) == 1  # type: ignore[arg-type]
     assert re.search(
         r"faces from 20 px: a photograph of 4000 x 3000 pixels takes \d+ tiles, [\d.]+ megapixels in all, "
         r"([\d.]+ times|\d+% of) the default",
         done.stderr,
+    )
+    assert re.search(
+        r"takes 1 tile, 0\.0\d*[1-9]\d* megapixels in all, less than 1% of the default\n", little
     )
 
 

@@ -15,6 +15,7 @@ from ...core.host.interfaces import broadcast_advice
 from ...core.host.keyfile import Keys
 from ...core.parameters import AUTOMATIC, Parameters
 from ...core.text import one_line
+from .attempts import Attempt, first_reached
 from .connection import ServerConnection
 from .discovery import Discovery, Location, Sighting
 from .follower import Follower
@@ -30,13 +31,6 @@ FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 30.0
 
 LONGEST_ALONE = 2.0
 """The longest backoff while no server is connected: the images wait for one."""
-
-OTHERS = 0.5
-"""Seconds after one server is reached in which others count as found at the start: a run begins with all that are well, and
-no server that is not holds it up."""
-
-Attempt = asyncio.Future[ServerError | None]
-"""The first attempt to reach a server: None if it is reached, the reason if it is not."""
 
 
 class Supervisor:
@@ -95,7 +89,13 @@ class Supervisor:
             await discovery.first()
             heard = [self._hear(sighting) for sighting in discovery.sightings]
             attempts += [attempt for attempt in heard if attempt is not None]
-        await self._reach(attempts, must=not (self._wanted.auto or self._wanted.local))
+        must = not (self._wanted.auto or self._wanted.local)
+        await first_reached(attempts, search=self._search, must=must)
+        for attempt in attempts:
+            if attempt.done():
+                self._tell_failure(attempt)
+            else:
+                attempt.add_done_callback(self._tell_failure)
         if discovery is not None:
             self._keep(self._look_for_more(discovery))
             for place, name in discovery.strangers.items():
@@ -140,36 +140,6 @@ class Supervisor:
     @property
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
-
-    async def _reach(self, attempts: list[Attempt], *, must: bool) -> None:
-        """Returns soon after one of the first attempts to reach a server succeeds.
-
-        Raises:
-            ServerError: `must` is set, and none succeeds.
-        """
-        waiting = set(attempts)
-        while waiting:
-            limit = OTHERS if self._in_use else None
-            done, waiting = await asyncio.wait(waiting, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-            if not done:
-                break
-        failures = [attempt.result() for attempt in attempts if attempt.done()]
-        if must and not waiting and None not in failures:
-            unsuitable = all(isinstance(failure, SearchUnavailableError) for failure in failures)
-            problem = f"no server can do the search {self._search}" if unsuitable else "no server reached"
-            raise ServerError(f"{problem}: " + "; ".join(str(failure) for failure in failures))
-        for attempt in attempts:
-            if attempt.done():
-                self._tell_outcome(attempt)
-            else:
-                attempt.add_done_callback(self._tell_outcome)
-
-    def _tell_outcome(self, attempt: Attempt) -> None:
-        failure = None if attempt.cancelled() else attempt.result()
-        if isinstance(failure, SearchUnavailableError):
-            self._tell(f"not used: {failure}")
-        elif failure is not None:
-            self._tell(f"not reached: {failure}")
 
     async def _add_local(self) -> None:
         """Starts the local server beside the others, unless one of those that were found runs on this machine.
@@ -230,7 +200,7 @@ class Supervisor:
     async def _look_for_more(self, discovery: Discovery) -> None:
         async for sighting in discovery.more():
             if (attempt := self._hear(sighting)) is not None:
-                attempt.add_done_callback(self._tell_outcome)
+                attempt.add_done_callback(self._tell_failure)
 
     def _hear(self, sighting: Sighting) -> Attempt | None:
         """Takes note of an announcement. Returns the first attempt to reach the server, if it is new."""
@@ -242,6 +212,11 @@ class Supervisor:
         ):
             server.connection.ping()  # the answer, or its lack, shows whether the present address is still good
         return self._keep_up(server) if new else None
+
+    def _tell_failure(self, attempt: Attempt) -> None:
+        if not attempt.cancelled() and (failure := attempt.result()) is not None:
+            unsuitable = isinstance(failure, SearchUnavailableError)
+            self._tell(f"{'not used' if unsuitable else 'not reached'}: {failure}")
 
     def _keep_up(self, server: KnownServer) -> Attempt:
         """Uses a server whenever it is connected. The future is the outcome of the first attempt to reach it."""

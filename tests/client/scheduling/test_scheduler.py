@@ -318,12 +318,14 @@ def test_the_only_server_s_refusal_is_final() -> None:
 def test_a_refused_image_waits_for_a_lost_server_until_that_is_gone() -> None:
     tried = Driven("1", "2", "3", a=1, b=1)
     assert tried.sent() == ["a:1", "b:2"]
-    tried.refuse("a", "1")  # b may do it, when it has time
+    tried.refuse("a", "1", tried=False)  # b may do it, when it has time
     assert tried.sent() == ["a:3"]
     tried.down("b", silent=True)
     assert tried.sent() == []
+    tried.refuse("a", "3", tried=False)
+    assert tried.sent() == ["a:2"], "3 waits for b, too"
     tried.scheduler.server_gone("b")
-    assert tried.decided() == [GiveUp("1", Reason.REFUSED)]
+    assert tried.decided() == [GiveUp("1", Reason.REFUSED), GiveUp("3", Reason.REFUSED)]
 
 
 def test_a_refused_image_waits_for_a_new_server_when_all_are_lost() -> None:

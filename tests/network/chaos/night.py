@@ -73,6 +73,7 @@ class Night:
         self._awaited: dict[Machine, int] = {}
         """Machines with the number of the last blow, that the client has not used since."""
         self._return_time = RETURN_TIMES * scale.read_timeout
+        self._neighbours_lock = threading.Lock()
         self._network_lock = threading.Lock()
         self._suspended = 0.0
         self._ports = itertools.count(OTHER_PORTS)
@@ -252,6 +253,12 @@ class Night:
             self._wait(self._scale.trouble)
 
     def _client_is_killed(self) -> None:
+        """A new client finds each machine anew; so first the old one has to use those again whose blow is over."""
+        with self._changed:
+            found = self._changed.wait_for(
+                lambda: self._awaited.keys() <= self._in_trouble.keys(), self._return_time
+            )
+            assert found, f"{', '.join(machine.role for machine in self._awaited)} not used again"
         read = self._lives.pop()
         self._write(
             "the client is killed, and started again" + ("" if read else " with its standard error unread")
@@ -279,7 +286,8 @@ class Night:
 
     def _neighbour_works(self, neighbour: Client) -> None:
         started = time.monotonic()
-        neighbour.run(NEIGHBOURS_TIME)
+        with self._neighbours_lock:
+            assert neighbour.run(NEIGHBOURS_TIME) in (0, 1), neighbour.said
         self._write(f"the other client has ended after {time.monotonic() - started:.1f} s")
 
     def _client_is_suspended(self) -> None:
@@ -288,9 +296,9 @@ class Night:
             self._stand_still()
 
     def _all_are_suspended(self) -> None:
-        """The client, and all machines but those in trouble."""
-        self._write("the client and all machines in no trouble are suspended")
-        with self._changed, contextlib.ExitStack() as stack:
+        """The client, and all machines but those in trouble; not while another client, which would have no server, works."""
+        with self._neighbours_lock, self._changed, contextlib.ExitStack() as stack:
+            self._write("the client and all machines in no trouble are suspended")
             stack.enter_context(self._client.suspended())
             for machine in self._machines:
                 if machine not in self._in_trouble:

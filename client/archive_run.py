@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 
 from ..core import parameters as parameters_file
-from ..core.errors import ErrorCode, NoImagesError, OutputError, ReaderGoneError
+from ..core.errors import ErrorCode, NoImagesError, OutputError, ReaderGoneError, ServerMemoryError
 from ..core.former_fingerprints import WithFormer
 from ..core.host import leases
 from ..core.parameters import AUTOMATIC, DetectionParameters, Parameters, search_named
@@ -33,6 +33,10 @@ from .outputs.journal import Journal
 
 PREDICTED_FOR = (4000, 3000)
 """Pixels of the photograph that the cost of --faces-from is calculated for."""
+
+MOST_STARVED = 10
+"""Images in a row for which every server had too little memory, after which a run ends: an archive of photographs that are
+all too large is not failed one by one. A folder of a few panoramas must not end it."""
 
 DRAIN_TIMEOUT = 30.0
 """Seconds that an interrupted run waits for the images in flight to be answered."""
@@ -82,10 +86,10 @@ async def run(options: argparse.Namespace) -> bool:
             raise
         except ReaderGoneError:
             raise
-        except OutputError as error:
-            if not progress.images or options.output is None:
+        except (OutputError, ServerMemoryError) as error:
+            if not progress.images or (options.output is None and isinstance(error, OutputError)):
                 raise
-            raise OutputError(
+            raise type(error)(
                 f"{error}; after correcting that, {_how_to_resume(options, journal)}"
             ) from error
     if not (progress.images or journal.known or journal.repeated):
@@ -146,8 +150,10 @@ async def _process(new_client: Client, images: _Images, interrupt: _Interrupt) -
         try:
             results = client.map(upcoming, skip=skip)
             async with progress.following(client.status), contextlib.aclosing(results):
+                starved = 0
                 async for result in results:
                     await _add(result, journal, progress)
+                    starved = _starved(result, starved)
         finally:
             images.stop()
             upcoming.stop()
@@ -226,6 +232,21 @@ class _Images:
         if isinstance(path, str):
             return not self._journal.has(path)
         return not self._journal.repeat(File(standard_input.NAME, len(path), None, digest_of(path), path))
+
+
+def _starved(result: Result, before: int) -> int:
+    """Returns the number of images in a row for which the servers had too little memory, after one more result.
+
+    Raises:
+        ServerMemoryError: there are so many that the others will have the same fate.
+    """
+    if result.error is None or result.error[0] is not ErrorCode.OUT_OF_MEMORY:
+        return before if result.error is not None and result.error[0] is ErrorCode.UNREADABLE else 0
+    if before + 1 < MOST_STARVED:
+        return before + 1
+    raise ServerMemoryError(
+        f"{MOST_STARVED} images in a row failed for want of memory, the last one with: {result.error[1]}"
+    )
 
 
 async def _add(result: Result, journal: Journal, progress: Progress) -> None:

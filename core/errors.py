@@ -3,11 +3,13 @@
     PyrafaceError
     |-- ParametersError            parameters.xml is wrong: names the file, the element, the value and what is allowed
     |-- KeyFileError               the file with this user's keys is wrong or missing: names the remedy
-    |-- EngineError                an engine cannot be started, or failed on an image
+    |-- EngineError                an engine cannot be started, or failed on an image; .code says how
+    |   `-- EngineMemoryError      for want of memory
     |-- ImageError                 the image cannot be searched; .code says why
     |   |-- NotAnImageError        not in a format that pyraface reads
     |   |-- TruncatedImageError    an image that is cut off or damaged
     |   `-- ImageTooLargeError     more pixels, or a longer side, than the limits allow
+    |       `-- ImageMemoryError   more pixels than there is memory for
     |-- ProtocolError              the wire protocol was broken; .code says how
     |   |-- LocalProtocolError     by this side: a bug
     |   `-- RemoteProtocolError    by the peer
@@ -17,7 +19,8 @@
     |   |-- WrongKeyError          the server has none of this user's keys
     |   |-- SearchUnavailableError the server cannot do the search that was asked for
     |   |-- RefusedError           the server ended the greeting; .code says why
-    |   `-- ServerLostError        the connection ended before the answer came
+    |   |-- ServerLostError        the connection ended before the answer came
+    |   `-- ServerMemoryError      no server has the memory for one image after another
     |-- PairingError               no key was transferred
     |-- UnreadableError            a file has no bytes to send; .code says why
     |-- OutputError                the output cannot be written
@@ -31,6 +34,7 @@ is no exception but a `messages.Failed` with a code of `ErrorCode`.
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 
 
@@ -49,6 +53,7 @@ class ErrorCode(str, Enum):
     TOO_SLOW = "too-slow"
     EXECUTOR_LOST = "executor-lost"
     ENGINE_FAILED = "engine-failed"
+    OUT_OF_MEMORY = "out-of-memory"
     BUSY = "busy"
     DRAINING = "draining"
     SEARCH_UNAVAILABLE = "search-unavailable"
@@ -88,6 +93,7 @@ _ELSEWHERE = frozenset(
         ErrorCode.TOO_SLOW,
         ErrorCode.EXECUTOR_LOST,
         ErrorCode.ENGINE_FAILED,
+        ErrorCode.OUT_OF_MEMORY,
         ErrorCode.BUSY,
         ErrorCode.DRAINING,
         ErrorCode.SEARCH_UNAVAILABLE,
@@ -100,6 +106,18 @@ _ELSEWHERE = frozenset(
         ErrorCode.SERVER_LOST,
     }
 )
+
+
+_OF_MEMORY = re.compile(
+    "bad[_ ]alloc|out of memory|failed to allocate|cannot allocate memory|memoryerror|available memory of",
+    re.IGNORECASE,
+)
+"""From messages of the C++ library, CUDA, ONNX Runtime and its arena, GLib, the C library and Python."""
+
+
+def tells_of_memory(text: str) -> bool:
+    """Returns whether a library's message says that there was too little memory."""
+    return _OF_MEMORY.search(text) is not None
 
 
 class PyrafaceError(Exception):
@@ -116,6 +134,14 @@ class KeyFileError(PyrafaceError):
 
 class EngineError(PyrafaceError):
     """An engine cannot be started (its library or its weights are missing), or failed on an image."""
+
+    code = ErrorCode.ENGINE_FAILED
+
+
+class EngineMemoryError(EngineError):
+    """An engine cannot be started, or failed on an image, for want of memory: of the machine, or of its GPU."""
+
+    code = ErrorCode.OUT_OF_MEMORY
 
 
 class ImageError(PyrafaceError):
@@ -138,6 +164,12 @@ class ImageTooLargeError(ImageError):
     """More pixels, or a longer side, than the limits in parameters.xml allow."""
 
     code = ErrorCode.IMAGE_TOO_LARGE
+
+
+class ImageMemoryError(ImageTooLargeError):
+    """More pixels than this process has memory for; the limits in parameters.xml would allow them."""
+
+    code = ErrorCode.OUT_OF_MEMORY
 
 
 class ProtocolError(PyrafaceError):
@@ -201,6 +233,10 @@ class ServerLostError(ServerError):
     def __init__(self, message: str, *, silent: bool = False) -> None:
         super().__init__(message)
         self.silent = silent
+
+
+class ServerMemoryError(ServerError):
+    """No server has the memory for one image after another; the message has the remedy."""
 
 
 class PairingError(PyrafaceError):

@@ -42,6 +42,7 @@ class Pipeline:
     Args:
         parameters: from `parameters.load()`.
         engine: "auto", "onnx", "dlib", or a running engine, which keeps its own options.
+        frugal: whether it takes less memory, and more time, for the same faces.
 
     A process that is forked after this was made needs one of its own, because the threads of the engine stay in the
     parent. It cannot have one if this has searched an image: libvips does not survive that.
@@ -57,7 +58,9 @@ class Pipeline:
     _searched_in: ClassVar[int] = 0
     """The id of the process in which a pipeline searched an image first; 0: none has."""
 
-    def __init__(self, parameters: Parameters, engine: EngineName | Engine = "auto") -> None:
+    def __init__(
+        self, parameters: Parameters, engine: EngineName | Engine = "auto", *, frugal: bool = False
+    ) -> None:
         if self._searched_in not in (0, os.getpid()):
             # its threads are in the parent, and it would wait for them
             raise RuntimeError(
@@ -74,6 +77,7 @@ class Pipeline:
                 ),
             )
         self.engine: Engine = engine
+        self._frugal = frugal
         self._proposer: Proposer | None = None
         self._searches: dict[SearchName, Search] = {}
         self._starting = threading.Lock()
@@ -104,7 +108,11 @@ class Pipeline:
         with self._starting:
             if wanted not in self._searches:
                 self._searches[wanted] = searches.start(
-                    wanted, self.engine, self._shared_proposer, self.parameters.detection
+                    wanted,
+                    self.engine,
+                    self._shared_proposer,
+                    self.parameters.detection,
+                    frugal=self._frugal,
                 )
             return self._searches[wanted]
 

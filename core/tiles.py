@@ -39,14 +39,16 @@ class TilePreparer:
 
     Args:
         engine: prepares the tiles, and says how many of them make a batch.
+        ahead: whether the next batch is prepared while the engine has the last one, which takes the memory of two.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, ahead: bool = True) -> None:
         self._engine = engine
+        self._ahead = ahead
         self._threads = ThreadPoolExecutor(min(devices.cores(), ZOOMING_THREADS), "zoom")
 
     def batches(self, image: Pixels, levels: Sequence[Level]) -> Iterator[Batch]:
-        """Yields the tiles of these levels, in their order; the next batch is prepared while the engine has the last one."""
+        """Yields the tiles of these levels, in their order."""
         for level, tiles in groupby(self._prepared(image, levels), key=lambda item: item[0]):
             while some := list(islice(tiles, self._batch_size(level))):
                 batch = Batch(level, [place for _, place, _ in some], [tile for _, _, tile in some])
@@ -65,7 +67,7 @@ class TilePreparer:
         No more than one batch is prepared ahead: the deepest levels have dozens of tiles, and all of them together would
         take dozens of times the memory.
         """
-        ahead = max(TILES_AHEAD, *map(self._batch_size, levels))
+        ahead = max(TILES_AHEAD, *map(self._batch_size, levels)) if self._ahead else 0
         upcoming = ((level, place) for level in levels for place in level.tiles)
         preparing: deque[tuple[Level, NDArray[np.int64], Future[Tile]]] = deque()
         while True:

@@ -29,7 +29,8 @@ from ..core.protocol.messages import (
 )
 from ..core.protocol.proofs import NONCE_BYTES, Role, Transcript
 from ..core.text import one_line, place, plural
-from .executor import Answer, Job, with_id
+from .child import Answer, Job
+from .executor import with_id
 from .memory_budget import SMALL_FRAME, FrameDeadline, Share
 from .sockets import plain
 from .state import ServerState

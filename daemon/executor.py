@@ -4,7 +4,8 @@ At most `images_ahead` images are with the worker at a time; the rest wait in th
 survive the worker. The worker processes images in order, so the oldest image that it holds is the one in progress.
 
 When the worker dies, any image that it held may be to blame. Each is tried once more, alone; one that ends the worker
-again is answered with an error. An image over the time limit is answered at once, and the worker is replaced.
+again is answered with an error. If it died for want of memory, the next worker takes less (`scarcity`). An image over the
+time limit is answered at once, and the worker is replaced.
 """
 
 from __future__ import annotations
@@ -17,108 +18,31 @@ import logging
 import socket
 import subprocess
 from collections import deque
-from dataclasses import dataclass, field
 
 from ..core.engines import EngineName
-from ..core.errors import EngineError, ErrorCode, RemoteProtocolError
+from ..core.errors import EngineError, EngineMemoryError, ErrorCode
 from ..core.host import subprocesses, tasks, threads
-from ..core.host.message_streams import read_message
-from ..core.host.running_clock import RunningClock, Timer
+from ..core.host.running_clock import RunningClock
 from ..core.protocol import wire
-from ..core.protocol.messages import Cancel, Closing, Detect, Failed, Found, Message, Welcome
-from ..core.text import one_line, plural
+from ..core.protocol.messages import Cancel, Closing, Detect, Failed, Found, Welcome
+from ..core.text import plural
 from ..core.throughput import Throughput
+from .child import Answer, Child, Job
+from .scarcity import Scarcity
 
 log = logging.getLogger("pyraface.executor")
-worker_log = logging.getLogger("pyraface.worker")
-libraries_log = logging.getLogger("pyraface.libraries")
-"""Logger of the worker's libraries, separate so that their lines do not use up the worker's own limit."""
-
-Answer = Found | Failed
-
 START_TIMEOUT = 600.0
 """Seconds for a worker to load its models and search one picture: under 2 on x86, up to a minute for CUDA on a Jetson,
 minutes where TensorRT plans for the first time."""
+
+END_TIMEOUT = 1.0
+"""Seconds for a worker that closed its channel to end by itself; most often it is dead already."""
 
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.2, 30.0
 """Seconds before a worker is replaced, doubled until one answers an image."""
 
 MOST_FAILED_STARTS = 5
 """Workers in a row that never became ready: the machine then has a problem that another worker does not solve."""
-
-MAX_ANSWER_BYTES = 1 << 28
-"""Limit for one answer: half a million faces. A worker that a hostile image has taken over must not be able to fill the
-daemon's memory."""
-
-_OWN_LOGS = (worker_log.name, "pyraface.pipeline")
-
-_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-
-MAX_LINE = 500
-"""Bytes of one line from the worker that are read, and characters of it that are logged."""
-
-
-@dataclass(eq=False)
-class Job:
-    """One image on its way through; `answer` is set exactly once."""
-
-    id: int
-    image: bytes
-    faces_from: int
-    search: str
-    answer: asyncio.Future[Answer]
-    suspect: bool = False
-    """The worker died while it held this image; the next try is alone."""
-    cancelled: bool = False
-    """The client no longer waits for the answer, so the image is not tried again."""
-
-    def settle(self, answer: Answer) -> None:
-        """Sets the answer, unless there is one."""
-        self.image = b""
-        if not self.answer.done():
-            self.answer.set_result(answer)
-
-    def fail(self, code: ErrorCode, message: str) -> None:
-        """Sets an error as the answer."""
-        self.settle(Failed.because(self.id, code, message))
-
-
-@dataclass(eq=False)
-class _Worker:
-    """One worker process, and the images that it holds."""
-
-    process: asyncio.subprocess.Process
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    codec: wire.Codec
-    jobs: dict[int, Job] = field(default_factory=dict)
-    timer: Timer | None = None
-    relay: asyncio.Task[None] = field(init=False)
-
-    def __post_init__(self) -> None:
-        assert self.process.stderr is not None
-        self.relay = asyncio.create_task(_relay(self.process.stderr), name="the worker's log")
-
-    def send(self, message: Message) -> None:
-        self.writer.write(wire.encode(message))
-
-    async def receive(self) -> Message | None:
-        """Returns the worker's next message, None at its end."""
-        try:
-            return await read_message(self.reader, self.codec)
-        except (RemoteProtocolError, OSError, EOFError):
-            return None
-
-    async def end(self) -> int:
-        """Ends the process, however busy it is, and returns its exit status."""
-        if self.timer is not None:
-            self.timer.cancel()
-        self.writer.close()
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
-        status = await self.process.wait()
-        await self.relay
-        return status
 
 
 class Executor:
@@ -130,8 +54,9 @@ class Executor:
         engine: "auto", "onnx" or "dlib".
         xml: the text of parameters.xml, for the worker.
         queue: images that wait at most; one more is answered as busy.
-        images_ahead: images that the worker holds at most.
+        images_ahead: images that the worker holds at most; a frugal one holds one.
         image_timeout: seconds that the worker may take for one.
+        scarcity: decides how much memory the worker takes.
 
     Attributes:
         throughput: counts the images that are done.
@@ -147,6 +72,7 @@ class Executor:
         queue: int,
         images_ahead: int,
         image_timeout: float,
+        scarcity: Scarcity,
     ) -> None:
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.throughput = Throughput(asyncio.get_running_loop().time())
@@ -156,9 +82,10 @@ class Executor:
         self._max_waiting = queue
         self._images_ahead = images_ahead
         self._image_timeout = image_timeout
+        self._scarcity = scarcity
         self._ids = itertools.count()
         self._queue: deque[Job] = deque()
-        self._worker: _Worker | None = None
+        self._worker: Child | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._back_off = FIRST_BACK_OFF
 
@@ -168,7 +95,13 @@ class Executor:
         Raises:
             EngineError: the worker did not become ready; the message says why.
         """
-        worker, self._welcome = await self._spawn()
+        frugal = self._scarcity.frugal
+        try:
+            worker, self._welcome = await self._spawn()
+        except EngineMemoryError:
+            if frugal:
+                raise
+            worker, self._welcome = await self._spawn()
         self._worker = worker
         self._supervisor = asyncio.create_task(self._supervise(worker), name="executor")
         return self._welcome
@@ -237,12 +170,19 @@ class Executor:
         if not isinstance(result, Failed) or result.code not in (ErrorCode.CANCELLED, ErrorCode.DRAINING):
             self.throughput.count(answer.get_loop().time())
 
-    async def _spawn(self) -> tuple[_Worker, Welcome]:
+    async def _spawn(self) -> tuple[Child, Welcome]:
         ours, theirs = socket.socketpair()
+        frugal = self._scarcity.frugal
         try:
             command, environment = subprocesses.python_module(
                 "pyraface.daemon.worker",
-                *("--channel", str(theirs.fileno()), "--engine", self._engine),
+                *(
+                    "--channel",
+                    str(theirs.fileno()),
+                    "--engine",
+                    self._engine,
+                    *(["--frugal"] if frugal else []),
+                ),
             )
             process = await asyncio.create_subprocess_exec(
                 *command,
@@ -262,7 +202,8 @@ class Executor:
             theirs.close()
         ours.setblocking(False)
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=wire.CHUNK)
-        worker = _Worker(process, reader, writer, wire.Codec(max_frame_bytes=MAX_ANSWER_BYTES))
+        worker = Child(process, reader, writer, frugal)
+        self._scarcity.watch()
         try:
             welcome = await self.clock.wait_for(self._greet(worker), START_TIMEOUT)
         except asyncio.TimeoutError:
@@ -273,7 +214,7 @@ class Executor:
             raise
         return worker, dataclasses.replace(welcome, instance="")
 
-    async def _spawn_again(self) -> _Worker:
+    async def _spawn_again(self) -> Child:
         """Returns a worker equal to the first one, so that the welcome that clients received remains true.
 
         A GPU may be gone, and the engine on a CPU may find other faces.
@@ -289,7 +230,7 @@ class Executor:
         now, before = (f"{one.engine} on {one.device} ({one.software})" for one in (welcome, self._welcome))
         raise EngineError(f"the worker is {now} now, and was {before}: the server must be restarted")
 
-    async def _greet(self, worker: _Worker) -> Welcome:
+    async def _greet(self, worker: Child) -> Welcome:
         assert worker.process.stdin is not None
         with contextlib.suppress(ConnectionError):  # a worker that is dead already is reported below
             worker.process.stdin.write(self._xml)
@@ -298,11 +239,16 @@ class Executor:
         message = await worker.receive()
         if isinstance(message, Welcome):
             return message
-        if isinstance(message, Closing):
+        starved = isinstance(message, Closing) and message.code is ErrorCode.OUT_OF_MEMORY
+        if isinstance(message, Closing) and not starved:
             raise EngineError(message.message)
-        raise EngineError(f"the worker ended during its start, {_ended(await worker.end())}")
+        status = await worker.end()
+        if starved or worker.starved or self._scarcity.killed(status):
+            self._scarcity.start_failed()
+            raise EngineMemoryError(f"too little memory to find faces: {self._scarcity.reason()}")
+        raise EngineError(f"the worker ended during its start, {_ended(status)}")
 
-    async def _supervise(self, worker: _Worker) -> None:
+    async def _supervise(self, worker: Child) -> None:
         while True:
             self._worker = worker
             self._feed()
@@ -311,12 +257,12 @@ class Executor:
                     self._answered(worker, message)
             self._worker = None
             # first of all, so that close() and cancel() find them
-            self._take_back(list(worker.jobs.values()))
-            status = await worker.end()
-            log.error("the worker ended, %s; it held %s", _ended(status), plural(len(worker.jobs), "image"))
+            held = self._take_back(worker)
+            status = await worker.end(patience=END_TIMEOUT)
+            self._mourn(worker, status, held)
             worker = await self._replace()
 
-    async def _replace(self) -> _Worker:
+    async def _replace(self) -> Child:
         for failed in itertools.count(1):
             await asyncio.sleep(self._back_off)
             self._back_off = min(2 * self._back_off, LONGEST_BACK_OFF)
@@ -333,17 +279,37 @@ class Executor:
                 return worker
         raise AssertionError("unreachable")
 
-    def _take_back(self, jobs: list[Job]) -> None:
-        again: list[Job] = []
-        for job in jobs:
-            if job.answer.done():
+    def _take_back(self, worker: Child) -> list[Job]:
+        """Puts the images that a worker held back into the queue, and returns them."""
+        held = [job for job in worker.jobs.values() if not job.answer.done()]
+        worker.jobs.clear()
+        if not worker.retired:
+            for job in held:
+                job.deaths += 1
+        self._put_back(held)
+        return held
+
+    def _mourn(self, worker: Child, status: int, held: list[Job]) -> None:
+        """Finds out why a worker ended, and answers the images that are to blame."""
+        if worker.retired:
+            return
+        starved = worker.starved or self._scarcity.killed(status)
+        why = ", for want of memory" if starved else ""
+        log.error("the worker ended, %s%s; it held %s", _ended(status), why, plural(len(held), "image"))
+        if starved:
+            self._back_off = FIRST_BACK_OFF  # it would not end again without a reason
+            self._scarcity.lower(self.clock.now())
+        for job in held:
+            if job not in self._queue:  # cancelled meanwhile
                 continue
-            if job.suspect and not job.cancelled:
+            if starved and worker.frugal:
+                self._queue.remove(job)
+                job.fail(ErrorCode.OUT_OF_MEMORY, self._scarcity.reason_for_image())
+            elif not starved and job.deaths > 1:
+                self._queue.remove(job)
                 job.fail(ErrorCode.EXECUTOR_LOST, "the worker died while it held this image, twice")
-            else:
-                job.suspect = True
-                again.append(job)
-        self._put_back(again)
+        if not any(job.suspect for job in self._queue):
+            self._scarcity.over()
 
     def _put_back(self, jobs: list[Job]) -> None:
         """Puts jobs at the head of the queue, except cancelled ones, which are answered."""
@@ -358,7 +324,7 @@ class Executor:
         worker = self._worker
         if worker is None:
             return
-        while self._queue and len(worker.jobs) < self._images_ahead:
+        while self._queue and len(worker.jobs) < (1 if worker.frugal else self._images_ahead):
             if worker.jobs and (self._queue[0].suspect or any(job.suspect for job in worker.jobs.values())):
                 break
             job = self._queue.popleft()
@@ -367,24 +333,48 @@ class Executor:
             if len(worker.jobs) == 1:
                 self._set_timer(worker)
 
-    def _answered(self, worker: _Worker, answer: Answer) -> None:
+    def _answered(self, worker: Child, answer: Answer) -> None:
         job = worker.jobs.pop(answer.id, None)
         if job is None:  # it has just exceeded its time, and has its answer
             return
         self._back_off = FIRST_BACK_OFF
+        if isinstance(answer, Failed) and answer.code is ErrorCode.OUT_OF_MEMORY:
+            log.error("the worker has too little memory for an image: %s", answer.message)
+            if not worker.frugal:
+                job.deaths += 1
+                self._scarcity.lower(self.clock.now())
+                self._retire(worker)
+                self._put_back([job])
+                return
+            reason = self._scarcity.reason_for_image()
+            answer = Failed.because(answer.id, answer.code, f"{reason} ({answer.message})")
         job.settle(answer)
+        if worker.frugal and not any(one.suspect for one in self._queue):
+            self._scarcity.over()
+            if not self._scarcity.frugal:
+                self._retire(worker)
+                return
         self._set_timer(worker)
         self._feed()
 
-    def _set_timer(self, worker: _Worker) -> None:
+    def _retire(self, worker: Child) -> None:
+        """Ends a worker, which takes too much memory or too little of it; its images are tried again."""
+        worker.retired = True
+        self._worker = None
+        self._take_back(worker)
+        self._set_timer(worker)
+        worker.kill()
+
+    def _set_timer(self, worker: Child) -> None:
         """Starts the time limit of the oldest image that the worker holds: the one in progress."""
         if worker.timer is not None:
             worker.timer.cancel()
             worker.timer = None
         if worker.jobs:
+            self._scarcity.watch()
             worker.timer = self.clock.call_later(self._image_timeout, lambda: self._overdue(worker))
 
-    def _overdue(self, worker: _Worker) -> None:
+    def _overdue(self, worker: Child) -> None:
         oldest = next(iter(worker.jobs.values()))
         limit = self._image_timeout
         oldest.fail(ErrorCode.TOO_SLOW, f"not done within {limit:g} s (params/timeout/image_timeout)")
@@ -394,30 +384,7 @@ class Executor:
         worker.jobs.clear()
         self._put_back(innocent)
         self._worker = None
-        with contextlib.suppress(ProcessLookupError):  # it died just now
-            worker.process.kill()
-
-
-async def _relay(stream: asyncio.StreamReader) -> None:
-    """Logs the standard error of the worker until its end: its own lines, and those of its libraries."""
-    line = b""
-    while data := await stream.read(wire.CHUNK):
-        *whole, line = (line + data).split(b"\n")
-        for text in whole:
-            _log_line(text)
-        line = line[:MAX_LINE]
-    if line:
-        _log_line(line)
-
-
-def _log_line(line: bytes) -> None:
-    text = one_line(line[:MAX_LINE].decode("ascii", "backslashreplace"), MAX_LINE)
-    level, _, rest = text.partition(" ")
-    name, _, message = rest.partition(" ")
-    if level in _LEVELS and name in _OWN_LOGS:
-        logging.getLogger(name).log(getattr(logging, level), "%s", message)
-    elif text.strip():
-        libraries_log.warning("%s", text)
+        worker.kill()
 
 
 def with_id(answer: Answer, id: int) -> Answer:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import os
 import resource
 import socket
+from pathlib import Path
 
 from ..core.text import plural
 
@@ -14,6 +16,10 @@ log = logging.getLogger("pyraface.server")
 
 OTHER_DESCRIPTORS = 256
 """Descriptors that belong to no client: the executor's, a beacon socket for each interface, refusals, the log."""
+
+_FIRST_TO_BE_KILLED = 500
+"""Of oom_score_adj, proc(5): as if the process took half of the memory in addition. At 1000 it
+would be killed before a program that takes far more."""
 
 _M_MMAP_THRESHOLD = -3
 """From malloc.h."""
@@ -40,6 +46,14 @@ def disable_core_dumps() -> None:
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
     most = 1 if hard == resource.RLIM_INFINITY else min(hard, 1)
     resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+
+
+def prefer_to_be_killed() -> None:
+    """Has the system kill this process, and not the daemon, where memory runs out: it can be started again."""
+    with contextlib.suppress(OSError):  # no /proc, or a service manager has set it higher
+        file = Path("/proc/self/oom_score_adj")
+        if int(file.read_text()) < _FIRST_TO_BE_KILLED:
+            file.write_text(str(_FIRST_TO_BE_KILLED))
 
 
 def room_for_connections(wanted: int) -> int:

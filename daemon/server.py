@@ -16,7 +16,8 @@ from ..core.engines import EngineName
 from ..core.errors import ServerError
 from ..core.host import tasks
 from ..core.host.interfaces import machine_name
-from ..core.parameters import Parameters, as_xml
+from ..core.host.memory import Memory
+from ..core.parameters import DaemonParameters, Parameters, as_xml
 from ..core.protocol.announcement import Announcement
 from ..core.protocol.messages import PROTOCOL_VERSIONS, Welcome
 from ..core.text import one_line, place, plural
@@ -25,6 +26,7 @@ from .admission import Admission
 from .beacon import Beacon
 from .executor import Executor
 from .listener import Listener
+from .scarcity import Scarcity
 from .sockets import addresses
 from .state import ServerState
 from .tls import Credentials
@@ -79,17 +81,20 @@ class Server:
         """
         self._watch_signals()
         limits = self._parameters.daemon
+        scarcity = Scarcity(Memory(), self._parameters.detection)
         executor = Executor(
             self._engine,
             as_xml(self._parameters),
             queue=limits.queue,
             images_ahead=limits.images_ahead,
             image_timeout=self._parameters.timeouts.image,
+            scarcity=scarcity,
         )
         try:
             welcome = await self._start(executor)
             if welcome is not None:
-                await self._serve(executor, welcome)
+                most = scarcity.bytes_in_flight(limits.max_bytes_in_flight)
+                await self._serve(executor, welcome, dataclasses.replace(limits, max_bytes_in_flight=most))
         finally:
             await executor.close()
             self._close_sockets()
@@ -113,10 +118,10 @@ class Server:
             credits=self._parameters.daemon.credits,
         )
 
-    async def _serve(self, executor: Executor, welcome: Welcome) -> None:
+    async def _serve(self, executor: Executor, welcome: Welcome, limits: DaemonParameters) -> None:
         """Listens, announces the server, and serves; stops in the opposite order."""
         state = ServerState(
-            self._parameters.daemon,
+            limits,
             self._parameters.timeouts,
             executor,
             welcome,

@@ -8,7 +8,7 @@ these.
 
 `seconds=0.0` is an engine that does nothing: what is left is decoding, the network and the client. Images cost their
 decoding too: let them be small. `seconds=math.inf` is an engine that fails at every image at once, `seconds=math.nan` one
-that fails as none should.
+that fails as none should, `seconds=-math.inf` one that has too little memory for any image.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from pyraface.core import engines
 from pyraface.core.boxes import Boxes
 from pyraface.core.engines import Detections, Engine, Pixels, Proposals, Proposer, Tile, reference_face
-from pyraface.core.errors import EngineError
+from pyraface.core.errors import EngineError, EngineMemoryError
 from pyraface.core.parameters import SearchName
 from pyraface.core.pipeline import Pipeline
 from pyraface.daemon import __main__ as daemon_main
@@ -96,6 +96,8 @@ class StubEngine:
         return np.zeros((len(boxes), 128), np.float32)
 
     def _work(self) -> None:
+        if self.warm and self._seconds == -math.inf:
+            raise EngineMemoryError("a stub that has no memory")
         if self.warm and math.isinf(self._seconds):
             raise EngineError("a stub that fails at everything")
         if self.warm and math.isnan(self._seconds):
@@ -124,8 +126,8 @@ def main() -> None:
         engines.start = lambda *_, **__: engine  # type: ignore[assignment]
         warm_up = worker_main._warm_up
 
-        def warmed_up(pipeline: Pipeline) -> tuple[SearchName, ...]:
-            searches = warm_up(pipeline)
+        def warmed_up(pipeline: Pipeline, *, frugal: bool) -> tuple[SearchName, ...]:
+            searches = warm_up(pipeline, frugal=frugal)
             engine.warm = True
             return searches
 

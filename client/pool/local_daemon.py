@@ -103,7 +103,7 @@ class LocalDaemon:
             try:
                 await asyncio.wait({connecting, ending}, return_when=asyncio.FIRST_COMPLETED)
                 if not connecting.done():
-                    raise ServerError(f"no server could be started on this machine: {self._last_line()}")
+                    raise ServerError(f"no server could be started on this machine: {self.last_line()}")
                 return connecting.result()
             finally:
                 await tasks.end([connecting, ending])
@@ -133,7 +133,8 @@ class LocalDaemon:
         os.close(ours)
         return end
 
-    def _last_line(self) -> str:
+    def last_line(self) -> str:
+        """Returns the last line of its log: why it ended."""
         if self._log is None:
             return "its log is empty"
         self._log.seek(0, os.SEEK_SET)

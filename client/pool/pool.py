@@ -60,6 +60,8 @@ class _Server:
     """The search requested from it; "": its default."""
     faces_from: int
     """The size of the smallest face requested from it."""
+    starved: bool = False
+    """Whether the user was told that it has too little memory for some images."""
 
     @property
     def fingerprint(self) -> str:
@@ -349,6 +351,7 @@ class Pool:
             self._scheduler.postponed(server.key, job.number, now)
         elif isinstance(answer, Failed) and answer.elsewhere:
             job.failure = server.answered(answer)
+            self._tell_of_memory(server, answer)
             self._scheduler.refused(server.key, job.number, now, tried=answer.code not in LIMITS)
         elif (
             self._scheduler.answered(server.key, job.number, now, learn=isinstance(answer, Found))
@@ -356,6 +359,15 @@ class Pool:
         ):
             job.answer.set_result(server.answered(answer))
         self._decide()
+
+    def _tell_of_memory(self, server: _Server, answer: Failed) -> None:
+        """Tells the user once that other servers get the images for which this one has too little memory."""
+        starved = answer.code is ErrorCode.OUT_OF_MEMORY
+        if (
+            starved and not server.starved and self._scheduler.servers > 1
+        ):  # otherwise the image's own error says it
+            server.starved = True
+            self._tell(f"server {server.name}: {answer.message}; such images go to other servers")
 
     def _give_up(self, job: _Job, reason: Reason | None) -> None:
         if not job.answer.done():

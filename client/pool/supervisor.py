@@ -191,6 +191,7 @@ class Supervisor:
                 connection = await local.connect()
             except ServerError as error:
                 log.debug("%s", error)
+                self._tell(f"the server on this machine has ended: {one_line(local.last_line())}")
                 break
             self._connections[connection] = None
         self._local_runs = False

@@ -122,9 +122,11 @@ def add(key: bytes) -> bool:
 
 
 def _open(file: str, flags: int) -> int:
-    """Opens the file. Only a regular one may wait, for another program with a lease on it: a pipe may have no writer."""
-    regular = stat.S_ISREG(os.stat(file).st_mode)
-    return os.open(file, flags if regular else flags | os.O_NONBLOCK)
+    """Opens the file without waiting for the writer of a pipe, but for another program that has a lease on it (`leases`)."""
+    try:
+        return os.open(file, flags | os.O_NONBLOCK)
+    except BlockingIOError:
+        return os.open(file, flags)
 
 
 def _check_rights(name: str, status: os.stat_result) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import ImageError, ImageTooLargeError, NotAnImageError, TruncatedImageError
+from ..errors import ImageError, ImageMemoryError, ImageTooLargeError, NotAnImageError, TruncatedImageError
 from ..parameters import ImageLimits
 from ..text import one_line
 from . import formats, jpeg, jpeg2000, orientation, png, signatures, tiff
@@ -187,11 +187,10 @@ def errors_of_decoder(name: str, data: bytes = b"") -> Iterator[None]:
         yield
     except ImageError:
         raise
-    except (MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        reason = _reason(error) or "it takes more memory than there is"
-        raise ImageTooLargeError(
-            f"a {name} that is too large for this machine's memory or for Pillow: {reason}"
-        ) from error
+    except MemoryError as error:
+        raise ImageMemoryError(f"a {name} that takes more memory than there is") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageTooLargeError(f"a {name} that is too large for Pillow: {_reason(error)}") from error
     except Exception as error:
         if isinstance(error, SyntaxError) and str(error) == _NO_PIXELS:
             raise NotAnImageError(f"a {name} without pixels") from error

@@ -19,7 +19,7 @@ from .most import Most
 
 __all__ = ["Everywhere", "Guided", "Most", "Search", "start", "work"]
 
-_GUIDED: dict[SearchName, Callable[[Engine, Proposer, DetectionParameters], Search]] = {
+_GUIDED: dict[SearchName, Callable[..., Search]] = {
     "guided": Guided,
     "most": Most,
 }
@@ -43,17 +43,25 @@ def work(
 
 
 def start(
-    name: SearchName, engine: Engine, proposer: Callable[[], Proposer], detection: DetectionParameters
+    name: SearchName,
+    engine: Engine,
+    proposer: Callable[[], Proposer],
+    detection: DetectionParameters,
+    *,
+    frugal: bool = False,
 ) -> Search:
     """Returns a search that is ready.
 
     Args:
         engine: its threshold is that of the search everywhere.
         proposer: called if the search needs one.
+        frugal: whether it takes less memory, and more time, for the same faces.
 
     Raises:
         EngineError: the search cannot run; the message says what is missing.
     """
     if name == "everywhere":
-        return Everywhere(engine, detection)
-    return _GUIDED[name](engine.with_threshold(detection.guided_threshold), proposer(), detection)
+        return Everywhere(engine, detection, frugal=frugal)
+    return _GUIDED[name](
+        engine.with_threshold(detection.guided_threshold), proposer(), detection, frugal=frugal
+    )

@@ -16,12 +16,13 @@ class Everywhere:
     Args:
         engine: detects.
         detection: the pyramid's parameters.
+        frugal: whether a tile is prepared only when the engine is done with the one before: less memory, more time.
     """
 
-    def __init__(self, engine: Engine, detection: DetectionParameters) -> None:
+    def __init__(self, engine: Engine, detection: DetectionParameters, *, frugal: bool = False) -> None:
         self._engine = engine
         self._detection = detection
-        self._tiles = TilePreparer(engine)
+        self._tiles = TilePreparer(engine, ahead=not frugal)
 
     def candidates(self, image: Pixels, *, faces_from: float = 0) -> Faces:
         """Returns the detections in each tile; a face in several tiles or levels occurs several times."""

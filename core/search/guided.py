@@ -91,13 +91,16 @@ class Guided:
         engine: its threshold is that of the guided search.
         proposer: proposes.
         detection: the parameters of the search everywhere; what that finds by its zoom is looked for here.
+        frugal: as of the search everywhere.
     """
 
-    def __init__(self, engine: Engine, proposer: Proposer, detection: DetectionParameters) -> None:
+    def __init__(
+        self, engine: Engine, proposer: Proposer, detection: DetectionParameters, *, frugal: bool = False
+    ) -> None:
         self._engine = engine
         self._proposer = proposer
         self._detection = detection
-        self._everywhere = Everywhere(engine, detection)
+        self._everywhere = Everywhere(engine, detection, frugal=frugal)
 
     def candidates(self, image: Pixels, *, faces_from: float = 0) -> Faces:
         """Returns what the detector sees of each proposal, once."""

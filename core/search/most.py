@@ -47,12 +47,15 @@ class Most:
         engine: its threshold is that of the guided search.
         proposer: proposes, and decides where it is sure.
         detection: the parameters of the search everywhere; faces of half the size that this finds are looked for.
+        frugal: as of the search everywhere.
     """
 
-    def __init__(self, engine: Engine, proposer: Proposer, detection: DetectionParameters) -> None:
+    def __init__(
+        self, engine: Engine, proposer: Proposer, detection: DetectionParameters, *, frugal: bool = False
+    ) -> None:
         self._proposer = proposer
         self._detection = detection
-        self._guided = Guided(engine, proposer, detection)
+        self._guided = Guided(engine, proposer, detection, frugal=frugal)
 
     def candidates(self, image: Pixels, *, faces_from: float = 0) -> Faces:
         """Returns what the detector sees of each proposal, once, and the proposals of which YuNet alone is sure.

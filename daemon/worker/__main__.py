@@ -14,27 +14,35 @@ import numpy as np
 
 from ...core import parameters as parameters_file
 from ...core.engines import reference_face
-from ...core.errors import EngineError, ErrorCode, PyrafaceError
+from ...core.errors import EngineError, EngineMemoryError, ErrorCode, PyrafaceError, tells_of_memory
 from ...core.host import threads
 from ...core.images.decode import Picture, claim_pillow
 from ...core.images.formats import load_decoders
 from ...core.parameters import AUTOMATIC, SEARCHES, SearchName
 from ...core.pipeline import Pipeline
 from ...core.protocol.messages import Closing
+from .. import process
 from . import sandbox
 from .worker import Worker, log, send
 
 
-def _warm_up(pipeline: Pipeline) -> tuple[SearchName, ...]:
+def _warm_up(pipeline: Pipeline, *, frugal: bool) -> tuple[SearchName, ...]:
     """Returns the searches that can run, the default first: each has searched one picture.
 
     So the first image of a client does not wait for what happens only once, and nothing is left to be opened in the sandbox.
+
+    Args:
+        frugal: whether memory is scarce: the default search then proves that there is enough for a whole tile, in which no
+            place looks like a face. A server that has not even that would fail at every photograph.
 
     Raises:
         EngineError: the default search cannot run.
     """
     picture = Picture.whole(np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8))
     pipeline.find(picture)
+    if frugal:
+        side = int(pipeline.parameters.detection.tile_pixels**0.5)
+        pipeline.find(Picture.whole(np.full((side, side, 3), 128, np.uint8)))
     searches = [pipeline.default_search]
     unable: dict[str, list[str]] = {}
     for name in SEARCHES:
@@ -69,8 +77,8 @@ def _deviation(pipeline: Pipeline) -> float:
     return distance
 
 
-def _give_up(channel: socket.socket, reason: str) -> NoReturn:
-    send(channel, Closing.because(ErrorCode.ENGINE_FAILED, reason))
+def _give_up(channel: socket.socket, reason: str, code: ErrorCode = ErrorCode.ENGINE_FAILED) -> NoReturn:
+    send(channel, Closing.because(code, reason))
     sys.exit(1)
 
 
@@ -79,6 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pyraface.daemon.worker", description=__doc__)
     parser.add_argument("--channel", type=int, required=True, help="number of an inherited, connected socket")
     parser.add_argument("--engine", choices=["auto", "onnx", "dlib"], default="auto")
+    parser.add_argument("--frugal", action="store_true", help="take less memory, and more time")
     arguments = parser.parse_args()
     # the format that Executor reads
     logging.basicConfig(format="%(levelname)s %(name)s %(message)s", level=logging.WARNING)
@@ -90,9 +99,10 @@ def main() -> None:
     try:
         parameters = parameters_file.parse(sys.stdin.buffer.read())
         claim_pillow(parameters.images)
-        pipeline = Pipeline(parameters, arguments.engine)
+        process.prefer_to_be_killed()
+        pipeline = Pipeline(parameters, arguments.engine, frugal=arguments.frugal)
         load_decoders()
-        searches = _warm_up(pipeline)
+        searches = _warm_up(pipeline, frugal=arguments.frugal)
         deviation = _deviation(pipeline)
         memory = sandbox.memory(
             parameters.daemon,
@@ -105,6 +115,8 @@ def main() -> None:
     except Exception as error:
         if threads.refused(error):  # each library has an exception of its own for that
             _give_up(channel, threads.REMEDY)
+        if isinstance(error, (MemoryError, EngineMemoryError)) or tells_of_memory(str(error)):
+            _give_up(channel, str(error) or type(error).__name__, ErrorCode.OUT_OF_MEMORY)
         if not isinstance(error, PyrafaceError):
             raise
         _give_up(channel, str(error))

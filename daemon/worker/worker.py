@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
-from ...core.errors import EngineError, ErrorCode, ImageError
+from ...core.errors import EngineError, ErrorCode, ImageError, tells_of_memory
 from ...core.images.decode import Picture
 from ...core.parameters import declaration
 from ...core.pipeline import Pipeline
@@ -121,6 +121,15 @@ class Worker:
         )
 
     def _receive(self) -> None:
+        try:
+            self._take_messages()
+        except BaseException:  # noqa: BLE001  such as MemoryError: without this thread, no image would come any more
+            traceback.print_exc()
+            os._exit(1)
+        # at once: the engine may be in the middle of an image
+        os._exit(0)
+
+    def _take_messages(self) -> None:
         with contextlib.suppress(ConnectionError):  # a daemon that was killed with answers unread
             while data := self._channel.recv(wire.CHUNK):
                 self._codec.receive_data(data)
@@ -136,8 +145,6 @@ class Worker:
                 if self._codec.error is not None:
                     log.error("the daemon broke the protocol: %s", self._codec.error)
                     break
-        # at once: the engine may be in the middle of an image
-        os._exit(0)
 
     def _decode(self, request: Detect, turn: int) -> _Decoded:
         started = time.perf_counter()
@@ -177,14 +184,17 @@ class Worker:
         except ImageError as error:
             return Failed.because(request.id, error.code, str(error))
         except EngineError as error:
-            return Failed.because(request.id, ErrorCode.ENGINE_FAILED, str(error))
+            return Failed.because(request.id, error.code, str(error))
+        except MemoryError:
+            return Failed.because(request.id, ErrorCode.OUT_OF_MEMORY, "the worker's memory is used up")
         except Exception as error:  # noqa: BLE001  one image must not end the others
             # without the exception's text, which may quote the image: only its sender may see that
             log.error("an image failed with an unexpected exception: %s", type(error).__name__)
             for line in "".join(traceback.format_tb(error.__traceback__)).splitlines():
                 log.error("%s", line)
             text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            return Failed.because(request.id, ErrorCode.ENGINE_FAILED, text)
+            code = ErrorCode.OUT_OF_MEMORY if tells_of_memory(text) else ErrorCode.ENGINE_FAILED
+            return Failed.because(request.id, code, text)
         seconds = decoding + time.perf_counter() - started
         return Found(request.id, faces, picture.width, picture.height, picture.orientation, seconds)
 

@@ -124,6 +124,11 @@ CASES = [
         },
     ),
     Case(
+        "benchmarks.footprint",
+        "--megapixels 0.1 --parameters PARAMETERS",
+        {rf"\| `{SEARCH}` \| (usual|frugal) {cells(2, ' MiB')}": 6},
+    ),
+    Case(
         "benchmarks",
         "--rows flood --parameters PARAMETERS --megabytes 1 --seconds 0.5",
         {rf"\| memory for images .* \| \(memory\) \| \| {FIGURE} times \| \| 8 clients .* 1 MB \|": 1},

@@ -5,23 +5,29 @@ from __future__ import annotations
 import asyncio
 import io
 import math
+import resource
+import signal
 from pathlib import Path
 
+import psutil
 import pytest
 from PIL import Image
 
 from pyraface.core import parameters
 from pyraface.core.errors import EngineError, ErrorCode
+from pyraface.core.host.memory import Memory
 from pyraface.core.protocol import wire
 from pyraface.core.protocol.messages import Cancel, Detect, Failed, Found, Message
 from pyraface.daemon import executor as executor_module
+from pyraface.daemon.child import Child, Job
 from pyraface.daemon.executor import Executor
+from pyraface.daemon.scarcity import Scarcity
 from pyraface.daemon.worker.worker import PIXELS_AHEAD
 from tests.stub_daemon import stub_daemon
 from tests.support import Peer, parameters_xml, run
 
 
-def new_executor() -> Executor:
+def new_executor(memory: Memory | None = None) -> Executor:
     xml = parameters_xml().encode()
     found = parameters.parse(xml)
     return Executor(
@@ -30,6 +36,7 @@ def new_executor() -> Executor:
         queue=found.daemon.queue,
         images_ahead=found.daemon.images_ahead,
         image_timeout=found.timeouts.image,
+        scarcity=Scarcity(memory or Memory(), found.detection),
     )
 
 
@@ -111,6 +118,159 @@ def test_the_worker_hears_once_that_an_image_is_cancelled(astronaut_jpeg: bytes)
             await executor.close()
 
     run(talk())
+
+
+class SimulatedMemory(Memory):
+    """The files of a system with memory enough, and a number of kills that a test increases: none runs out of memory."""
+
+    def __init__(self, root: Path) -> None:
+        (root / "proc").mkdir()
+        (root / "proc/meminfo").write_text(f"MemTotal: {8 << 20} kB\nMemAvailable: {8 << 20} kB\n")
+        self._vmstat = root / "proc/vmstat"
+        self._vmstat.write_text("oom_kill 0\n")
+        super().__init__(root)
+
+    def kill(self, executor: Executor) -> None:
+        """Kills the worker as the system does where memory runs out."""
+        worker = executor._worker
+        assert worker is not None
+        self._vmstat.write_text(f"oom_kill {self.kills()[-1] + 1}\n")
+        worker.process.kill()
+
+
+async def another_worker(executor: Executor, than: object) -> Child:
+    """Waits until the executor has another worker."""
+    while executor._worker is None or executor._worker is than:
+        await asyncio.sleep(0.01)
+    return executor._worker
+
+
+def test_images_of_a_worker_killed_for_want_of_memory_are_done_by_a_frugal_one_and_then_as_before(
+    astronaut_jpeg: bytes, tmp_path: Path
+) -> None:
+    memory = SimulatedMemory(tmp_path)
+
+    async def talk() -> None:
+        executor = new_executor(memory)
+        await executor.start()
+        try:
+            first = executor._worker
+            assert first is not None
+            assert not first.frugal
+            first.process.send_signal(signal.SIGSTOP)  # it has no time to answer
+            jobs = [executor.submit(astronaut_jpeg) for _ in range(5)]
+            assert executor.working == 3
+            memory.kill(executor)
+            second = await another_worker(executor, first)
+            assert second.frugal
+            assert executor.working == 1
+            answers = [await asyncio.wait_for(job.answer, 60) for job in jobs]
+            assert all(isinstance(answer, Found) for answer in answers)
+            assert not (await another_worker(executor, second)).frugal
+        finally:
+            await executor.close()
+
+    run(talk())
+
+
+def test_an_image_for_which_even_a_frugal_worker_has_too_little_memory_fails_alone(
+    astronaut_jpeg: bytes, tmp_path: Path
+) -> None:
+    memory = SimulatedMemory(tmp_path)
+
+    async def talk() -> None:
+        executor = new_executor(memory)
+        await executor.start()
+        try:
+            worker: Child | None = None
+            jobs: list[Job] = []
+            for frugal in (False, True):
+                worker = await another_worker(executor, worker)
+                assert worker.frugal == frugal
+                worker.process.send_signal(signal.SIGSTOP)
+                jobs = jobs or [executor.submit(astronaut_jpeg)]
+                assert executor.working == 1
+                memory.kill(executor)
+            failed = await asyncio.wait_for(jobs[0].answer, 60)
+            assert isinstance(failed, Failed)
+            assert (failed.code, failed.elsewhere) == (ErrorCode.OUT_OF_MEMORY, True)
+            assert "there are 8192 MiB, all that this machine has" in failed.message
+            assert not (await another_worker(executor, worker)).frugal
+            assert isinstance(await asyncio.wait_for(executor.submit(astronaut_jpeg).answer, 60), Found)
+        finally:
+            await executor.close()
+
+    run(talk())
+
+
+def test_a_worker_that_another_program_kills_is_none_that_had_too_little_memory(
+    astronaut_jpeg: bytes, tmp_path: Path
+) -> None:
+    memory = SimulatedMemory(tmp_path)
+
+    async def talk() -> None:
+        executor = new_executor(memory)
+        await executor.start()
+        try:
+            worker: Child | None = None
+            jobs: list[Job] = []
+            for _ in range(2):
+                worker = await another_worker(executor, worker)
+                assert not worker.frugal
+                worker.process.send_signal(signal.SIGSTOP)
+                jobs = jobs or [executor.submit(astronaut_jpeg)]
+                worker.process.kill()
+            failed = await asyncio.wait_for(jobs[0].answer, 60)
+            assert isinstance(failed, Failed)
+            assert failed.code is ErrorCode.EXECUTOR_LOST
+        finally:
+            await executor.close()
+
+    run(talk())
+
+
+def large_picture() -> bytes:
+    """The bytes of a PNG of 36 Mpx, whose decoder takes 7 bytes for each."""
+    stream = io.BytesIO()
+    Image.new("RGB", (6000, 6000), (90, 120, 60)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def test_an_image_at_which_an_allocation_fails_is_tried_again_and_then_named() -> None:
+    """The limit is one of the system on the worker's address space: a decoder of it gets no more memory."""
+    large = large_picture()
+
+    async def talk() -> None:
+        executor = new_executor()
+        await executor.start()
+        try:
+            worker = executor._worker
+            assert worker is not None
+            for last in (False, True):
+                confine(worker)
+                job = executor.submit(large)
+                second = await another_worker(executor, worker)
+                assert second.frugal
+                if last:
+                    confine(second)  # it has hardly begun to decode
+                answer = await asyncio.wait_for(job.answer, 60)
+                assert isinstance(answer, Failed) == last
+                if isinstance(answer, Failed):
+                    assert answer.code is ErrorCode.OUT_OF_MEMORY
+                    assert "takes more memory than there is" in answer.message
+                    assert "params/tiled_detect_params/upsample" in answer.message
+                worker = await another_worker(executor, second)
+        finally:
+            await executor.close()
+
+    run(talk())
+
+
+def confine(worker: Child) -> None:
+    """Leaves a worker 64 MiB of address space."""
+    pid = worker.process.pid
+    most = psutil.Process(pid).memory_info().vms + (64 << 20)
+    resource.prlimit(pid, resource.RLIMIT_AS, (most, most))
 
 
 def test_a_worker_that_comes_back_as_something_else_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,7 +120,8 @@ def started(module: str, options: str) -> Rules:
     return [(STARTS, rf"{re.escape(sys.executable)} -m {re.escape(module)} {options}")]
 
 
-WORKER_STARTED = started(WORKER, r"--channel \d+ --engine (auto|onnx|dlib)")
+WORKER_STARTED = started(WORKER, r"--channel \d+ --engine (auto|onnx|dlib)( --frugal)?")
+WORKER_WRITES: Rules = [(WRITES, "/proc/self/oom_score_adj")]
 DAEMON_STARTED = started(DAEMON, r"--fd \d+ --key-fd \d+ --parameters \S+ --no-beacon --stop-at-eof")
 MODELS_READ: Rules = [(READS, r".*/face_recognition_models/models/\w+\.dat")]
 if YUNET.is_file():
@@ -164,7 +165,7 @@ class Stage:
         used = [*WORKER_STARTED, (LISTENS, r"127\.0\.0\.1:0"), *key_made(user), *announcing(discovery)]
         self.programs["daemon"] = Watched(
             daemon,
-            {DAEMON: user.harmless() + EVENT_LOOP + used, WORKER: user.harmless()},
+            {DAEMON: user.harmless() + EVENT_LOOP + used, WORKER: user.harmless() + WORKER_WRITES},
             {DAEMON: used, WORKER: MODELS_READ},
         )
 
@@ -200,7 +201,7 @@ class Stage:
             {
                 CLIENT: user.harmless() + EVENT_LOOP + used + log,
                 DAEMON: user.harmless() + EVENT_LOOP + WORKER_STARTED + handed,
-                WORKER: user.harmless(),
+                WORKER: user.harmless() + WORKER_WRITES,
             },
             {CLIENT: used, DAEMON: WORKER_STARTED + handed, WORKER: MODELS_READ},
         )
@@ -343,7 +344,7 @@ def test_a_deed_of_a_library_is_told_of_the_process_that_loaded_it(
     if reason := why_blind():
         pytest.skip(reason)
     daemon_may = user.harmless() + EVENT_LOOP + key_made(user) + WORKER_STARTED
-    rules = {DAEMON: [*daemon_may, (LISTENS, r"127\.0\.0\.1:0")], WORKER: user.harmless()}
+    rules = {DAEMON: [*daemon_may, (LISTENS, r"127\.0\.0\.1:0")], WORKER: user.harmless() + WORKER_WRITES}
     assert surprises(daemon.deeds(), rules) == [
         f"{WORKER} writes {user.folder}/cache/Reports",
         f"{WORKER} looks up a name by 127.1.2.3:53",

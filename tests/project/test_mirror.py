@@ -48,6 +48,7 @@ ELSEWHERE = {
     "core/host/interfaces.py": "network/test_namespaces.py",
     "core/host/subprocesses.py": "processes/test_surroundings.py",
     "core/host/threads.py": "processes/test_surroundings.py",
+    "daemon/child.py": "processes/test_executor.py",
     "daemon/connection.py": "processes/test_server.py",
     "daemon/listener.py": "processes/test_limits.py",
     "daemon/pair.py": "processes/test_pair_command.py",

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,9 @@ BAND_PIXELS, GPU_BAND_PIXELS = 1 << 18, 1 << 20
 at full size would be by far the largest array in memory. On a CPU, most of a small band's output stays in the cache."""
 
 BAND_ROWS = 128
-"""The maximum height of a band, in rows of the score map; it limits the bands of narrow images."""
+"""The maximum height of a band, in rows of the score map; it limits the bands of narrow images. On a CPU the head takes the
+features in bands of so many rows, too, each with the rows that its cells look at: its layers at full size would take 90 MB
+more for a tile of 3.84 Mpx, and the scores are the same to the last bit."""
 
 STRIDE, CENTER, FIELD = 8, 14, 29
 """Pixels of the packed image: the step from one cell of the score map to the next, the centre of the first cell's window,
@@ -55,11 +58,13 @@ class Halves:
     trunk: from packed images to features.
     head: from features to scores.
     band_pixels: the approximate number of pixels that the trunk takes at once.
+    band_rows: the most rows of scores that the head gives at once; 0: all.
     """
 
     trunk: Session
     head: Session
     band_pixels: int
+    band_rows: int
 
     def scores(self, tiles: list[ImagePyramid], corners: Corners, size: tuple[int, int]) -> Scores:
         """Returns the scores, (n, rows, columns), of parts of packed images.
@@ -84,9 +89,18 @@ class Halves:
             for band, tile, (top, left) in zip(bands, tiles, corners, strict=True):
                 tile.layout.fill(band, (top + row) * STRIDE, left * STRIDE, tile.images)
             parts.append(self.trunk.run({"image": bands})[0])
-        features = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
-        scores: Scores = self.head.run({"features": features})[0][:, 0]
-        return scores
+        return self._scored(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2))
+
+    def _scored(self, features: NDArray[Any]) -> Scores:
+        rows = features.shape[2]
+        step = self.band_rows or rows
+        parts = []
+        for row in range(0, rows, step):
+            first, last = max(0, row - screening.REACH), min(rows, row + step + screening.REACH)
+            band = np.ascontiguousarray(features[:, :, first:last])
+            scores = self.head.run({"features": band})[0][:, 0]
+            parts.append(scores[:, row - first : row - first + step])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
 class Detector:
@@ -104,19 +118,20 @@ class Detector:
         self._weights = weights
         self._threshold = options.threshold
         self._device = placement.device
-        band_pixels = GPU_BAND_PIXELS if placement.gpu else BAND_PIXELS
+        # a GPU has the features at full size; TensorRT plans for these
+        bands = (GPU_BAND_PIXELS, 0) if placement.gpu else (BAND_PIXELS, BAND_ROWS)
         image, features = shape_profiles(options.tile_pixels, graphs.features(weights))
         self.float32 = Halves(
             placement.start(graphs.detector_trunk(weights), image),
             placement.start(graphs.detector_head(weights), features),
-            band_pixels,
+            *bands,
         )
         self.int8: Halves | None = None
         if options.screened and not placement.gpu:
             self.int8 = Halves(
                 placement.start(graphs.screen_trunk(weights, screening.TRUNK_RANGES)),
                 placement.start(graphs.screen_head(weights, screening.HEAD_RANGES)),
-                band_pixels,
+                *bands,
             )
         # beside a GPU, a thread for each colour plane: the CPU is idle; otherwise one, because the networks run beside it
         self._shrinking = placement.start_on_cpu(graphs.shrinking(), threads=3 if placement.gpu else 1)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
-from ...errors import EngineError
+from ...errors import EngineError, EngineMemoryError, tells_of_memory
 from ...text import plural
 from .. import devices
 from . import providers
@@ -48,7 +48,9 @@ class Session:
         try:
             outputs: list[NDArray[Any]] = self._started.run(None, feeds)
         except FAILURES as error:
-            raise EngineError(f"ONNX Runtime failed on {self._device}: {error}") from error
+            text = str(error) or type(error).__name__
+            kind = EngineMemoryError if tells_of_memory(text) else EngineError
+            raise kind(f"ONNX Runtime failed on {self._device}: {text}") from error
         return outputs
 
 

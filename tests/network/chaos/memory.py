@@ -57,6 +57,13 @@ class MemoryGroup:
         found = re.search(r"^oom_kill (\d+)", self._events.read_text(), re.MULTILINE)
         return int(found[1]) if found else 0
 
+    def allow(self, size: int) -> None:
+        """Limits the memory of all its processes together to so many bytes, and leaves them no swap."""
+        self._limit.write_text(str(size))
+        swap = self._folder / "memory.swap.max"
+        if swap.is_file():
+            swap.write_text("0")
+
     def run_out(self, candidate: int) -> None:
         """Has the kernel kill a process of the group for want of memory; afterwards there is room again."""
         # the largest is chosen, which what takes the memory may be

@@ -20,7 +20,8 @@ class _PrintScript(argparse.Action):
     ) -> None:
         from argcomplete.shell_integration import shellcode  # not at the top: it would delay --help
 
-        print(shellcode([parser.prog], shell=str(values)).strip())
+        script = shellcode([parser.prog], shell=str(values))  # nosec B604: the name of a shell, which is not started
+        print(script.strip())
         parser.exit()
 
 

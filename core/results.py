@@ -5,11 +5,18 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from . import json_record
 from .computed_by import ComputedBy
 from .errors import DetectionError, ErrorCode
 from .faces import Faces
 from .protocol.messages import Failed, Found
+
+BOX_DECIMALS = 2
+"""A hundredth of a pixel: a box is exact to a few pixels."""
+
+SECONDS_DECIMALS = 4
+
+SIGNIFICANT_DIGITS = 9
+"""As many as a float32 needs to be read back exactly."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +100,44 @@ class Result:
             "width": self.width,
             "height": self.height,
             "orientation": self.orientation,
-            "faces": json_record.of_faces(self._faces),
+            "faces": faces_as_json(self._faces),
             "server": self.server,
-            "seconds": round(self.seconds, json_record.SECONDS_DECIMALS),
+            "seconds": round(self.seconds, SECONDS_DECIMALS),
         }
+
+
+def faces_as_json(faces: Faces) -> list[dict[str, object]]:
+    """Returns the entries of the key "faces", one for each face, ready for json.dumps (docs/output.md)."""
+    return [
+        {
+            "box": dict(zip(("left", "top", "right", "bottom"), box, strict=True)),
+            "confidence": _shortest(confidence),
+            "level": level,
+            "detector": detector,
+            "turned": turned,
+            "quality": {
+                "size": round(size, BOX_DECIMALS),
+                "sharpness": _shortest(sharpness),
+                "inside": _shortest(inside),
+                "comparable": comparable,
+            },
+            "encoding": [_shortest(number) for number in encoding],
+        }
+        for box, confidence, level, detector, turned, size, sharpness, inside, comparable, encoding in zip(
+            [[round(edge, BOX_DECIMALS) for edge in box] for box in faces.boxes.tolist()],
+            faces.confidences.tolist(),
+            faces.levels.tolist(),
+            faces.detectors.tolist(),
+            faces.turned.tolist(),
+            faces.sizes.tolist(),
+            faces.sharpness.tolist(),
+            faces.inside.tolist(),
+            faces.comparable.tolist(),
+            faces.encodings.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def _shortest(number: float) -> float:
+    return float(f"{number:.{SIGNIFICANT_DIGITS}g}")

@@ -10,7 +10,33 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ...core.errors import NoImagesError
-from .file_kinds import Skipped, is_system_folder, kind_of_file
+from .file_kinds import Skipped, kind_of_file
+
+SYSTEM_FOLDERS = frozenset(
+    name.casefold()
+    for name in (
+        # Synology, QNAP: thumbnails, snapshots, deleted files
+        *(
+            "@eaDir",
+            "@tmp",
+            "@sharebin",
+            "#recycle",
+            "#snapshot",
+            "@Recycle",
+            "@Recently-Snapshot",
+            ".@__thumb",
+        ),
+        # Windows
+        *("$RECYCLE.BIN", "RECYCLER", "System Volume Information"),
+        # macOS
+        *("__MACOSX", ".AppleDouble", ".AppleDB", ".DocumentRevisions-V100", ".fseventsd", ".Spotlight-V100"),
+        *(".TemporaryItems", ".Trashes"),
+        # Linux, Syncthing, ownCloud and Nextcloud, digiKam
+        *("lost+found", ".thumbnails", ".Trash", ".snapshots", ".zfs", ".stfolder", ".stversions", ".dtrash"),
+        *("files_trashbin", "files_versions"),
+    )
+)
+"""Folders that systems make, in lower case: copies, thumbnails and deleted files of photographs that are elsewhere."""
 
 SORTED = 10_000
 """Entries of a directory that are sorted at a time, some 3 MB. A directory of a million files would take 300 MB, and all of
@@ -170,6 +196,11 @@ class Scan:
             self.unreadable.append((directory, error.strerror or str(error)))
         else:
             self._read(directory)
+
+
+def is_system_folder(name: str) -> bool:
+    """Returns whether a folder of this name is made by a system."""
+    return name.casefold() in SYSTEM_FOLDERS or name.startswith(".Trash-")
 
 
 def _is_directory(entry: os.DirEntry[str], *, follow_symlinks: bool) -> bool:

@@ -34,32 +34,6 @@ OTHERS = frozenset(_OTHERS.split())
 """Suffixes of files that lie beside photographs and are none: they are not opened. A file of any other suffix is judged by
 its first bytes: cameras and programs use more suffixes than any list has."""
 
-SYSTEM_FOLDERS = frozenset(
-    name.casefold()
-    for name in (
-        # Synology, QNAP: thumbnails, snapshots, deleted files
-        *(
-            "@eaDir",
-            "@tmp",
-            "@sharebin",
-            "#recycle",
-            "#snapshot",
-            "@Recycle",
-            "@Recently-Snapshot",
-            ".@__thumb",
-        ),
-        # Windows
-        *("$RECYCLE.BIN", "RECYCLER", "System Volume Information"),
-        # macOS
-        *("__MACOSX", ".AppleDouble", ".AppleDB", ".DocumentRevisions-V100", ".fseventsd", ".Spotlight-V100"),
-        *(".TemporaryItems", ".Trashes"),
-        # Linux, Syncthing, ownCloud and Nextcloud, digiKam
-        *("lost+found", ".thumbnails", ".Trash", ".snapshots", ".zfs", ".stfolder", ".stversions", ".dtrash"),
-        *("files_trashbin", "files_versions"),
-    )
-)
-"""Folders that systems make, in lower case: copies, thumbnails and deleted files of photographs that are elsewhere."""
-
 
 class Skipped(enum.Enum):
     """Kind of an entry of a directory that is not taken, with its name for one and for many."""
@@ -83,11 +57,6 @@ def kind_of_file(name: str, path: str) -> Skipped | None:
         return Skipped.OTHER
     head = _head(path)
     return None if head is None or is_photograph(head) else Skipped.OTHER
-
-
-def is_system_folder(name: str) -> bool:
-    """Returns whether a folder of this name is made by a system."""
-    return name.casefold() in SYSTEM_FOLDERS or name.startswith(".Trash-")
 
 
 def in_words(counts: Mapping[Skipped, int]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pyraface.client.inputs import directory_walk
-from pyraface.client.inputs.directory_walk import Scan, Selection
+from pyraface.client.inputs.directory_walk import Scan, Selection, is_system_folder
 from pyraface.client.inputs.file_kinds import Skipped
 from pyraface.core.errors import NoImagesError
 
@@ -248,3 +248,9 @@ def test_a_tree_of_other_programs_has_a_line_for_each_photograph(cases: Path) ->
     expected = {"IMG_1.jpg", "IMG_3.jp2", "IMG_4.CR2", "IMG_5.NEF", "IMG_6.insp", "IMG_7.jpg_large", "IMG_8"}
     assert set(names(found, photos)) == expected
     assert found.skipped[Skipped.SYSTEM_FOLDER] == 3
+
+
+def test_system_folders_are_known_in_any_case() -> None:
+    assert is_system_folder("@EADIR")
+    assert is_system_folder(".Trash-1000")
+    assert not is_system_folder("2023")

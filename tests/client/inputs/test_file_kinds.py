@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pyraface.client.inputs.file_kinds import PHOTOGRAPHS, Skipped, in_words, is_system_folder, kind_of_file
+from pyraface.client.inputs.file_kinds import PHOTOGRAPHS, Skipped, in_words, kind_of_file
 
 
 @pytest.mark.parametrize("suffix", sorted(PHOTOGRAPHS))
@@ -82,9 +82,3 @@ def test_the_words_name_each_kind_once() -> None:
     counts = Counter({Skipped.VIDEO: 3, Skipped.OTHER: 1, Skipped.HIDDEN: 0, Skipped.LINKED_FOLDER: 1})
     assert in_words(counts) == "3 videos, 1 linked folder, 1 other file"
     assert in_words(Counter()) == ""
-
-
-def test_system_folders_are_known_in_any_case() -> None:
-    assert is_system_folder("@EADIR")
-    assert is_system_folder(".Trash-1000")
-    assert not is_system_folder("2023")

@@ -35,15 +35,6 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes a minute; leave it out with -m 'not slow'")
-    config.addinivalue_line("markers", "xdist_group: runs in one process with the others of its name")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where pytest-xdist divides the tests (-n 2 --dist loadgroup), those that share a daemon run in one process."""
-    for item in items:
-        shared = item.path.parent if item.path.parent.name == "hostile" else item.path
-        item.add_marker(pytest.mark.xdist_group(str(shared.relative_to(ROOT))))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -182,7 +182,7 @@ class Night:
             over = self._running_time()
             while client.poll() is None:
                 self._wait(0.2)
-                late = self._running_time() - over
+                late = max(0.0, self._running_time() - over)  # negative if it was over in a suspension
                 if self._client.done_by(machine.role) > before:
                     self._write(f"{machine.role}: it is used again after {late:.1f} s")
                     return

@@ -103,11 +103,7 @@ def key_read(user: User) -> Rules:
 def key_written(user: User) -> Rules:
     """With a draft beside it."""
     folder = f"{user.place}/config/pyraface"
-    return [(READS, folder), (WRITES, rf"{folder}(/key(\.[0-9a-f]{{16}})?)?")]
-
-
-def key_made(user: User) -> Rules:
-    return [*key_read(user), *key_written(user)]
+    return [*key_read(user), (READS, folder), (WRITES, rf"{folder}(/key(\.[0-9a-f]{{16}})?)?")]
 
 
 def temporary(user: User, ending: str = "") -> Rules:
@@ -162,7 +158,7 @@ class Stage:
         daemon = self._start(user, "-m", DAEMON, "--host", "127.0.0.1", "--port", "0", "--stop-at-eof")
         port = daemon.has_said(r"ready on 127\.0\.0\.1:(\d+)")[1]
         address = f"127.0.0.1:{port}"
-        used = [*WORKER_STARTED, (LISTENS, r"127\.0\.0\.1:0"), *key_made(user), *announcing(discovery)]
+        used = [*WORKER_STARTED, (LISTENS, r"127\.0\.0\.1:0"), *key_written(user), *announcing(discovery)]
         self.programs["daemon"] = Watched(
             daemon,
             {DAEMON: user.harmless() + EVENT_LOOP + used, WORKER: user.harmless() + WORKER_WRITES},
@@ -216,7 +212,7 @@ class Stage:
         took = taker.run("-m", CLIENT, "pair", input=f"{code}\n")
         gave.end()
         assert len({(user.folder / left[1]).read_text() for user in (giver, taker)}) == 1
-        used = [(LISTENS, rf"127\.0\.0\.1:{port}"), *announcing(port), *key_made(giver)]
+        used = [(LISTENS, rf"127\.0\.0\.1:{port}"), *announcing(port), *key_written(giver)]
         self.programs["giver"] = Watched(gave, {DAEMON: giver.harmless() + EVENT_LOOP + used}, {DAEMON: used})
         used = [(SENDS, rf"127\.0\.0\.1:{port}"), *asking(port), *key_written(taker)]
         self.programs["taker"] = Watched(took, {CLIENT: taker.harmless() + EVENT_LOOP + used}, {CLIENT: used})
@@ -282,7 +278,7 @@ def stage(
         stage.pipeline("dlib", lambda user: temporary(user, r"\.dat"))
         stage.served()
         stage.alone("local", lambda *_: [])
-        stage.alone("auto", lambda _, port: asking(port))
+        stage.alone("auto", lambda user, port: key_read(user) + asking(port))
         stage.paired()
         stage.end()
         yield stage
@@ -343,7 +339,7 @@ def test_a_deed_of_a_library_is_told_of_the_process_that_loaded_it(
     assert user.left() == {"config/pyraface", "config/pyraface/key", "cache/Reports"}
     if reason := why_blind():
         pytest.skip(reason)
-    daemon_may = user.harmless() + EVENT_LOOP + key_made(user) + WORKER_STARTED
+    daemon_may = user.harmless() + EVENT_LOOP + key_written(user) + WORKER_STARTED
     rules = {DAEMON: [*daemon_may, (LISTENS, r"127\.0\.0\.1:0")], WORKER: user.harmless() + WORKER_WRITES}
     assert surprises(daemon.deeds(), rules) == [
         f"{WORKER} writes {user.folder}/cache/Reports",

@@ -4,7 +4,7 @@
 
 Each figure is of a process of its own: the most memory that it has had (VmHWM of proc(5)) after it has decoded and
 searched one JPEG, a portrait from scikit-image enlarged to that size. A worker that is not frugal has the next photographs
-decoded meanwhile, up to 40 Mpx at 3 to 16 bytes each, which come on top. The daemon itself takes 48 MiB, and a client 60.
+decoded meanwhile, up to 40 Mpx at 3 to 20 bytes each, which come on top. The daemon itself takes 48 MiB, and a client 60.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from pyraface.core import parameters as parameters_file
 from pyraface.core.parameters import SEARCHES
 from pyraface.core.pipeline import Pipeline
-from pyraface.daemon.worker.__main__ import _warm_up
+from pyraface.daemon.worker.__main__ import warm_up
 
 from .common import machine, today, versions
 
@@ -52,7 +52,7 @@ def main() -> None:
 def one(parameters: str | None, search: str, megapixels: float, *, frugal: bool) -> tuple[int, int]:
     """Returns the MiB of this process when it is ready, and the most after one photograph."""
     pipeline = Pipeline(parameters_file.load(parameters), "onnx", frugal=frugal)
-    _warm_up(pipeline, frugal=False)
+    warm_up(pipeline, frugal=False)
     ready = _mebibytes("VmRSS")
     jpeg = subprocess.run(
         [sys.executable, "-c", _PORTRAIT, str(round((megapixels * 1e6) ** 0.5))],

@@ -162,7 +162,7 @@ async def _process(new_client: Client, images: _Images, interrupt: _Interrupt) -
 
 
 class _Images:
-    """The images of a run: those that a scan of the paths finds, then the one on standard input."""
+    """The images of a run: first the files that a scan of the paths finds, then the image on standard input."""
 
     def __init__(
         self, options: argparse.Namespace, parameters: Parameters, journal: Journal, progress: Progress

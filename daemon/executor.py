@@ -176,13 +176,8 @@ class Executor:
         try:
             command, environment = subprocesses.python_module(
                 "pyraface.daemon.worker",
-                *(
-                    "--channel",
-                    str(theirs.fileno()),
-                    "--engine",
-                    self._engine,
-                    *(["--frugal"] if frugal else []),
-                ),
+                *("--channel", str(theirs.fileno()), "--engine", self._engine),
+                *(["--frugal"] if frugal else []),
             )
             process = await asyncio.create_subprocess_exec(
                 *command,

@@ -98,7 +98,7 @@ class Scarcity:
     def reason_for_image(self) -> str:
         """Returns why the memory is too little for an image, and the remedy."""
         return (
-            f"too little memory for this image: there are {self._memory.limit()}; {self._takes()}, and 3 to 16 bytes for "
+            f"too little memory for this image: there are {self._memory.limit()}; {self._takes()}, and 3 to 20 bytes for "
             f"each pixel of the image; {REMEDY}"
         )
 

@@ -124,14 +124,14 @@ def main() -> None:
     if "--channel" in sys.argv:
         engine = StubEngine(float(os.environ[SECONDS]))
         engines.start = lambda *_, **__: engine  # type: ignore[assignment]
-        warm_up = worker_main._warm_up
+        warm_up = worker_main.warm_up
 
         def warmed_up(pipeline: Pipeline, *, frugal: bool) -> tuple[SearchName, ...]:
             searches = warm_up(pipeline, frugal=frugal)
             engine.warm = True
             return searches
 
-        worker_main._warm_up = warmed_up
+        worker_main.warm_up = warmed_up
         worker_main.main()
         return
     python_module = executor.subprocesses.python_module

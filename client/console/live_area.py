@@ -86,10 +86,8 @@ class LiveArea:
         """Returns whether the terminal is another program's; then the area is gone, too."""
         try:
             away = os.tcgetpgrp(self._stream.fileno()) != os.getpgrp()
-        except (
-            OSError,
-            ValueError,
-        ):  # not the terminal of this session: there is no job control, and no background
+        except (OSError, ValueError):
+            # the terminal does not control this process: there is no job control, and no background
             return False
         if away:
             self._frame = ""

@@ -290,9 +290,8 @@ class Pool:
             parameters.encoding,
         )
         fingerprint = fingerprints.from_size(fingerprint, self._faces_from)
-        self._fingerprints.add(
-            fingerprint
-        )  # its results stand, even if the daemon can do only another search
+        # its results stand, even if the daemon can do only another search
+        self._fingerprints.add(fingerprint)
         return await self.needed(fingerprint)
 
     def no_server_left(self) -> None:
@@ -363,9 +362,8 @@ class Pool:
     def _tell_of_memory(self, server: _Server, answer: Failed) -> None:
         """Tells the user once that other servers get the images for which this one has too little memory."""
         starved = answer.code is ErrorCode.OUT_OF_MEMORY
-        if (
-            starved and not server.starved and self._scheduler.servers > 1
-        ):  # otherwise the image's own error says it
+        # of a single server, the image's own error says it
+        if starved and not server.starved and self._scheduler.servers > 1:
             server.starved = True
             self._tell(f"server {server.name}: {answer.message}; such images go to other servers")
 

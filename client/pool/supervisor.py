@@ -142,7 +142,7 @@ class Supervisor:
         return asyncio.get_running_loop().time()
 
     async def _add_local(self) -> None:
-        """Starts the local server beside the others, unless one of those that were found runs on this machine.
+        """Starts the local server beside the others, unless a server that was found runs on this machine.
 
         Raises:
             ServerError: it cannot be started, and there is no other server.
@@ -282,9 +282,8 @@ class Supervisor:
         welcome = connection.welcome
         try:
             if server.named is None and welcome.instance != server.instance:
-                self._hear(
-                    Sighting(welcome.instance, welcome.name, place)
-                )  # it is the same one after a restart?
+                # perhaps it is the same one after a restart
+                self._hear(Sighting(welcome.instance, welcome.name, place))
             if welcome.instance != server.instance and place != server.named:
                 server.addresses.pop(place, None)
                 raise ServerError(f"{place}: another server has this address now")
@@ -352,10 +351,9 @@ class Supervisor:
             server.connection = None
             self._follower.left(server)
             closing = self._keep(self._disconnect(connection))
-            if (
-                replacement is None
-            ):  # otherwise the server is used at once: nothing is left to be sent over the old one
+            if replacement is None:
                 await closing
+            # otherwise the server is used at once: nothing is left to be sent over the old connection
 
     async def _replace(self, server: KnownServer, connection: ServerConnection) -> ServerConnection | None:
         """Reaches a server anew while its connection is out of reach. Returns None if that is not any more, or is lost."""

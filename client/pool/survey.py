@@ -43,7 +43,7 @@ async def survey(servers: str, parameters: Parameters, keys: Keys) -> list[Repor
         servers: "auto,HOST[:PORT],...", any of them.
 
     Raises:
-        ServerError: an entry of `servers` is none of these.
+        ServerError: an entry of `servers` has another form.
     """
     wanted = Wanted.parse(servers, parameters.ports.images)
     if wanted.local:

@@ -14,9 +14,9 @@ class Wanted:
     """The servers that a user wants.
 
     Attributes:
-        auto: those that answer on the network; where there is none, the local one.
+        auto: the servers that answer on the network; where there is none, the local one.
         local: the local one: a child daemon on this machine.
-        named: those at these addresses.
+        named: the servers at these addresses.
     """
 
     auto: bool
@@ -28,7 +28,7 @@ class Wanted:
         """Returns the servers in "auto,local,HOST[:PORT],...", any of them, in any order.
 
         Raises:
-            ServerError: an entry is none of these; the message names it.
+            ServerError: an entry has another form; the message names it.
         """
         entries = [entry.strip() for entry in servers.split(",")]
         named = [entry for entry in entries if entry not in (AUTO, LOCAL)]

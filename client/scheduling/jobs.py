@@ -11,7 +11,6 @@ MOST_FORGIVEN = 8
 """Losses of servers that are not counted against a job because the server was there again, the same process as before.
 Further ones are: the job may break connections."""
 
-
 MOST_HOLDERS = 3
 """A job with which this many servers are overdue is sent to no other: it may simply take long."""
 

@@ -174,7 +174,7 @@ class ScheduledServers:
 
     @property
     def expected(self) -> list[Key]:
-        """The servers with a connection, and those that are expected back."""
+        """The servers with a connection, and the lost ones that are expected back."""
         return [server.key for server in self._servers.values() if server.link is not Link.GONE]
 
     @property

@@ -2,7 +2,7 @@
 
 It is drawn with whole numbers, so that it is the same on every machine. The encoder answers it as it does a photograph: with
 weights rounded to 10, 7 and 4 bits of mantissa the encoding moves by 0.0005, 0.004 and 0.04, that of a photograph by
-0.0005, 0.004 and 0.04 (2026-11-29; AMD EPYC, 2 cores; dlib 20.0.1, onnxruntime 1.32.0).
+0.0005, 0.004 and 0.04 (`python -m benchmarks.agreement`, as all figures here).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ for CUDA were reported to differ by 0.02 to 0.13 (dlib#1485, dlib#1922)."""
 
 REFUSED = 0.2
 """The distance above which a device is not used: more than any working build is known to differ by, less than most faults.
-An encoder in which the weights of a layer are zeros or in another order is 0.46 to 0.99 off, with half of a layer's filters
-0.31 to 0.49, without the bias of a layer 0.16 to 0.48. Two people are told apart at 0.6."""
+An encoder in which the weights of a layer are zeros or in another order is 0.46 to 0.59 off, with half of a layer's filters
+0.31 to 0.49. Two people are told apart at 0.6."""
 
 _NUMBERS = """
 -0.0638426 0.0730247 0.0535827 -0.0355222 -0.0766366 -0.0468026 -0.0785459 -0.0661504 0.1323673 0.0150001

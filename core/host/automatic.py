@@ -1,4 +1,4 @@
-"""Automatic values: those that this machine chooses in place of `auto`, 0 or nothing, where no engine is needed for it."""
+"""Automatic values: chosen on this machine in place of `auto`, 0 or nothing, where no engine is needed for the choice."""
 
 from __future__ import annotations
 

@@ -51,9 +51,8 @@ class Patience:
         cause = error if isinstance(error, OSError) else error.__cause__
         if not isinstance(cause, OSError):
             return None
-        if (
-            cause.errno == errno.ESTALE
-        ):  # on NFS another machine replaced the file: a new look finds the new one
+        if cause.errno == errno.ESTALE:
+            # on NFS another machine replaced the file: a new look finds the new one
             again, self._stale = not self._stale, True
             return 0.0 if again else None
         limit = _limit(cause)

@@ -83,7 +83,8 @@ def decode(
     scaled to 8; other wide numbers, which have no agreed range, from their own smallest and largest.
 
     Any number of threads may call it. It takes 3 bytes a pixel at its peak for a sound JPEG in colour, 6 where that has to
-    be turned; 7 for others, 4 in Pillow and 3 in the result; 10 for AVIF and 16 for WebP, whose libraries hold more.
+    be turned; 7 for others, 4 in Pillow and 3 in the result; more where a library holds more: 10 for AVIF and a TIFF of
+    floats, 13 for a TIFF of 16 bits in tiles, 16 for WebP and 20 for JPEG 2000.
 
     Args:
         reduction: called for a JPEG, whose decoder can leave out the finer detail of a reduced picture, in less time.
@@ -97,46 +98,50 @@ def decode(
     name = signatures.format_of(data)
     if name == "WebP" and (size := formats.webp_size(data)):
         check_size(size, limits)  # its plugin allocates memory for the pixels when it opens
-    if name == "TIFF":
-        return _tiff(data, limits, admit)
-    file = png.essential(data) if name == "PNG" else data
-    endless = name == "JPEG" and not jpeg.has_end(data)
-    if endless:
-        file = data.rstrip(b"\0") + jpeg.END
-    with errors_of_decoder(name, data), formats.opened(name, file) as image:
-        check_size(image.size, limits)
-        width, height = image.size
-        if name == "JPEG" and jpeg.scans(file) > jpeg.MAX_SCANS:
-            raise TruncatedImageError(
-                f"a JPEG with more than {jpeg.MAX_SCANS} scans, the limit; cameras and programs write about 20 at most"
-            )
-        if name == "JPEG 2000" and (depth := jpeg2000.colour_depth(data)) > 8:
-            # Pillow rounds white up, to the number that follows it, and shows black
-            raise TruncatedImageError(
-                f"a JPEG 2000 in colour of {depth} bits a sample is not read: save it with 8 bits, or as TIFF or PNG"
-            )
-        if name == "JPEG" and (factor := reduction(width, height)) > 1:
-            image.draft(None, (width // factor, height // factor))
-        admit(image.width * image.height)
-        if endless and not jpeg.is_complete(file):
-            raise OSError("the file ends before the picture")
-        loaded: Image.Image | NDArray[np.uint8] | None = None
-        if name == "JPEG" and image.size == (width, height):
-            loaded = jpeg.decoded(file, width, height)
-        if loaded is None:
+    with errors_of_decoder(name, data):
+        if name == "JPEG":
+            return _jpeg(data, limits, reduction, admit)
+        if name == "TIFF":
+            return _tiff(data, limits, admit)
+        file = png.essential(data) if name == "PNG" else data
+        with formats.opened(name, file) as image:
+            check_size(image.size, limits)
+            if name == "JPEG 2000":
+                jpeg2000.check(data)
+            admit(image.width * image.height)
             image.load()
             check_size(image.size, limits)  # a HEIC may hold more than its header says
             image.info.pop("transparency", None)
-            loaded = image
-        found = orientation.orientation_of(_metadata(name, data, image))
-        # its plugin turns the picture itself; AVIF's reports the container's orientation as if it were EXIF's
-        turn = 1 if name == "HEIC" else found
-        pixels = upright(loaded, turn)
-        if name != "JPEG":
+            found = orientation.orientation_of(_metadata(name, data, image))
+            # its plugin turns the picture itself; AVIF's reports the container's orientation as if it were EXIF's
+            pixels = upright(image, 1 if name == "HEIC" else found)
             return Picture.whole(pixels, 1 if name in ("HEIC", "AVIF") else found)
-        return Picture(
-            pixels, *((height, width) if turn in orientation.ON_ITS_SIDE else (width, height)), found
-        )
+
+
+def _jpeg(data: bytes, limits: ImageLimits, reduction: Reduction, admit: Callable[[int], None]) -> Picture:
+    ended = jpeg.has_end(data)
+    file = data if ended else data.rstrip(b"\0") + jpeg.END
+    with formats.opened("JPEG", file) as image:
+        check_size(image.size, limits)
+        width, height = image.size
+        if jpeg.scans(file) > jpeg.MAX_SCANS:
+            raise TruncatedImageError(
+                f"a JPEG with more than {jpeg.MAX_SCANS} scans, the limit; cameras and programs write about 20 at most"
+            )
+        if (factor := reduction(width, height)) > 1:
+            image.draft(None, (width // factor, height // factor))
+        admit(image.width * image.height)
+        if not (ended or jpeg.is_complete(file)):
+            raise OSError("the file ends before the picture")
+        loaded: Image.Image | NDArray[np.uint8] | None = None
+        if image.size == (width, height):
+            loaded = jpeg.decoded(file, width, height)
+        if loaded is None:
+            image.load()
+            loaded = image
+        found = orientation.orientation_of(image.info)
+        turned = found in orientation.ON_ITS_SIDE
+        return Picture(upright(loaded, found), *((height, width) if turned else (width, height)), found)
 
 
 def _metadata(name: str, data: bytes, image: Image.Image) -> dict[str | tuple[int, int], object]:
@@ -147,21 +152,20 @@ def _metadata(name: str, data: bytes, image: Image.Image) -> dict[str | tuple[in
 
 
 def _tiff(data: bytes, limits: ImageLimits, admit: Callable[[int], None]) -> Picture:
-    with errors_of_decoder("TIFF", data):
-        directory = tiff.first_picture(data)
-        check_size((directory.width, directory.height), limits)
-        admit(directory.width * directory.height)
-        if not directory.plain:
-            found = orientation.orientation_of({}, directory.orientation)
-            return Picture.whole(upright(tiff.decoded(data, directory), found), found)
-        with formats.opened("TIFF", data) as image:
-            image.seek(directory.page)
-            check_size(image.size, limits)
-            image.load()
-            image.info.pop("transparency", None)
-            found = orientation.orientation_of(image.info, directory.orientation)
-            white = 4095 if directory.bits == 12 else 65535
-            return Picture.whole(upright(image, 1, white=white), found)  # the plugin turns it itself
+    directory = tiff.first_picture(data)
+    check_size((directory.width, directory.height), limits)
+    admit(directory.width * directory.height)
+    if not directory.plain:
+        found = orientation.orientation_of({}, directory.orientation)
+        return Picture.whole(upright(tiff.decoded(data, directory), found), found)
+    with formats.opened("TIFF", data) as image:
+        image.seek(directory.page)
+        check_size(image.size, limits)
+        image.load()
+        image.info.pop("transparency", None)
+        found = orientation.orientation_of(image.info, directory.orientation)
+        white = 4095 if directory.bits == 12 else 65535
+        return Picture.whole(upright(image, 1, white=white), found)  # the plugin turns it itself
 
 
 def claim_pillow(limits: ImageLimits) -> None:
@@ -201,11 +205,16 @@ def errors_of_decoder(name: str, data: bytes = b"") -> Iterator[None]:
 
 
 def _share(name: str, data: bytes) -> str:
+    """Returns how much of a picture is there, to end an error message; "" where that is not known."""
     share = {"JPEG": jpeg.share, "PNG": png.share}.get(name)
-    if share is None or not data:
-        return ""
-    there = share(data)
-    return "; only finer detail is missing" if there == 1 else f"; about {there:.0%} of the picture is there"
+    there = share(data) if share is not None and data else None
+    if there is None or (there == 1 and name == "PNG"):
+        return ""  # a PNG that is whole, and damaged
+    return (
+        "; only finer detail is missing"
+        if there == 1
+        else f"; about {int(100 * there)}% of the picture is there"
+    )
 
 
 def _reason(error: Exception) -> str:

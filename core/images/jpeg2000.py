@@ -1,19 +1,40 @@
-"""JPEG 2000: the depth of a file's samples, from its header."""
+"""JPEG 2000: the check of a file's header before decoding."""
 
 from __future__ import annotations
 
 import struct
 
+from ..errors import TruncatedImageError
+
+MAX_TILES = 1 << 14
+"""A picture of 200 Mpx in tiles of 128 x 128 pixels has 12,200. The decoder's lists of 40,000 tiles took 240 MB, in pieces
+that the system does not get back."""
+
 _CODESTREAM = b"\xff\x4f\xff\x51"
 """Start of a codestream, and the marker of its size (ITU T.800, A.4.1 and A.5.1)."""
 
 
-def colour_depth(data: bytes) -> int:
-    """Returns the bits of each sample of a picture in colour; 0 for gray, or where the header is damaged."""
+def check(data: bytes) -> None:
+    """Checks that Pillow decodes a file right, and with bounded memory.
+
+    A damaged header passes: the decoder says what is wrong.
+
+    Raises:
+        TruncatedImageError: it does not.
+    """
     at = data.find(_CODESTREAM)
     try:
-        (samples,) = struct.unpack_from(">H", data, at + 40)
-        depth = data[at + 42]
+        right, bottom, _, _, width, height, left, top, samples = struct.unpack_from(">8IH", data, at + 8)
+        depth = (data[at + 42] & 0x7F) + 1
     except (struct.error, IndexError):
-        return 0
-    return (depth & 0x7F) + 1 if at >= 0 and samples >= 3 else 0
+        return
+    if at < 0 or not (width and height):
+        return
+    tiles = -(-(right - left) // width) * -(-(bottom - top) // height)
+    if tiles > MAX_TILES:
+        raise TruncatedImageError(f"a JPEG 2000 of {tiles} tiles, of which {MAX_TILES} are allowed")
+    if samples >= 3 and depth > 8:
+        # Pillow rounds white up, and shows black
+        raise TruncatedImageError(
+            f"a JPEG 2000 in colour of {depth} bits a sample is not read: save it with 8 bits, or as TIFF or PNG"
+        )

@@ -2,7 +2,7 @@
 
 Pillow reads a plain TIFF right, and some others wrong without a word: of 16 bits with separate planes it mixes the planes,
 and of 16 bits with white as zero it returns a negative. libvips (with libtiff) reads these. A variant that neither is known
-to read right (tests/core/images/test_tiff_variants.py) is refused by name: no TIFF is decoded by trial.
+to read right (docs/formats.md) is refused by name: no TIFF is decoded by trial.
 """
 
 from __future__ import annotations
@@ -17,21 +17,18 @@ import pyvips
 from PIL import Image
 
 from ..errors import NotAnImageError, TruncatedImageError
+from ..text import plural
 
-MAX_DIRECTORIES = 1000
-"""Limit on the directories that are read to find a picture: a file of nothing but directories could busy a thread."""
+MAX_DIRECTORIES, MAX_ENTRIES = 100, 4096
+"""Limits on the directories that are read to find a picture, and on the entries of each. Directories can overlap: without
+limits, a file of 8 MB could keep a thread busy for minutes. Cameras write a few thumbnails, of some 50 entries each."""
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _MEANING = 256, 257, 258, 259, 262
 _ORIENTATION, _SAMPLES, _PLANAR, _TILE_WIDTH, _FORMAT = 274, 277, 284, 322, 339
 _KIND, _OLD_KIND, _DNG = 254, 255, 50706
 _TAGS = frozenset(
-    {_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _MEANING, _ORIENTATION, _SAMPLES, _PLANAR, _TILE_WIDTH}
-) | {
-    _FORMAT,
-    _KIND,
-    _OLD_KIND,
-    _DNG,
-}
+    (_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _MEANING, _ORIENTATION, _SAMPLES, _PLANAR, _TILE_WIDTH, _FORMAT)
+).union((_KIND, _OLD_KIND, _DNG))
 
 _VALUES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 """Codes of struct for TIFF's unsigned integers, by type (TIFF 6.0, section 2, and the BigTIFF design)."""
@@ -98,8 +95,7 @@ class Directory:
         numbers = _FORMATS.get(self.format, f"SampleFormat {self.format}")
         planes = ", separate planes" if self.separate else ""
         tiles = ", tiled" if self.tiled else ""
-        samples = f"{self.samples} sample{'s' if self.samples != 1 else ''}"
-        return f"TIFF ({colours}, {samples} of {self.bits} bits, {numbers}{planes}{tiles})"
+        return f"TIFF ({colours}, {plural(self.samples, 'sample')} of {self.bits} bits, {numbers}{planes}{tiles})"
 
 
 def first_picture(data: bytes) -> Directory:
@@ -116,11 +112,11 @@ def first_picture(data: bytes) -> Directory:
             directory = _directory(data, page, tags)
             if not directory.preview:
                 return directory
-    except struct.error as error:
+    except (struct.error, OverflowError) as error:
         raise TruncatedImageError(
             "a TIFF that is truncated, damaged or of a rare variant: a directory lies beyond its end"
         ) from error
-    raise NotAnImageError("a camera raw file, whose only ordinary picture is a preview")
+    raise NotAnImageError("a camera raw file, whose ordinary pictures are previews")
 
 
 def _directories(data: bytes) -> Iterator[dict[int, tuple[int, ...]]]:
@@ -135,6 +131,10 @@ def _directories(data: bytes) -> Iterator[dict[int, tuple[int, ...]]]:
     while at and at not in seen and len(seen) < MAX_DIRECTORIES:
         seen.add(at)
         (count,) = struct.unpack_from(order + number, data, at)
+        if count > MAX_ENTRIES:
+            raise TruncatedImageError(
+                f"a TIFF with a directory of {count} entries, of which {MAX_ENTRIES} are allowed"
+            )
         start = at + struct.calcsize(order + number)
         end = start + entry * count
         (at,) = struct.unpack_from(order + offset, data, end)
@@ -221,9 +221,8 @@ def decoded(data: bytes, directory: Directory) -> Image.Image:
         infinite = (image > 0) / 255 * (high - low) + low
         values = _finite(image).ifthenelse(image, infinite)
         image = ((values - low) * scale + 0.5).floor()
-        if (
-            directory.meaning == _WHITE_IS_ZERO and directory.format != _UNSIGNED
-        ):  # those, libvips inverts itself
+        # libvips itself inverts whole numbers without a sign
+        if directory.meaning == _WHITE_IS_ZERO and directory.format != _UNSIGNED:
             image = 255 - image
     image = _bands(image, colours).cast("uchar")
     mode = {1: "L", 3: "RGB", 4: "CMYK"}[colours]

@@ -26,7 +26,7 @@ from . import sandbox
 from .worker import Worker, log, send
 
 
-def _warm_up(pipeline: Pipeline, *, frugal: bool) -> tuple[SearchName, ...]:
+def warm_up(pipeline: Pipeline, *, frugal: bool) -> tuple[SearchName, ...]:
     """Returns the searches that can run, the default first: each has searched one picture.
 
     So the first image of a client does not wait for what happens only once, and nothing is left to be opened in the sandbox.
@@ -102,7 +102,7 @@ def main() -> None:
         process.prefer_to_be_killed()
         pipeline = Pipeline(parameters, arguments.engine, frugal=arguments.frugal)
         load_decoders()
-        searches = _warm_up(pipeline, frugal=arguments.frugal)
+        searches = warm_up(pipeline, frugal=arguments.frugal)
         deviation = _deviation(pipeline)
         memory = sandbox.memory(
             parameters.daemon,

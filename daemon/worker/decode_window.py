@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 PIXELS_AHEAD = 40_000_000
-"""Pixels that are decoded, or being decoded, while the engine has another picture: at 3 to 16 bytes each the most memory
+"""Pixels that are decoded, or being decoded, while the engine has another picture: at 3 to 20 bytes each the most memory
 that a worker takes beside the engine's own. One picture of a good camera; a larger one is decoded alone."""
 
 

@@ -28,7 +28,7 @@ from typing import Any
 from ...core.parameters import DaemonParameters
 from ..process import disable_core_dumps
 
-BYTES_A_PIXEL_DECODED, BYTES_A_PIXEL_DECODING = 3, 16
+BYTES_A_PIXEL_DECODED, BYTES_A_PIXEL_DECODING = 3, 20
 """Bytes per pixel of a decoded picture, and the most that decoding takes in addition: see `core.images.decode`."""
 
 BYTES_A_TILE_PIXEL = 2048

@@ -244,6 +244,15 @@ CASES = [
         {r"\| (\.|\*\*all\*\*) \| 1 \| 0 \| 1 / 1 \| 0 / 0 \| 0 px \| .*x \|": 2},
     ),
     Case(
+        "benchmarks.agreement",
+        "PHOTOS/dlib_johns/ben --photographs 1",
+        {
+            r"\| onnx and (dlib|onnx without int8) \| 1 \| 1 \| .* \| .* px \| 0 \|": 2,
+            rf"\| weights with (10|7|4) bits of mantissa {cells(2)}": 3,
+            rf"\| .* of a layer .*\(\d+\) {cells(2)}": 12,
+        },
+    ),
+    Case(
         "benchmarks.peer",
         "PARAMETERS",
         {rf'\{{"seconds": {FIGURE}\}}': 2, rf'\{{"seconds": {FIGURE}, "faces": [1-9]\d*\}}': 2},

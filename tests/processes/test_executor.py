@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import math
 import resource
 import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psutil
@@ -40,6 +42,16 @@ def new_executor(memory: Memory | None = None) -> Executor:
     )
 
 
+@contextlib.asynccontextmanager
+async def started(memory: Memory | None = None) -> AsyncIterator[Executor]:
+    executor = new_executor(memory)
+    await executor.start()
+    try:
+        yield executor
+    finally:
+        await executor.close()
+
+
 def test_more_large_pictures_than_are_decoded_ahead_are_all_answered() -> None:
     """Each takes its room and gives it back: one that is searched, one that is cut off, one that nobody wants."""
     stream = io.BytesIO()
@@ -48,14 +60,10 @@ def test_more_large_pictures_than_are_decoded_ahead_are_all_answered() -> None:
     assert 5200 * 5000 <= PIXELS_AHEAD < 2 * 5200 * 5000
 
     async def talk() -> None:
-        executor = new_executor()
-        await executor.start()
-        try:
+        async with started() as executor:
             jobs = [executor.submit(data) for data in (whole, whole[:-40], whole, whole, whole[:-40], whole)]
             executor.cancel(jobs[3])
             answers = [await asyncio.wait_for(job.answer, 60) for job in jobs]
-        finally:
-            await executor.close()
         codes = [answer.code if isinstance(answer, Failed) else None for answer in answers]
         cut_off, cancelled = ErrorCode.IMAGE_TRUNCATED, ErrorCode.CANCELLED
         assert codes == [None, cut_off, None, cancelled, cut_off, None]
@@ -66,9 +74,7 @@ def test_more_large_pictures_than_are_decoded_ahead_are_all_answered() -> None:
 @pytest.mark.parametrize("closed", [True, False], ids=["closed", "cancelled"])
 def test_images_of_a_worker_that_is_just_ending_are_answered(astronaut_jpeg: bytes, closed: bool) -> None:
     async def talk() -> None:
-        executor = new_executor()
-        await executor.start()
-        try:
+        async with started() as executor:
             jobs = [executor.submit(astronaut_jpeg) for _ in range(3)]
             worker = executor._worker
             assert worker is not None
@@ -84,8 +90,6 @@ def test_images_of_a_worker_that_is_just_ending_are_answered(astronaut_jpeg: byt
                     executor.cancel(job)
             answers = [await asyncio.wait_for(job.answer, 1) for job in jobs]
             await worker.process.wait()
-        finally:
-            await executor.close()
         code = ErrorCode.DRAINING if closed else ErrorCode.CANCELLED
         assert [answer.code for answer in answers if isinstance(answer, Failed)] == [code] * 3
 
@@ -96,9 +100,7 @@ def test_the_worker_hears_once_that_an_image_is_cancelled(astronaut_jpeg: bytes)
     """What waits to be sent to a worker that is busy is bounded, however often a client says so."""
 
     async def talk() -> None:
-        executor = new_executor()
-        await executor.start()
-        try:
+        async with started() as executor:
             worker = executor._worker
             assert worker is not None
             sent: list[Message] = []
@@ -114,8 +116,6 @@ def test_the_worker_hears_once_that_an_image_is_cancelled(astronaut_jpeg: bytes)
                 executor.cancel(job)
             await asyncio.wait_for(job.answer, 60)
             assert sum(isinstance(message, Cancel) for message in sent) == 1
-        finally:
-            await executor.close()
 
     run(talk())
 
@@ -151,9 +151,7 @@ def test_images_of_a_worker_killed_for_want_of_memory_are_done_by_a_frugal_one_a
     memory = SimulatedMemory(tmp_path)
 
     async def talk() -> None:
-        executor = new_executor(memory)
-        await executor.start()
-        try:
+        async with started(memory) as executor:
             first = executor._worker
             assert first is not None
             assert not first.frugal
@@ -167,8 +165,6 @@ def test_images_of_a_worker_killed_for_want_of_memory_are_done_by_a_frugal_one_a
             answers = [await asyncio.wait_for(job.answer, 60) for job in jobs]
             assert all(isinstance(answer, Found) for answer in answers)
             assert not (await another_worker(executor, second)).frugal
-        finally:
-            await executor.close()
 
     run(talk())
 
@@ -179,9 +175,7 @@ def test_an_image_for_which_even_a_frugal_worker_has_too_little_memory_fails_alo
     memory = SimulatedMemory(tmp_path)
 
     async def talk() -> None:
-        executor = new_executor(memory)
-        await executor.start()
-        try:
+        async with started(memory) as executor:
             worker: Child | None = None
             jobs: list[Job] = []
             for frugal in (False, True):
@@ -197,8 +191,6 @@ def test_an_image_for_which_even_a_frugal_worker_has_too_little_memory_fails_alo
             assert "there are 8192 MiB, all that this machine has" in failed.message
             assert not (await another_worker(executor, worker)).frugal
             assert isinstance(await asyncio.wait_for(executor.submit(astronaut_jpeg).answer, 60), Found)
-        finally:
-            await executor.close()
 
     run(talk())
 
@@ -209,9 +201,7 @@ def test_a_worker_that_another_program_kills_is_none_that_had_too_little_memory(
     memory = SimulatedMemory(tmp_path)
 
     async def talk() -> None:
-        executor = new_executor(memory)
-        await executor.start()
-        try:
+        async with started(memory) as executor:
             worker: Child | None = None
             jobs: list[Job] = []
             for _ in range(2):
@@ -223,8 +213,6 @@ def test_a_worker_that_another_program_kills_is_none_that_had_too_little_memory(
             failed = await asyncio.wait_for(jobs[0].answer, 60)
             assert isinstance(failed, Failed)
             assert failed.code is ErrorCode.EXECUTOR_LOST
-        finally:
-            await executor.close()
 
     run(talk())
 
@@ -241,9 +229,7 @@ def test_an_image_at_which_an_allocation_fails_is_tried_again_and_then_named() -
     large = large_picture()
 
     async def talk() -> None:
-        executor = new_executor()
-        await executor.start()
-        try:
+        async with started() as executor:
             worker = executor._worker
             assert worker is not None
             for last in (False, True):
@@ -260,8 +246,6 @@ def test_an_image_at_which_an_allocation_fails_is_tried_again_and_then_named() -
                     assert "takes more memory than there is" in answer.message
                     assert "params/tiled_detect_params/upsample" in answer.message
                 worker = await another_worker(executor, second)
-        finally:
-            await executor.close()
 
     run(talk())
 
@@ -301,17 +285,13 @@ def test_a_worker_that_announces_more_than_an_answer_can_be_is_replaced(astronau
     """What an image may have made of it cannot fill the daemon's memory."""
 
     async def talk() -> None:
-        executor = new_executor()
-        await executor.start()
-        try:
+        async with started() as executor:
             worker = executor._worker
             assert worker is not None
             worker.reader.feed_data(wire.PREFIX.pack(1 << 30))  # as if it had sent it
             job = executor.submit(astronaut_jpeg)
             assert isinstance(await asyncio.wait_for(job.answer, 60), Found)
             assert executor._worker is not worker
-        finally:
-            await executor.close()
 
     run(talk())
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import struct
+
 import imagecodecs
 import numpy as np
 import pytest
+from PIL import Image
 
 from pyraface.core.errors import TruncatedImageError
 from pyraface.core.images.decode import decode
-from pyraface.core.images.jpeg2000 import colour_depth
+from pyraface.core.images.jpeg2000 import MAX_TILES, check
 from tests.core.images.files import LIMITS, Pixels, encoded
 
 
@@ -33,8 +36,25 @@ def test_each_depth_is_read_or_refused(bits: int, colour: bool, codec: str, port
         assert np.abs(decode(data, LIMITS).pixels.astype(int) - shown).max() <= 1
 
 
-def test_a_damaged_header_has_no_depth(portrait: Pixels) -> None:
+def test_a_damaged_header_is_for_the_decoder_to_judge(portrait: Pixels) -> None:
     data = encoded(portrait, "JPEG2000")
-    assert colour_depth(data) == 8
-    assert colour_depth(data[: data.index(b"\xff\x4f") + 41]) == 0
-    assert colour_depth(b"no picture") == 0
+    check(data)
+    check(data[: data.index(b"\xff\x4f") + 41])
+    check(b"no picture")
+
+
+@pytest.mark.parametrize("tile", [1, 15, 16, 256])
+def test_tiles_are_read_up_to_a_limit(tile: int) -> None:
+    side = 2400
+    picture = Image.fromarray(np.zeros((side, side, 3), np.uint8))
+    data = bytearray(encoded(picture, "JPEG2000", tile_size=(256, 256)))
+    struct.pack_into(">II", data, data.index(b"\xff\x4f\xff\x51") + 24, tile, tile)
+    if (side / tile) ** 2 > MAX_TILES:
+        with pytest.raises(
+            TruncatedImageError, match=r"a JPEG 2000 of \d+ tiles, of which 16384 are allowed"
+        ):
+            check(bytes(data))
+    else:
+        check(bytes(data))
+    if tile == 256:
+        assert decode(bytes(data), LIMITS).height == side

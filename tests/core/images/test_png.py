@@ -96,6 +96,15 @@ def test_the_share_that_is_there_is_told(mode: str, share: float) -> None:
     assert module.share(data) == 1
 
 
+def test_no_share_is_told_of_pixels_that_are_all_there_and_damaged(portrait: Pixels) -> None:
+    data = bytearray(encoded(portrait, "PNG"))
+    data[29] ^= 1  # of the checksum of the header
+    with pytest.raises(TruncatedImageError, match=r"PNG .*[^;]*$") as raised:
+        decode(bytes(data), LIMITS)
+    assert "missing" not in str(raised.value)
+    assert "%" not in str(raised.value)
+
+
 def test_the_share_of_an_interlaced_picture_is_that_of_its_passes() -> None:
     # of 3 x 3 pixels: (columns, rows) of the passes that have any, with a filter byte before each row
     size = sum(rows * (1 + columns) for columns, rows in [(1, 1), (1, 1), (2, 1), (1, 2), (3, 1)])

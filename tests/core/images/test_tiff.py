@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import random
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,7 +20,7 @@ from skimage.color import rgb2lab
 from pyraface.core.errors import ImageError, NotAnImageError, TruncatedImageError
 from pyraface.core.images import tiff
 from pyraface.core.images.decode import decode
-from tests.core.images.files import LIMITS, Pixels, encoded
+from tests.core.images.files import LIMITS, Pixels, encoded, stored
 
 HEIGHT, WIDTH = 40, 56
 TILE = (16, 16)
@@ -217,13 +219,18 @@ def test_lab_is_read(kind: str) -> None:
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
-def test_few_bits_are_read(bits: int, portrait: Pixels) -> None:
+@pytest.mark.parametrize("white_is_zero", [False, True])
+def test_few_bits_are_read(bits: int, white_is_zero: bool, portrait: Pixels) -> None:
     most = 2**bits - 1
     values = (portrait[..., 0].astype(int) * most // 255).astype(np.uint8)
     stream = io.BytesIO()
+    meaning = "miniswhite" if white_is_zero else "minisblack"
     with tifffile.TiffWriter(stream) as file:
-        file.write(values, photometric="minisblack", bitspersample=bits, metadata=None)
-    assert_shows(stream.getvalue(), np.repeat((values * (255 // most))[..., None], 3, 2), tolerance=0)
+        file.write(values, photometric=meaning, bitspersample=bits, metadata=None)
+    gray = values * (255 // most)
+    assert_shows(
+        stream.getvalue(), np.repeat((255 - gray if white_is_zero else gray)[..., None], 3, 2), tolerance=0
+    )
 
 
 def test_a_palette_is_read_and_one_of_16_bits_is_refused(portrait: Pixels) -> None:
@@ -294,20 +301,9 @@ def test_a_file_of_thumbnails_is_a_camera_raw_file() -> None:
 @pytest.mark.parametrize("kind", ["u1", "u2"])
 def test_orientations_are_applied_to_each_variant(kind: str, orientation: int) -> None:
     data, shown = written("RGB", kind, extratags=[(274, "H", 1, orientation, True)])
-    turned = Image.fromarray(shown)
-    operation = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_270,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_90,
-    }.get(orientation)
-    turned = turned.transpose(operation) if operation is not None else turned
     picture = decode(data, LIMITS)
     assert picture.orientation == orientation
-    np.testing.assert_array_equal(picture.pixels, np.asarray(turned))
+    np.testing.assert_array_equal(stored(picture.pixels, orientation), shown)
 
 
 def test_numbers_that_are_none_are_black_or_white() -> None:
@@ -328,6 +324,27 @@ def test_a_directory_that_follows_itself_ends() -> None:
     data[at : at + 4] = data[4:8]
     with pytest.raises(NotAnImageError):
         tiff.first_picture(bytes(data))
+
+
+def overlapping(entries: int) -> bytes:
+    """A BigTIFF of 1000 directories, each of so many entries, most of which belong to all of them."""
+    chain = [16 + 8 * number for number in range(1000)]
+    data = bytearray(16 + 8 * 1000 + 8 + 20 * entries + 8 * 1001)
+    data[:16] = b"II+\0\x08\0\0\0" + (16).to_bytes(8, "little")
+    for at, following in zip(chain, [*chain[1:], 0], strict=True):
+        data[at : at + 8] = entries.to_bytes(8, "little")
+        end = at + 8 + 20 * entries
+        data[end : end + 8] = following.to_bytes(8, "little")
+    return bytes(data)
+
+
+@pytest.mark.parametrize("entries", [4000, 4097, 2**61])
+def test_directories_without_end_end_soon(entries: int) -> None:
+    data = overlapping(entries) if entries < 5000 else overlapping(10)[:16] + entries.to_bytes(8, "little")
+    started = time.process_time()
+    with contextlib.suppress(ImageError):
+        tiff.first_picture(data)
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize(

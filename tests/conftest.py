@@ -27,8 +27,10 @@ from tests.support import free_udp_port, parameters_xml
 settings.register_profile("pyraface", deadline=None)
 settings.load_profile("pyraface")
 
-# a shell has what it runs in the background ignore Ctrl-C, and what that starts inherits it: nothing could be interrupted
+# a shell has what it runs in the background ignore Ctrl-C and Ctrl-\, and nohup SIGHUP; the programs of the tests would, too
 signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGHUP, signal.SIGQUIT):
+    signal.signal(number, signal.SIG_DFL)
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 from ..errors import TruncatedImageError
+from ..text import plural
 
 MAX_TILES = 1 << 14
 """A picture of 200 Mpx in tiles of 128 x 128 pixels has 12,200. The decoder's lists of 40,000 tiles took 240 MB, in pieces
@@ -32,7 +33,7 @@ def check(data: bytes) -> None:
         return
     tiles = -(-(right - left) // width) * -(-(bottom - top) // height)
     if tiles > MAX_TILES:
-        raise TruncatedImageError(f"a JPEG 2000 of {tiles} tiles, of which {MAX_TILES} are allowed")
+        raise TruncatedImageError(f"a JPEG 2000 of {plural(tiles, 'tile')}, of which {MAX_TILES} are allowed")
     if samples >= 3 and depth > 8:
         # Pillow rounds white up, and shows black
         raise TruncatedImageError(

@@ -6,7 +6,8 @@
     |-- EngineError                an engine cannot be started, or failed on an image; .code says how
     |   `-- EngineMemoryError      for want of memory
     |-- ImageError                 the image cannot be searched; .code says why
-    |   |-- NotAnImageError        not in a format that pyraface reads
+    |   |-- NotAnImageError        no picture
+    |   |-- FormatNotReadError     a picture in a format, or a variant of one, that is not read; .package may help
     |   |-- TruncatedImageError    an image that is cut off or damaged
     |   `-- ImageTooLargeError     more pixels, or a longer side, than the limits allow
     |       `-- ImageMemoryError   more pixels than there is memory for
@@ -47,6 +48,7 @@ class ErrorCode(str, Enum):
 
     # the image
     NOT_AN_IMAGE = "not-an-image"
+    FORMAT_NOT_READ = "format-not-read"
     IMAGE_TRUNCATED = "image-truncated"
     IMAGE_TOO_LARGE = "image-too-large"
     # the server
@@ -85,11 +87,12 @@ class ErrorCode(str, Enum):
     @property
     def retried(self) -> bool:
         """Whether a resumed run tries the image again: the server failed, and the image may be sound."""
-        return self in _ELSEWHERE and self not in (ErrorCode.IMAGE_TOO_LARGE, ErrorCode.FRAME_TOO_LARGE)
+        return self in _ELSEWHERE and self not in REFUSALS
 
 
 _ELSEWHERE = frozenset(
     {
+        ErrorCode.FORMAT_NOT_READ,
         ErrorCode.TOO_SLOW,
         ErrorCode.EXECUTOR_LOST,
         ErrorCode.ENGINE_FAILED,
@@ -106,6 +109,9 @@ _ELSEWHERE = frozenset(
         ErrorCode.SERVER_LOST,
     }
 )
+
+REFUSALS = frozenset({ErrorCode.FORMAT_NOT_READ, ErrorCode.IMAGE_TOO_LARGE, ErrorCode.FRAME_TOO_LARGE})
+"""Errors with which a server refuses an image because of its limits or its packages: the server has not failed."""
 
 
 _OF_MEMORY = re.compile(
@@ -149,9 +155,33 @@ class ImageError(PyrafaceError):
 
     code = ErrorCode.NOT_AN_IMAGE
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether another server may succeed."""
+        return self.code.elsewhere
+
 
 class NotAnImageError(ImageError):
-    """Not in an image format that pyraface reads."""
+    """No picture: a document, a film, any other bytes, or an image without pixels."""
+
+
+class FormatNotReadError(ImageError):
+    """A picture in a format, or in a variant of one, that this process does not read. The message names the remedy.
+
+    Attributes:
+        package: the package with which the format is read; "" where pyraface never reads it.
+    """
+
+    code = ErrorCode.FORMAT_NOT_READ
+
+    def __init__(self, message: str, *, package: str = "") -> None:
+        super().__init__(message)
+        self.package = package
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether another server may succeed: the package may be installed there."""
+        return bool(self.package)
 
 
 class TruncatedImageError(ImageError):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ...core import fingerprints
 from ...core.computed_by import ComputedBy
-from ...core.errors import ErrorCode, ServerLostError
+from ...core.errors import REFUSALS, ErrorCode, ServerLostError
 from ...core.host import tasks
 from ...core.host.keyfile import Keys
 from ...core.host.running_clock import RunningClock, Timer
@@ -30,9 +30,6 @@ COST_BYTES = 4 << 20
 """Bytes of a file that cost as much as the fixed cost of an image. The search always takes tiles of one size; the costs of
 sending and decoding grow with the file. The number of pixels would be a better measure, but the client would have to parse
 every image format to learn it, and pyraface leaves that to a confined process."""
-
-LIMITS = frozenset({ErrorCode.IMAGE_TOO_LARGE, ErrorCode.FRAME_TOO_LARGE})
-"""Errors with which a server rejects an image at once because of its limits; they do not count as failures of the server."""
 
 
 class Answered(NamedTuple):
@@ -60,8 +57,8 @@ class _Server:
     """The search requested from it; "": its default."""
     faces_from: int
     """The size of the smallest face requested from it."""
-    starved: bool = False
-    """Whether the user was told that it has too little memory for some images."""
+    lacking: set[ErrorCode] = field(default_factory=set)
+    """Errors of which the user was told that such images go to other servers."""
 
     @property
     def fingerprint(self) -> str:
@@ -69,6 +66,11 @@ class _Server:
         return fingerprints.from_size(self.connection.welcome.fingerprint_of(self.search), self.faces_from)
 
     def answered(self, answer: Answer) -> Answered:
+        """Returns an answer of this server, whose name stands in the message where a package is missing there."""
+        if isinstance(answer, Failed) and answer.code is ErrorCode.FORMAT_NOT_READ and answer.elsewhere:
+            answer = Failed.because(
+                answer.id, answer.code, f"server {self.name}: {answer.message}", elsewhere=True
+            )
         return Answered(self.name, self.fingerprint, self.connection.welcome.computed_by, answer)
 
 
@@ -350,8 +352,8 @@ class Pool:
             self._scheduler.postponed(server.key, job.number, now)
         elif isinstance(answer, Failed) and answer.elsewhere:
             job.failure = server.answered(answer)
-            self._tell_of_memory(server, answer)
-            self._scheduler.refused(server.key, job.number, now, tried=answer.code not in LIMITS)
+            self._tell_of_lack(server, answer)
+            self._scheduler.refused(server.key, job.number, now, tried=answer.code not in REFUSALS)
         elif (
             self._scheduler.answered(server.key, job.number, now, learn=isinstance(answer, Found))
             and not job.answer.done()  # it may have been cancelled a moment ago
@@ -359,12 +361,12 @@ class Pool:
             job.answer.set_result(server.answered(answer))
         self._decide()
 
-    def _tell_of_memory(self, server: _Server, answer: Failed) -> None:
-        """Tells the user once that other servers get the images for which this one has too little memory."""
-        starved = answer.code is ErrorCode.OUT_OF_MEMORY
+    def _tell_of_lack(self, server: _Server, answer: Failed) -> None:
+        """Tells the user once that other servers get the images for which this one has too little memory, or no package."""
+        lacks = answer.code in (ErrorCode.OUT_OF_MEMORY, ErrorCode.FORMAT_NOT_READ)
         # of a single server, the image's own error says it
-        if starved and not server.starved and self._scheduler.servers > 1:
-            server.starved = True
+        if lacks and answer.code not in server.lacking and self._scheduler.servers > 1:
+            server.lacking.add(answer.code)
             self._tell(f"server {server.name}: {answer.message}; such images go to other servers")
 
     def _give_up(self, job: _Job, reason: Reason | None) -> None:

@@ -11,6 +11,7 @@ makes warnings errors.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import ImageError, ImageMemoryError, ImageTooLargeError, NotAnImageError, TruncatedImageError
+from ..errors import (
+    FormatNotReadError,
+    ImageError,
+    ImageMemoryError,
+    ImageTooLargeError,
+    NotAnImageError,
+    TruncatedImageError,
+)
 from ..parameters import ImageLimits
 from ..text import one_line
 from . import formats, jpeg, jpeg2000, orientation, png, signatures, tiff
@@ -28,6 +36,11 @@ from .pixels import upright
 
 _NO_PIXELS = "not identified by this driver"
 """Pillow's error for a header whose width or height is 0."""
+
+_VARIANT = re.compile(
+    "unsupported|not supported|not implemented|cannot handle|not available|unknown (pixel|raw) mode", re.I
+)
+"""From errors of Pillow, libheif, libavif and libvips for a sound file that they do not read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +104,9 @@ def decode(
         admit: receives the number of pixels before they are decoded, and may wait until there is memory for them.
 
     Raises:
-        NotAnImageError: an unsupported format, or an image without pixels.
-        TruncatedImageError: a file that is truncated or damaged, or a rare variant of its format.
+        NotAnImageError: no picture, or an image without pixels.
+        FormatNotReadError: a format, or a variant of one, that is not read.
+        TruncatedImageError: a file that is truncated or damaged.
         ImageTooLargeError: more pixels or a longer side than `limits`; found before the pixels are decoded.
     """
     name = signatures.format_of(data)
@@ -119,14 +133,15 @@ def decode(
 
 
 def _jpeg(data: bytes, limits: ImageLimits, reduction: Reduction, admit: Callable[[int], None]) -> Picture:
+    jpeg.check(data)
     ended = jpeg.has_end(data)
     file = data if ended else data.rstrip(b"\0") + jpeg.END
     with formats.opened("JPEG", file) as image:
         check_size(image.size, limits)
         width, height = image.size
         if jpeg.scans(file) > jpeg.MAX_SCANS:
-            raise TruncatedImageError(
-                f"a JPEG with more than {jpeg.MAX_SCANS} scans, the limit; cameras and programs write about 20 at most"
+            raise FormatNotReadError(
+                f"a JPEG with more than {jpeg.MAX_SCANS} scans, the limit, is not read: {signatures.SAVE}"
             )
         if (factor := reduction(width, height)) > 1:
             image.draft(None, (width // factor, height // factor))
@@ -199,6 +214,10 @@ def errors_of_decoder(name: str, data: bytes = b"") -> Iterator[None]:
         if isinstance(error, SyntaxError) and str(error) == _NO_PIXELS:
             raise NotAnImageError(f"a {name} without pixels") from error
         reason = _reason(error) or type(error).__name__
+        if _VARIANT.search(reason):
+            raise FormatNotReadError(
+                f"a variant of {name} that is not read ({reason}): {signatures.SAVE}"
+            ) from error
         raise TruncatedImageError(
             f"a {name} that is truncated, damaged or of a rare variant: {reason}{_share(name, data)}"
         ) from error

@@ -8,6 +8,9 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from ..errors import FormatNotReadError
+from .signatures import SAVE
+
 MAX_SCANS = 100
 """Programs write up to about 20 scans into a progressive JPEG. A decoder processes the whole picture for each, even where a
 scan is a few bytes: a file of 100 KB with 1000 scans kept it busy for eight seconds, for 9 million pixels."""
@@ -17,8 +20,34 @@ _MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
 
 END = b"\xff\xd9"
 _END, _SCAN = 0xD9, 0xDA
+_LS = 0xF7
+"""Frame of JPEG-LS (ITU T.87)."""
+_HIERARCHICAL = (0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF)
 _SEQUENTIAL = (0xC0, 0xC1)
 _OTHER_FRAMES = (0xC2, 0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
+
+
+def check(data: bytes) -> None:
+    """Checks that the first frame of a file is of a kind that the decoder reads. A file without a frame passes.
+
+    Raises:
+        FormatNotReadError: it is not; the message names the kind.
+    """
+    at = 2
+    while marker := _MARKER.search(data, at):
+        kind, at = data[marker.start() + 1], marker.end()
+        if kind in (_END, _SCAN):
+            return
+        if kind == _LS:
+            raise FormatNotReadError(f"JPEG-LS is not read: {SAVE}")
+        if kind in _HIERARCHICAL:
+            raise FormatNotReadError(f"a hierarchical JPEG is not read: {SAVE}")
+        if kind in (*_SEQUENTIAL, *_OTHER_FRAMES):
+            depth = data[at + 2 : at + 3]
+            if depth and depth[0] not in (0, 8):
+                raise FormatNotReadError(f"a JPEG of {depth[0]} bits a sample is not read: {SAVE}")
+            return
+        at += max(2, int.from_bytes(data[at : at + 2], "big"))
 
 
 def scans(data: bytes) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from ..errors import TruncatedImageError
+from ..errors import FormatNotReadError
 from ..text import plural
 
 MAX_TILES = 1 << 14
@@ -21,7 +21,7 @@ def check(data: bytes) -> None:
     A damaged header passes: the decoder says what is wrong.
 
     Raises:
-        TruncatedImageError: it does not.
+        FormatNotReadError: it does not.
     """
     at = data.find(_CODESTREAM)
     try:
@@ -33,9 +33,11 @@ def check(data: bytes) -> None:
         return
     tiles = -(-(right - left) // width) * -(-(bottom - top) // height)
     if tiles > MAX_TILES:
-        raise TruncatedImageError(f"a JPEG 2000 of {plural(tiles, 'tile')}, of which {MAX_TILES} are allowed")
+        raise FormatNotReadError(
+            f"a JPEG 2000 of {plural(tiles, 'tile')} is not read, {MAX_TILES} are allowed: save it with larger tiles"
+        )
     if samples >= 3 and depth > 8:
         # Pillow rounds white up, and shows black
-        raise TruncatedImageError(
+        raise FormatNotReadError(
             f"a JPEG 2000 in colour of {depth} bits a sample is not read: save it with 8 bits, or as TIFF or PNG"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..errors import NotAnImageError
+from ..errors import FormatNotReadError, NotAnImageError
 
 HEAD_BYTES = 256
 """Bytes at the beginning of a file that show its format: the longest list of brands that is looked at."""
@@ -14,6 +14,12 @@ READ = ("JPEG", "PNG", "WebP", "GIF", "TIFF", "BMP", "HEIC", "AVIF", "JPEG 2000"
 
 PHOTOGRAPHS = frozenset({*READ, "JPEG XL", "Canon raw (CR2)", "Canon raw (CR3)", "camera raw"})
 """The formats that hold photographs, read or not; the others in the table are documents, icons, films."""
+
+_NO_PICTURES = ("PDF", "SVG or XML", "video")
+"""The names in the table that stand for no picture of pixels."""
+
+SAVE = "save it as JPEG, PNG or TIFF"
+"""The remedy for a picture that is not read."""
 
 _MAGIC = (
     (rb"\xff\xd8\xff", "JPEG"),
@@ -26,11 +32,22 @@ _MAGIC = (
     (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "JPEG 2000"),
     # not read, but named in the error: the user learns what the file is, and that it is not damaged
     (rb"\0\0\0\x0cJXL |\xff\x0a", "JPEG XL"),
+    (rb"FUJIFILMCCD-RAW|IIRO|IIRS|MMOR|IIU\0|\0MRM|FOVb|II\x1a\0\0\0HEAPCCDR", "camera raw"),
+    (rb"II\xbc", "JPEG XR"),
     (rb"8BPS", "Photoshop"),
-    (rb"%PDF", "PDF"),
-    (rb"\0\0[\1\2]\0", "Windows icon"),
-    (rb"FUJIFILMCCD-RAW|IIRO|IIU\0", "camera raw"),
     (rb"gimp xcf", "GIMP"),
+    (rb"\0\0[\1\2]\0.\0", "Windows icon"),
+    (rb"icns", "Apple icon"),
+    (rb"v/1\x01", "OpenEXR"),
+    (rb"#\?(RADIANCE|RGBE)\n", "Radiance HDR"),
+    (rb"P[1-7fF]\s", "Netpbm"),
+    (rb"DDS ", "DDS"),
+    (rb"qoif", "QOI"),
+    (rb"BPG\xfb", "BPG"),
+    (rb"\x0a[\0\2-\5]\x01[\1\2\4\x08]", "PCX"),
+    (rb"\x01\xda[\0\1][\1\2]\0[\1-\3]", "SGI"),
+    (rb"SIMPLE  =", "FITS"),
+    (rb"%PDF", "PDF"),
     (rb"\s*<(\?xml|svg)", "SVG or XML"),
     (rb"....ftypcrx ", "Canon raw (CR3)"),
     (rb"....ftyp(isom|iso[2-9]|mp4|avc1|M4V|qt  |3gp)|RIFF....AVI |\x1aE\xdf\xa3", "video"),
@@ -44,13 +61,16 @@ def format_of(data: bytes) -> str:
     """Returns the format of a file, one of READ, from its first bytes.
 
     Raises:
-        NotAnImageError: an unsupported format; the message names it where it is known.
+        FormatNotReadError: a picture in another format; the message names it.
+        NotAnImageError: no picture; the message says what it is where that is known.
     """
     if not data:
         raise NotAnImageError("the file is empty")
     name = _format(data)
     if name in READ:
         return name
+    if name and name not in _NO_PICTURES:
+        raise FormatNotReadError(f"{name} is not read: {SAVE}")
     known = f"{name} is not a supported format" if name else "not an image"
     raise NotAnImageError(f"{known}; supported formats: {', '.join(READ)}")
 

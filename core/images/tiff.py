@@ -16,8 +16,9 @@ from typing import Any
 import pyvips
 from PIL import Image
 
-from ..errors import NotAnImageError, TruncatedImageError
+from ..errors import FormatNotReadError, TruncatedImageError
 from ..text import plural
+from .signatures import SAVE
 
 MAX_DIRECTORIES, MAX_ENTRIES = 100, 4096
 """Limits on the directories that are read to find a picture, and on the entries of each. Directories can overlap: without
@@ -58,6 +59,33 @@ _WHITE_IS_ZERO, _GRAY, _RGB, _CMYK, _LAB = 0, 1, 2, 5, 8
 _COLOURS = {_WHITE_IS_ZERO: 1, _GRAY: 1, _RGB: 3, _CMYK: 4, _LAB: 3}
 """Samples of a pixel that are not alpha, by meaning: of the meanings that libvips reads."""
 
+_NONE, _DEFLATE, _OLD_DEFLATE = 1, 8, 32946
+_COMPRESSIONS = {
+    2: "CCITT",
+    3: "CCITT fax 3",
+    4: "CCITT fax 4",
+    5: "LZW",
+    6: "old JPEG",
+    7: "JPEG",
+    _DEFLATE: "Deflate",
+    32773: "PackBits",
+    32809: "ThunderScan",
+    _OLD_DEFLATE: "Deflate",
+    34676: "SGILog",
+    34712: "JPEG 2000",
+    34887: "LERC",
+    34892: "lossy JPEG of a DNG",
+    34925: "LZMA",
+    50000: "Zstandard",
+    50001: "WebP",
+    50002: "JPEG XL",
+    52546: "JPEG XL",
+}
+_READ_BY_PILLOW = frozenset(
+    (_NONE, 2, 3, 4, 5, 6, 7, _DEFLATE, 32773, 32809, _OLD_DEFLATE, 34925, 50000, 50001)
+)
+_READ_BY_LIBVIPS = frozenset((_NONE, 2, 3, 4, 5, 7, _DEFLATE, 32773, _OLD_DEFLATE))
+
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _FORMATS = {_UNSIGNED: "unsigned", _SIGNED: "signed", _FLOAT: "float"}
 _SEPARATE = 2
@@ -72,6 +100,7 @@ class Directory:
         bits: of each sample of a pixel; all samples have equally many.
         meaning: PhotometricInterpretation.
         format: SampleFormat of all samples.
+        compression: value of the tag.
         orientation: value of the tag, which may be invalid; None where there is none.
         preview: whether it is a reduced copy of another picture.
         plain: whether Pillow reads it right.
@@ -84,6 +113,7 @@ class Directory:
     samples: int
     meaning: int
     format: int
+    compression: int
     orientation: int | None
     separate: bool
     tiled: bool
@@ -95,14 +125,17 @@ class Directory:
         numbers = _FORMATS.get(self.format, f"SampleFormat {self.format}")
         planes = ", separate planes" if self.separate else ""
         tiles = ", tiled" if self.tiled else ""
-        return f"TIFF ({colours}, {plural(self.samples, 'sample')} of {self.bits} bits, {numbers}{planes}{tiles})"
+        packed = _COMPRESSIONS.get(self.compression, f"compression {self.compression}")
+        packed = "" if self.compression == _NONE else f", {packed}"
+        samples = plural(self.samples, "sample")
+        return f"TIFF ({colours}, {samples} of {self.bits} bits, {numbers}{planes}{tiles}{packed})"
 
 
 def first_picture(data: bytes) -> Directory:
     """Returns the directory of the first picture in a file that is not a reduced copy of another.
 
     Raises:
-        NotAnImageError: a camera raw file: all its ordinary pictures are previews.
+        FormatNotReadError: a camera raw file: all its ordinary pictures are previews.
         TruncatedImageError: a file that is truncated or damaged.
     """
     try:
@@ -116,7 +149,7 @@ def first_picture(data: bytes) -> Directory:
         raise TruncatedImageError(
             "a TIFF that is truncated, damaged or of a rare variant: a directory lies beyond its end"
         ) from error
-    raise NotAnImageError("a camera raw file, whose ordinary pictures are previews")
+    raise FormatNotReadError(f"a camera raw file, whose ordinary pictures are previews, is not read: {SAVE}")
 
 
 def _directories(data: bytes) -> Iterator[dict[int, tuple[int, ...]]]:
@@ -160,7 +193,7 @@ def _directory(data: bytes, page: int, tags: dict[int, tuple[int, ...]]) -> Dire
     meaning = value(_MEANING, _GRAY)
     same = len(set(bits)) == 1 and len(set(formats)) == 1
     separate = value(_PLANAR, 1) == _SEPARATE
-    raw = value(_COMPRESSION, 1) == 1
+    compression = value(_COMPRESSION, _NONE)
     return Directory(
         page=page,
         width=value(_WIDTH, 0),
@@ -169,6 +202,7 @@ def _directory(data: bytes, page: int, tags: dict[int, tuple[int, ...]]) -> Dire
         samples=value(_SAMPLES, 1),
         meaning=meaning,
         format=formats[0] if same else 0,
+        compression=compression,
         orientation=value(_ORIENTATION, 0) or None,
         separate=separate,
         tiled=_TILE_WIDTH in tags,
@@ -177,7 +211,11 @@ def _directory(data: bytes, page: int, tags: dict[int, tuple[int, ...]]) -> Dire
         plain=same
         and formats[0] in (_UNSIGNED, 4)  # 4 is "undefined"
         and meaning in (0, 1, 2, 3, 5, 6, 8)
-        and (max(bits) <= 8 or (bits == (12,) and meaning == _GRAY and data[:2] == b"II" and raw))
+        and (
+            max(bits) <= 8
+            or (bits == (12,) and meaning == _GRAY and data[:2] == b"II" and compression == _NONE)
+        )
+        and compression in _READ_BY_PILLOW
         and data[:4] != b"MM\0+",
     )
 
@@ -189,7 +227,7 @@ def decoded(data: bytes, directory: Directory) -> Image.Image:
     smallest to the largest finite value of the picture.
 
     Raises:
-        TruncatedImageError: a variant that is not read; the message names it.
+        FormatNotReadError: a variant that is not read; the message names it.
         Exception: libvips cannot read it.
     """
     colours = _COLOURS.get(directory.meaning, 0)
@@ -200,8 +238,9 @@ def decoded(data: bytes, directory: Directory) -> Image.Image:
         directory.tiled or directory.samples < 3 or (directory.bits, directory.format) == (16, _FLOAT)
     )
     lab = directory.meaning == _LAB and not (directory.bits in (8, 16) and directory.format == _UNSIGNED)
-    if not (wide or eight) or planes or lab or directory.samples < colours or not colours:
-        raise TruncatedImageError(
+    packed = directory.compression not in _READ_BY_LIBVIPS
+    if not (wide or eight) or planes or packed or lab or directory.samples < colours or not colours:
+        raise FormatNotReadError(
             f"a {directory} is not read: save it as a TIFF of 8 or 16 bits in one plane, or as PNG"
         )
     load = partial(

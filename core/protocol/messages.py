@@ -171,9 +171,13 @@ class Failed:
     elsewhere: bool
 
     @classmethod
-    def because(cls, id: int, code: ErrorCode, message: str) -> Failed:
-        """Returns the answer for a code, its message shortened and cleaned to fit a frame."""
-        return cls(id, code, sendable(message, MAX_TEXT), code.elsewhere)
+    def because(cls, id: int, code: ErrorCode, message: str, *, elsewhere: bool | None = None) -> Failed:
+        """Returns the answer for a code, its message shortened and cleaned to fit a frame.
+
+        Args:
+            elsewhere: None: what the code says.
+        """
+        return cls(id, code, sendable(message, MAX_TEXT), code.elsewhere if elsewhere is None else elsewhere)
 
 
 @dataclass(frozen=True)

@@ -182,7 +182,7 @@ class Worker:
         except _Cancelled:
             return Failed.because(request.id, ErrorCode.CANCELLED, "cancelled by the client")
         except ImageError as error:
-            return Failed.because(request.id, error.code, str(error))
+            return Failed.because(request.id, error.code, str(error), elsewhere=error.elsewhere)
         except EngineError as error:
             return Failed.because(request.id, error.code, str(error))
         except MemoryError:

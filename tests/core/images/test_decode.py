@@ -17,6 +17,7 @@ from PIL import Image
 
 from pyraface.core.errors import (
     ErrorCode,
+    FormatNotReadError,
     ImageError,
     ImageTooLargeError,
     NotAnImageError,
@@ -61,6 +62,18 @@ def test_a_file_that_is_cut_off_is_told_so(format: str, share: float, portrait: 
     assert str(raised.value).isprintable()
     assert raised.value.code is ErrorCode.IMAGE_TRUNCATED
     assert raised.value.__cause__ is not None
+
+
+@pytest.mark.parametrize(("bits", "compression"), [(24, 4), (32, 5), (24, 6), (64, 0)])
+def test_a_variant_that_the_decoder_does_not_read_is_told_from_damage(bits: int, compression: int) -> None:
+    header = struct.pack(
+        "<2sIIIIiiHHIIiiII", b"BM", 60, 0, 54, 40, 48, 32, 1, bits, compression, 0, 0, 0, 0, 0
+    )
+    with pytest.raises(
+        FormatNotReadError, match=r"a variant of BMP .* save it as JPEG, PNG or TIFF"
+    ) as raised:
+        decode(header + bytes(48 * 32 * 8), LIMITS)
+    assert (raised.value.code, raised.value.elsewhere) == (ErrorCode.FORMAT_NOT_READ, False)
 
 
 @pytest.mark.parametrize("format", HOW_TO_SAVE)

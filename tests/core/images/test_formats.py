@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pyraface.core.errors import (
-    NotAnImageError,
+    FormatNotReadError,
 )
 from pyraface.core.images.decode import decode
 from tests.core.images.files import (
@@ -60,7 +60,7 @@ def test_an_mpo_gives_its_first_picture(portrait: Pixels) -> None:
 def test_the_preview_in_a_raw_file_is_not_taken_for_the_photograph(
     tags: dict[int, Any], portrait: Pixels
 ) -> None:
-    with pytest.raises(NotAnImageError, match="raw file"):
+    with pytest.raises(FormatNotReadError, match="raw file"):
         # uncompressed: handed a tag it does not know, the libtiff encoder of some Pillows ends the process
         decode(encoded(portrait, "TIFF", tiffinfo=tags, compression="raw"), LIMITS)
 

@@ -7,16 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pyraface.core.errors import TruncatedImageError
+from pyraface.core.errors import FormatNotReadError, TruncatedImageError
 from pyraface.core.images.decode import decode
 from pyraface.core.images.jpeg import MAX_SCANS, decoded, scans, share
 from pyraface.core.parameters import ImageLimits
+from tests.core.images.files import LIMITS, Pixels
 from tests.hostile import bombs
 
 
@@ -49,7 +51,7 @@ def test_counting_stops_beyond_the_most(more: int) -> None:
 
 def test_a_picture_of_too_many_scans_is_refused_before_they_are_decoded(astronaut: np.ndarray) -> None:
     limits = ImageLimits()
-    with pytest.raises(TruncatedImageError, match="more than 100 scans"):
+    with pytest.raises(FormatNotReadError, match="more than 100 scans"):
         decode(bombs.many_scans(101, side=64), limits)
     assert decode(bombs.many_scans(50, side=64), limits).width == 64
     assert decode(saved(astronaut, progressive=True), limits).width == 512
@@ -207,3 +209,26 @@ def test_a_progressive_jpeg_that_lacks_its_last_scans_lacks_only_detail(astronau
     data = saved_as(astronaut, "RGB", progressive=True)
     with pytest.raises(TruncatedImageError, match="only finer detail is missing"):
         decode(data[: len(data) * 2 // 3], ImageLimits())
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a JPEG of 12 bits", lambda wide: imagecodecs.jpeg8_encode(wide >> 4, bitspersample=12)),
+        (
+            "a JPEG of 16 bits",
+            lambda wide: imagecodecs.jpeg8_encode(wide, bitspersample=16, lossless=True),
+        ),
+        ("JPEG-LS", lambda wide: imagecodecs.jpegls_encode(wide.astype(np.uint8))),
+        ("a hierarchical JPEG", lambda _: b"\xff\xd8\xff\xc5\0\x11\x08" + bytes(40)),
+    ],
+)
+def test_other_kinds_of_jpeg_are_refused_by_name(name: str, data: Any, portrait: Pixels) -> None:
+    with pytest.raises(FormatNotReadError, match=f"{name}.* is not read: save it as") as raised:
+        decode(data(portrait.astype(np.uint16) * 257), LIMITS)
+    assert not raised.value.elsewhere
+
+
+def test_a_lossless_jpeg_of_8_bits_is_read(portrait: Pixels) -> None:
+    data = imagecodecs.jpeg8_encode(portrait, lossless=True, colorspace="rgb", outcolorspace="rgb")
+    np.testing.assert_array_equal(decode(data, LIMITS).pixels, portrait)

@@ -77,6 +77,7 @@ def test_the_specification_names_the_limits(number: int) -> None:
 @pytest.mark.parametrize("code", ErrorCode)
 def test_an_answer_says_whether_another_server_may_do_better(code: ErrorCode) -> None:
     assert Failed.because(7, code, "why") == Failed(7, code, "why", code.elsewhere)
+    assert not Failed.because(7, code, "why", elsewhere=False).elsewhere
 
 
 @pytest.mark.parametrize(

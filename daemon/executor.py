@@ -26,7 +26,7 @@ from ..core.host.running_clock import RunningClock
 from ..core.protocol import wire
 from ..core.protocol.messages import Cancel, Closing, Detect, Failed, Found, Welcome
 from ..core.text import plural
-from ..core.throughput import Throughput
+from ..core.throughput import Speed, Throughput
 from .child import Answer, Child, Job
 from .scarcity import Scarcity
 
@@ -60,6 +60,7 @@ class Executor:
 
     Attributes:
         throughput: counts the images that are done.
+        speed: of the worker.
         clock: for the time limits of this daemon.
         lost: ends with an EngineError when no worker can be started any more; the daemon must then stop.
     """
@@ -76,6 +77,7 @@ class Executor:
     ) -> None:
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.throughput = Throughput(asyncio.get_running_loop().time())
+        self.speed = Speed()
         self.clock = RunningClock()
         self._engine = engine
         self._xml = xml
@@ -326,6 +328,7 @@ class Executor:
             worker.jobs[job.id] = job
             worker.send(Detect(job.id, job.image, faces_from=job.faces_from, search=job.search))
             if len(worker.jobs) == 1:
+                self.speed.begin(self.clock.now())
                 self._set_timer(worker)
 
     def _answered(self, worker: Child, answer: Answer) -> None:
@@ -333,6 +336,7 @@ class Executor:
         if job is None:  # it has just exceeded its time, and has its answer
             return
         self._back_off = FIRST_BACK_OFF
+        self.speed.count(self.clock.now(), answer.width * answer.height if isinstance(answer, Found) else 0)
         if isinstance(answer, Failed) and answer.code is ErrorCode.OUT_OF_MEMORY:
             log.error("the worker has too little memory for an image: %s", answer.message)
             if not worker.frugal:

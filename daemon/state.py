@@ -51,5 +51,6 @@ class ServerState:
             connections=len(self.admission),
             answered=throughput.total,
             rate=throughput.rate(now),
+            speed=float(self.executor.speed),
             uptime=throughput.elapsed(now),
         )

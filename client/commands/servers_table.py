@@ -81,6 +81,7 @@ def _record(report: Report) -> dict[str, object]:
         "waiting": status and status.waiting,
         "clients": status and status.connections - 1,
         "rate": status and round(status.rate, 4),
+        "speed": status and round(status.speed, 4),
         "answered": status and status.answered,
         "uptime": status and round(status.uptime, 3),
     }

@@ -31,7 +31,7 @@ from ..errors import (
 )
 from ..parameters import ImageLimits
 from ..text import one_line
-from . import formats, jpeg, jpeg2000, orientation, png, signatures, tiff
+from . import formats, jpeg, jpeg2000, orientation, png, signatures, sizes, tiff
 from .pixels import upright
 
 _NO_PIXELS = "not identified by this driver"
@@ -110,7 +110,7 @@ def decode(
         ImageTooLargeError: more pixels or a longer side than `limits`; found before the pixels are decoded.
     """
     name = signatures.format_of(data)
-    if name == "WebP" and (size := formats.webp_size(data)):
+    if name == "WebP" and (size := sizes.webp_size(data)):
         check_size(size, limits)  # its plugin allocates memory for the pixels when it opens
     with errors_of_decoder(name, data):
         if name == "JPEG":

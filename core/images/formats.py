@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import io
-import struct
 from typing import cast
 
 from PIL import Image, ImageFile
@@ -37,20 +36,6 @@ def opened(name: str, data: bytes) -> ImageFile.ImageFile:
     module, kind = FORMATS[name]
     opener = getattr(importlib.import_module(module), kind)
     return cast("ImageFile.ImageFile", opener(io.BytesIO(data)))
-
-
-def webp_size(data: bytes) -> tuple[int, int] | None:
-    """Returns (width, height) from a WebP header, None where it is damaged (RFC 9649, sections 2.5 to 2.7)."""
-    kind, body = data[12:16], data[20:30]
-    if kind == b"VP8X" and len(body) == 10:
-        return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
-    if kind == b"VP8 " and body[3:6] == b"\x9d\x01\x2a" and len(body) == 10:
-        width, height = struct.unpack("<HH", body[6:10])
-        return width & 0x3FFF, height & 0x3FFF
-    if kind == b"VP8L" and body[:1] == b"\x2f" and len(body) >= 5:
-        bits = int.from_bytes(body[1:5], "little")
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    return None
 
 
 def load_decoders() -> None:

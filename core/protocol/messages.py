@@ -215,6 +215,7 @@ class Status:
         connections: connected clients, including the one that asks.
         answered: images done since the start, with or without success; refused and cancelled images are not counted.
         rate: images per second over the last minute, or since the start if that is shorter.
+        speed: megapixels per second, in the time with work, of the last images with faces or without; 0 until there is one.
         uptime: seconds since the start.
     """
 
@@ -226,6 +227,7 @@ class Status:
     connections: int
     answered: int
     rate: float
+    speed: float
     uptime: float
 
 

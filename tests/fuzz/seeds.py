@@ -16,6 +16,7 @@ import pillow_heif
 import tifffile
 from PIL import Image
 
+from pyraface.core.computed_by import ComputedBy
 from pyraface.core.errors import ErrorCode
 from pyraface.core.protocol import announcement
 from pyraface.core.protocol.pairing import Exchange, Secret
@@ -133,7 +134,15 @@ def pictures() -> list[bytes]:
 
 def outputs() -> list[bytes]:
     """Lines of each kind, whole and cut off, and what else may be at their place."""
-    done = Result("a/b.jpg", "sha256:00", 5, 7, "f", 640, 480, 1, "attic", 0.5)
+    done = Result(
+        "a/b.jpg",
+        *("sha256:00", 5, 7, "f"),
+        computed_by=ComputedBy("onnx", "cpu", "0.1.0"),
+        width=640,
+        height=480,
+        server="attic",
+        seconds=0.5,
+    )
     results = [
         done,
         dataclasses.replace(done, error=(ErrorCode.NOT_AN_IMAGE, "x")),
@@ -174,6 +183,7 @@ def main() -> None:
         "datagram": datagrams(),
         "xml": files(),
         "image": pictures(),
+        "size": pictures(),
         "journal": outputs(),
         "pairing": pairs(),
         "outputs": networks(),

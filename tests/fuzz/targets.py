@@ -22,6 +22,7 @@ from pyraface.core.errors import (
     ParametersError,
     RemoteProtocolError,
 )
+from pyraface.core.images import signatures, sizes
 from pyraface.core.images.decode import decode
 from pyraface.core.parameters import ImageLimits
 from pyraface.core.protocol import announcement, wire
@@ -108,6 +109,22 @@ def image(data: bytes) -> None:
     assert 1 <= picture.orientation <= 8
 
 
+def size(data: bytes) -> None:
+    """A file whose size is asked for, of any format: a size or none, after few reads, and no exception."""
+    reads = []
+
+    def read(at: int, length: int) -> bytes:
+        reads.append(length)
+        return data[at : at + length]
+
+    for format in signatures.READ:
+        reads.clear()
+        found = sizes.size_of(format, read)
+        assert found is None or min(found) > 0
+        assert len(reads) <= sizes.MOST_READS
+        assert all(length <= sizes.WINDOW for length in reads)
+
+
 _FOLDER = tempfile.TemporaryDirectory(
     prefix="pyraface-fuzz-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 )
@@ -170,5 +187,6 @@ def outputs(data: bytes) -> None:
 _ZERO = np.zeros(1, np.float32)
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (codec, payload, datagram, xml, image, journal, pairing, outputs)
+    target.__name__: target
+    for target in (codec, payload, datagram, xml, image, size, journal, pairing, outputs)
 }

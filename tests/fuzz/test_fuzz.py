@@ -22,6 +22,7 @@ RUNS = {
     "datagram": 20_000,
     "xml": 5_000,
     "image": 3_000,
+    "size": 20_000,
     "journal": 10_000,
     "pairing": 500,
     "outputs": 1_500,

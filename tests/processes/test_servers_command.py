@@ -44,7 +44,7 @@ KEYS = [
         "version",
         "draining",
     ),
-    *("working", "waiting", "clients", "rate", "answered", "uptime"),
+    *("working", "waiting", "clients", "rate", "speed", "answered", "uptime"),
 ]
 
 
@@ -121,7 +121,7 @@ def stranger(
                             )
                         else:
                             assert isinstance(message, Inquire)
-                            words = Status(message.id, name, 3, 2, 2, 1000, 12.5, 90000.0)
+                            words = Status(message.id, name, 3, 2, 2, 1000, 12.5, 150.0, 90000.0)
                         client.sendall(wire.encode(words))
         except OSError:
             return  # nobody came

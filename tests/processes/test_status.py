@@ -48,7 +48,11 @@ def test_a_server_tells_how_busy_it_is_at_once_whatever_it_is_busy_with(
         finally:
             worker.send_signal(signal.SIGCONT)
 
-        assert all([isinstance(await other.next(), Found) for _ in range(3)])
+        found = [await other.next() for _ in range(3)]
+        megapixels = 0.0
+        for answer in found:
+            assert isinstance(answer, Found)
+            megapixels = answer.width * answer.height / 1e6
         other.send(Detect(5, b"no image"))
         assert isinstance(await other.next(), Failed)
         await other.close()
@@ -56,6 +60,9 @@ def test_a_server_tells_how_busy_it_is_at_once_whatever_it_is_busy_with(
         assert (done.waiting, done.working) == (0, 0)
         assert done.answered == 4, "three with faces and one without an image; none refused or cancelled"
         assert done.uptime > busy.uptime > idle.uptime
+        assert idle.speed == busy.speed == 0
+        # three images of the same size, one after the other, in less than the time since the start
+        assert done.speed > 3 * megapixels / done.uptime
         assert abs(done.rate - 4 / max(1.0, done.uptime)) < 0.01
         while (await inquire(peer)).connections > 1:
             await asyncio.sleep(0.01)

@@ -41,7 +41,7 @@ WELCOME = Welcome(1, "n", "i", "e", "d", "p", "v", "f", ("s",), ("f",), 1, 1, 1,
 DETECT = Detect(1, b"")
 FOUND = Found(1, Faces.empty(), 1, 1, 1, 0.0)
 FAILED = Failed.because(1, ErrorCode.BUSY, "")
-STATUS = Status(1, "s", 0, 0, 1, 0, 0.0, 0.0)
+STATUS = Status(1, "s", 0, 0, 1, 0, 0.0, 0.0, 0.0)
 CLOSING = Closing.because(ErrorCode.IDLE, "")
 PAIR, PAIRED = Pair("n", b""), Paired(b"")
 

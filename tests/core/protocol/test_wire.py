@@ -879,7 +879,7 @@ STRATEGIES: dict[type[Message], st.SearchStrategy[Any]] = {
     Ping: st.builds(Ping, ids),
     Pong: st.builds(Pong, ids),
     Inquire: st.builds(Inquire, ids),
-    Status: st.builds(Status, ids, texts, ids, ids, ids, ids, numbers, numbers),
+    Status: st.builds(Status, ids, texts, ids, ids, ids, ids, numbers, numbers, numbers),
     Draining: st.just(Draining()),
     Closing: st.builds(Closing, codes, texts),
     Pair: st.builds(Pair, texts, st.binary(max_size=300)),

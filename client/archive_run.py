@@ -66,7 +66,7 @@ async def run(options: argparse.Namespace) -> bool:
                 progress.say(f"parameters: {parameters.source}")
             if options.faces_from:
                 progress.say(_cost(options.faces_from, options.search, parameters.detection))
-            images = _Images(options, parameters, journal, progress)
+            images = Images(options, parameters, journal, progress)
             client = Client(
                 options.servers,
                 parameters=parameters,
@@ -108,7 +108,7 @@ async def run(options: argparse.Namespace) -> bool:
     return not (progress.failed or journal.known_failed)
 
 
-async def _work(client: Client, images: _Images, interrupt: _Interrupt) -> None:
+async def _work(client: Client, images: Images, interrupt: _Interrupt) -> None:
     """Processes the images, and brings the output up to date."""
     journal, progress = interrupt.journal, interrupt.progress
     await asyncio.to_thread(journal.load)
@@ -121,7 +121,7 @@ async def _work(client: Client, images: _Images, interrupt: _Interrupt) -> None:
     await asyncio.to_thread(journal.finish)
 
 
-async def _process(new_client: Client, images: _Images, interrupt: _Interrupt) -> None:
+async def _process(new_client: Client, images: Images, interrupt: _Interrupt) -> None:
     """Sends the images that are not recorded to the servers, and writes their results.
 
     Raises:
@@ -161,7 +161,7 @@ async def _process(new_client: Client, images: _Images, interrupt: _Interrupt) -
         raise asyncio.CancelledError
 
 
-class _Images:
+class Images:
     """The images of a run: first the files that a scan of the paths finds, then the image on standard input."""
 
     def __init__(

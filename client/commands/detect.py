@@ -15,7 +15,8 @@ def parser() -> argparse.ArgumentParser:
         description="Finds and encodes every face in photographs; writes one JSON line per image.",
         epilog="Exit status: 0 every image was processed; 1 some images failed, and the line of each says why; 2 nothing "
         "could be done (wrong usage, no server, no output); 130 interrupted; "
-        "141 the program that reads the results ended.",
+        "141 the program that reads the results ended. With --dry-run: 0 no photograph is known to have an error; 1 some "
+        "would have one, or a server named does not answer; 2 as without it, but a server is not needed.",
     )
     parser.add_argument(
         "paths",
@@ -97,6 +98,12 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="name each file and folder that is left out, and why; the summary counts them",
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="send and write nothing, and start no server; say how many photographs there are, how large, which are "
+        "recorded already, left out or would have an error, and about how long the rest takes",
+    )
     add_parameters_option(parser)
     parser.add_argument(
         "--quiet",
@@ -108,13 +115,18 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     """Processes the images; returns the exit status."""
-    from ..archive_run import run
     from .words import check_output, check_paths, leave_a_directory_that_is_gone
 
     check_output(options)
     leave_a_directory_that_is_gone(options)
     check_paths(options.paths, options.words)
-    return run_in_loop(run(options))
+    if options.dry_run:
+        from .. import dry_run
+
+        return run_in_loop(dry_run.run(options))
+    from .. import archive_run
+
+    return run_in_loop(archive_run.run(options))
 
 
 def _pixels(text: str) -> int:

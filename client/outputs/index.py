@@ -191,6 +191,11 @@ class Index:
         moved[order] = there[group]
         yield from (self._entry(i) for i in np.flatnonzero(moved & live & ~self._seen).tolist())
 
+    def latest(self, most: int) -> list[int]:
+        """Returns the first byte of each of the last lines with faces, or without any, that count."""
+        done = np.flatnonzero((self._records["state"] == LineState.DONE) & ~self._dropped)
+        return [int(start) for start in self._records["start"][done[-most:]]]
+
     def dropped(self) -> Iterator[tuple[int, int]]:
         """Yields the start and the end (exclusive) of each dropped line in bytes, in the order of the file."""
         for number in np.flatnonzero(self._dropped).tolist():

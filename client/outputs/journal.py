@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Container, Sequence
 from types import TracebackType
 
@@ -22,6 +22,9 @@ from .validity import Stale, Validity
 
 MAX_LINE_BYTES = 256 << 20
 """Limit for a line, far beyond any real one: it would hold a hundred thousand faces. A longer line is never read whole."""
+
+LATEST = 100
+"""Lines from which the speed of each server is computed."""
 
 PROBE_BYTES = 4096
 """Bytes written and removed again to check that the disk has room. After a crash, their rest is an incomplete line."""
@@ -40,6 +43,7 @@ class Journal:
         overwrite: replace an existing file when the first line is written.
         retry_failed: process again the images in which a server found an error, too.
         redo_from: engines, devices and versions whose results are computed again.
+        unchanged: only read the lines: `write`, `repeat` and `finish` are not called.
 
     Raises:
         OutputError: the output cannot be written, another run writes to it, or standard output is closed.
@@ -61,6 +65,7 @@ class Journal:
         overwrite: bool = False,
         retry_failed: bool = False,
         redo_from: Sequence[str] = (),
+        unchanged: bool = False,
     ) -> None:
         self.known = self.known_failed = self.repeated = 0
         self.redone: Counter[Stale] = Counter()
@@ -68,7 +73,7 @@ class Journal:
         self._index = Index()
         self._lock = threading.Lock()
         self._format = format_of(path)
-        self._output = OutputFile(path)
+        self._output = OutputFile(path, unchanged=unchanged)
         self.waits = self._output.waits
         self.watched = self._output.watched
         self.replaces = overwrite and self._output.keeps
@@ -171,6 +176,22 @@ class Journal:
             return ""
         reasons = (f"{count} {self._validity.words(reason)}" for reason, count in self.redone.items())
         return f"{self.redone.total()} done again: {', '.join(reasons)}"
+
+    def speeds(self) -> dict[str, float]:
+        """Returns the megapixels per second of each server in the last lines, by its name."""
+        megapixels: defaultdict[str, float] = defaultdict(float)
+        seconds: defaultdict[str, float] = defaultdict(float)
+        with self._lock:
+            for start in self._index.latest(LATEST):
+                try:
+                    record = self._format.decode(self._output.line_at(start))
+                    pixels = float(record["width"]) * float(record["height"])  # type: ignore[arg-type]
+                    took = float(record["seconds"])  # type: ignore[arg-type]
+                except (ValueError, RecursionError, KeyError, TypeError):  # only its head was checked
+                    continue
+                megapixels[str(record.get("server"))] += pixels / 1e6
+                seconds[str(record.get("server"))] += took
+        return {server: megapixels[server] / took for server, took in seconds.items() if took > 0}
 
     def has(self, path: str) -> bool:
         """Returns whether an image is skipped without being read: it has a valid line, and its file is unchanged."""

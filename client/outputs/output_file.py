@@ -28,6 +28,7 @@ class OutputFile:
 
     Args:
         path: None for standard output.
+        unchanged: only read the file, which another run may write: it is neither locked nor changed, nor made.
 
     Raises:
         OutputError: the file cannot be written, another run writes to it, or standard output is closed.
@@ -41,11 +42,14 @@ class OutputFile:
         stopped: whether `stop` was called.
     """
 
-    def __init__(self, path: str | None) -> None:
+    def __init__(self, path: str | None, *, unchanged: bool = False) -> None:
         self.name = path or "standard output"
         self.stopped = False
         self._path = path or ""
-        if path is None:
+        self._unchanged = unchanged
+        if unchanged:
+            self._file = self._open_to_read()
+        elif path is None:
             if sys.stdout is None:
                 raise OutputError("standard output is closed: name a file with --output")
             self._file = os.dup(sys.stdout.fileno())
@@ -58,7 +62,7 @@ class OutputFile:
         mode = status.st_mode
         self.watched = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(self._file)
         self.keeps = self._regular and path is not None
-        self.empty = self.keeps and status.st_size == 0
+        self.empty = self.keeps and status.st_size == 0 and not unchanged
 
     def close(self) -> None:
         """Closes the file. An empty one is deleted.
@@ -72,7 +76,7 @@ class OutputFile:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path)
         try:
-            if self.keeps and not self.empty:
+            if self.keeps and not (self.empty or self._unchanged):
                 os.fsync(self._file)
             os.close(self._file)
         except OSError as error:
@@ -107,6 +111,8 @@ class OutputFile:
 
     def cut(self, size: int) -> None:
         """Truncates the file to `size` bytes; the next line is written after them."""
+        if self._unchanged:
+            return
         os.ftruncate(self._file, size)
         os.lseek(self._file, size, os.SEEK_SET)
         self.empty = size == 0
@@ -117,6 +123,8 @@ class OutputFile:
         Raises:
             OutputError: the disk is full, or the file cannot be written.
         """
+        if self._unchanged:
+            return
         end = os.lseek(self._file, 0, os.SEEK_END)
         self.append(probe)
         self.cut(end)
@@ -216,6 +224,17 @@ class OutputFile:
                 raise self._error(error) from error
             if self._locked(file):
                 return file
+
+    def _open_to_read(self) -> int:
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            if os.path.isfile(self._path):
+                return os.open(self._path, flags)
+            if self._path and not os.path.lexists(self._path):
+                os.stat(os.path.dirname(self._path) or ".")  # the folder must be there
+            return os.open(os.devnull, flags)
+        except OSError as error:
+            raise OutputError(f"{self.name} cannot be read: {leases.reason(error)}") from error
 
     def _locked(self, file: int) -> bool:
         """Locks a file; returns False if it is no longer the one at the path, because a run that ended replaced it."""

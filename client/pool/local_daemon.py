@@ -11,10 +11,11 @@ import tempfile
 from dataclasses import replace
 from typing import IO
 
+from ...core import fingerprints
 from ...core.errors import ServerError
 from ...core.host import subprocesses, tasks
 from ...core.host.interfaces import loopback_is_down
-from ...core.parameters import Parameters, as_xml
+from ...core.parameters import AUTOMATIC, Parameters, as_xml, search_named
 from ...core.protocol.proofs import KEY_BYTES
 from .connection import ServerConnection
 from .handshake import connect
@@ -24,6 +25,19 @@ START_TIMEOUT = 120.0
 
 STOP_TIMEOUT = 10.0
 """Seconds for the daemon to stop by itself before it is killed."""
+
+
+def fingerprint(parameters: Parameters, search: str, faces_from: int) -> str:
+    """Returns the fingerprint that the results of a daemon with these parameters have.
+
+    Args:
+        search: as in `Client`; "": that of the parameters.
+    """
+    default = AUTOMATIC if parameters.detection.search == "auto" else parameters.detection.search
+    found = fingerprints.of(
+        search_named(search or default), parameters.detection, parameters.fusion, parameters.encoding
+    )
+    return fingerprints.from_size(found, faces_from)
 
 
 class LocalDaemon:

@@ -16,10 +16,11 @@ from ...core.errors import REFUSALS, ErrorCode, ServerLostError
 from ...core.host import tasks
 from ...core.host.keyfile import Keys
 from ...core.host.running_clock import RunningClock, Timer
-from ...core.parameters import AUTOMATIC, Parameters, search_named
+from ...core.parameters import Parameters
 from ...core.protocol.messages import Failed, Found
 from ..scheduling.instructions import Disconnect, GiveUp, Reason, Send, Withdraw
 from ..scheduling.scheduler import Scheduler
+from . import local_daemon
 from .comparison import Comparison
 from .connection import Answer, ServerConnection
 from .status import Availability, ServerStatus
@@ -283,15 +284,7 @@ class Pool:
         """Returns whether results are missing that a daemon on this machine would have."""
         if self.needed is None:
             return True
-        parameters = self._parameters
-        default = AUTOMATIC if parameters.detection.search == "auto" else parameters.detection.search
-        fingerprint = fingerprints.of(
-            search_named(self._search or default),
-            parameters.detection,
-            parameters.fusion,
-            parameters.encoding,
-        )
-        fingerprint = fingerprints.from_size(fingerprint, self._faces_from)
+        fingerprint = local_daemon.fingerprint(self._parameters, self._search, self._faces_from)
         # its results stand, even if the daemon can do only another search
         self._fingerprints.add(fingerprint)
         return await self.needed(fingerprint)

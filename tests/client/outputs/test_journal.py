@@ -753,3 +753,56 @@ def test_what_is_to_be_replaced_stays_until_there_is_a_first_line_instead(archiv
 def test_an_output_that_no_line_was_written_to_is_not_left_behind(archive: Archive) -> None:
     assert archive.words() == []
     assert not archive.output.exists()
+
+
+def test_an_output_is_read_unchanged_while_another_run_has_it(archive: Archive) -> None:
+    first, second = archive.photo("a.jpg"), archive.photo("b.jpg")
+    archive.run(fingerprints=(OURS,))
+    with Journal(str(archive.output)) as running:
+        running.load()
+        with open(archive.output, "ab") as stream:
+            stream.write(b'{"path":"cut off')
+        second.write_text("changed")
+        before = archive.output.read_bytes(), archive.output.stat()
+        with Journal(str(archive.output), unchanged=True) as journal:
+            journal.load()
+            assert journal.begin({OURS}) == [f"resuming {archive.output}: 2 images done"]
+            assert (journal.has(str(first)), journal.has(str(second))) == (True, False)
+        after = archive.output.read_bytes(), archive.output.stat()
+        assert after[0] == before[0]
+        assert (after[1].st_mtime_ns, after[1].st_ino) == (before[1].st_mtime_ns, before[1].st_ino)
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_an_output_that_is_only_read_is_neither_made_nor_deleted(tmp_path: Path, empty: bool) -> None:
+    path = tmp_path / "faces.jsonl"
+    if empty:
+        path.touch()
+    with Journal(str(path), unchanged=True) as journal:
+        journal.load()
+        assert journal.begin({OURS}) == []
+        assert journal.speeds() == {}
+    assert path.exists() is empty
+    with pytest.raises(OutputError, match="cannot be read: No such file or directory"):
+        Journal(str(tmp_path / "nowhere" / "faces.jsonl"), unchanged=True)
+
+
+def test_the_last_lines_tell_the_speed_of_each_server(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        archive.photo(f"{number}.jpg")
+
+    def by_several(path: Path) -> Result:
+        number = int(path.stem)
+        if number == 5:
+            return failed(path)
+        seconds = 100.0 if number == 0 else 0.5
+        server = "attic" if number < 4 else "cellar"
+        return about(path).answered(server, OURS, ONNX, Found(1, faces(1), 3000, 2000, 1, seconds))
+
+    archive.run(by_several)
+    monkeypatch.setattr(module, "LATEST", 4)  # all but the slow one
+    with Journal(str(archive.output), unchanged=True) as journal:
+        journal.load()
+        assert journal.speeds() == pytest.approx({"attic": 12.0, "cellar": 12.0})

@@ -9,6 +9,7 @@ peak memory at its end.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from pyraface.core.results import Result
 from tests.stub_daemon import stub_daemon
 
 from .common import machine, today, versions
@@ -116,11 +118,11 @@ def million(folder: Path, files: int) -> None:
             for parent in sorted(images.iterdir())[:-1]:
                 for path in sorted(parent.iterdir()):
                     status = path.stat()
-                    lines.write(
-                        f'{{"path":"{path}","digest":"sha256:{status.st_ino:064x}","size":{status.st_size},'
-                        f'"modified":{status.st_mtime_ns},"fingerprint":"{fingerprint}","width":32,"height":32,'
-                        '"orientation":1,"faces":[],"server":"x","seconds":0.1}\n'
-                    )
+                    digest, of_file = f"sha256:{status.st_ino:064x}", (status.st_size, status.st_mtime_ns)
+                    line = Result(
+                        str(path), digest, *of_file, fingerprint, None, 32, 32, server="x"
+                    ).as_json()
+                    lines.write(json.dumps(line, separators=(",", ":")) + "\n")
         done = client("--servers", place, "--output", output, images)
     print(
         f"| a tree of {files} files, all but 1000 done before | {done.wall:.0f} s | peak {done.peak:.0f} MiB |"

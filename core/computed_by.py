@@ -37,5 +37,8 @@ class ComputedBy:
         """Returns the origin that a line of an output has, None for any other value."""
         if not isinstance(value, dict):
             return None
-        texts = [text for field in fields(cls) if isinstance(text := value.get(field.name), str)]
-        return cls(*texts) if len(texts) == len(fields(cls)) else None
+        texts = [text for key in _KEYS if isinstance(text := value.get(key), str)]
+        return cls(*texts) if len(texts) == len(_KEYS) else None
+
+
+_KEYS = tuple(field.name for field in fields(ComputedBy))

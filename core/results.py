@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .computed_by import ComputedBy
 from .errors import DetectionError, ErrorCode
 from .faces import Faces
 from .protocol.messages import Failed, Found
+from .text import sendable
 
 BOX_DECIMALS = 2
 """A hundredth of a pixel: a box is exact to a few pixels."""
 
 SECONDS_DECIMALS = 4
+
+_FIRST_TIME, _LAST_TIME = -(2**63), 2**63 - 1
 
 SIGNIFICANT_DIGITS = 9
 """As many as a float32 needs to be read back exactly."""
@@ -82,28 +88,76 @@ class Result:
     def as_json(self) -> dict[str, object]:
         """Returns the line of the output file for this image, ready for json.dumps.
 
-        The keys that a resumed run reads stand before the faces.
+        Every line has the same keys in the same order (docs/faces.schema.json): of a failure, what is not known is null,
+        and the list of faces is empty. The faces stand last, behind all that a resumed run reads.
         """
-        about: dict[str, object] = {
-            "path": self.path,
+        failed = self.error is not None
+        return {
+            **path_as_json(self.path),
             "digest": self.digest,
             "size": self.size,
-            "modified": self.modified,
+            "modified": time_as_json(self.modified),
             "fingerprint": self.fingerprint or None,
             "computed_by": self.computed_by.as_json() if self.computed_by is not None else None,
+            "width": None if failed else self.width,
+            "height": None if failed else self.height,
+            "orientation": None if failed else self.orientation,
+            "server": self.server or None,
+            "seconds": None if failed else round(float(self.seconds), SECONDS_DECIMALS),
+            "error": _error_as_json(*self.error) if self.error is not None else None,
+            "faces": [] if failed else faces_as_json(self._faces),
         }
-        if self.error is not None:
-            code, message = self.error
-            return {**about, "server": self.server or None, "error": {"code": code.value, "message": message}}
-        return {
-            **about,
-            "width": self.width,
-            "height": self.height,
-            "orientation": self.orientation,
-            "faces": faces_as_json(self._faces),
-            "server": self.server,
-            "seconds": round(self.seconds, SECONDS_DECIMALS),
-        }
+
+
+def path_as_json(path: str) -> dict[str, str | None]:
+    """Returns the keys that stand for a path: `path`, always valid Unicode, and `path_bytes`.
+
+    Args:
+        path: as Python has it; a lone surrogate stands for a byte of a file name that is not UTF-8.
+    """
+    try:
+        name = os.fsencode(path)
+    except UnicodeEncodeError:  # no file can have this name
+        name = path.encode("utf-8", "surrogatepass")
+    try:
+        return {"path": name.decode("utf-8"), "path_bytes": None}
+    except UnicodeDecodeError:
+        return {"path": name.decode("utf-8", "replace"), "path_bytes": base64.b64encode(name).decode("ascii")}
+
+
+def path_from_json(line: Mapping[str, object]) -> str:
+    """Returns the path of a line as Python has it.
+
+    Args:
+        line: one of an earlier version, without `path_bytes`, has lone surrogates in `path`.
+
+    Raises:
+        ValueError: the line has no path, or none that a file can have.
+    """
+    path, name = line.get("path"), line.get("path_bytes")
+    if not isinstance(path, str) or not (name is None or isinstance(name, str)):
+        raise ValueError("it has no path")
+    if name is not None:
+        raw = base64.b64decode(name, validate=True)
+    elif path.isascii():
+        raw = path.encode("ascii")
+    else:
+        raw = path.encode("utf-8", "surrogateescape")
+    if b"\0" in raw:
+        raise ValueError("its path has a NUL")
+    return os.fsdecode(raw)
+
+
+def time_as_json(modified: int | None) -> int | None:
+    """Returns a time in nanoseconds as a line has it: in 64 bits, as every reader of JSON infers them.
+
+    A time after the year 2262 becomes the last one of that range, and one before 1677 the first.
+    """
+    return None if modified is None else max(_FIRST_TIME, min(modified, _LAST_TIME))
+
+
+def _error_as_json(code: ErrorCode, message: str) -> dict[str, str]:
+    return {"code": code.value, "message": sendable(message, len(message))}
 
 
 def faces_as_json(faces: Faces) -> list[dict[str, object]]:
@@ -141,3 +195,7 @@ def faces_as_json(faces: Faces) -> list[dict[str, object]]:
 
 def _shortest(number: float) -> float:
     return float(f"{number:.{SIGNIFICANT_DIGITS}g}")
+
+
+KEYS = tuple(Result("").as_json())
+"""The keys of a line, in their order."""

@@ -14,14 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.computed_by import ComputedBy
+from ...core.results import time_as_json
 
 _RECORD = np.dtype(
     [
         *(("path", "<u8"), ("path_rest", "<u8"), ("digest", "<u8"), ("digest_rest", "<u8")),
         *(("start", "<i8"), ("size", "<i8"), ("modified", "<i8"), ("origin", "<u2"), ("state", "u1")),
+        ("former", "?"),
     ]
 )
-_PACKED = struct.Struct("<16s16sqqqHB")
+_PACKED = struct.Struct("<16s16sqqqHB?")
 assert _PACKED.size == _RECORD.itemsize
 
 _NOTHING = bytes(16)
@@ -65,6 +67,8 @@ class Head:
     Attributes:
         digest, size, modified: of the file when it was read; None if the line does not contain them. A time before 1970 is
             negative.
+        former: whether the line is not as lines are written today: an earlier version wrote it, or another program arranged
+            it anew.
     """
 
     path: str
@@ -73,6 +77,7 @@ class Head:
     modified: int | None
     origin: Origin
     state: LineState
+    former: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,8 +97,18 @@ class Entry:
 
 
 def time_key(modified: int | None) -> int:
-    """Returns a time in nanoseconds as the index keeps it, in 64 bits: two times 584 years apart have the same key."""
-    return _NO_TIME if modified is None else (modified + 2**63) % 2**64 - 2**63
+    """Returns a time in nanoseconds as the index keeps it: all times after the year 2262 have the same key."""
+    time = time_as_json(modified)
+    return _NO_TIME if time is None else time
+
+
+class Outdated(NamedTuple):
+    """A line that a file written anew lacks, or has in today's form; it is the bytes from `start` to `end` (exclusive)."""
+
+    number: int
+    start: int
+    end: int
+    dropped: bool
 
 
 class Index:
@@ -116,7 +131,9 @@ class Index:
     def add(self, head: Head | None, start: int, end: int) -> None:
         """Adds a line at the bytes from `start` to `end` (exclusive); `head` is None for bytes that are not a line."""
         if head is None:
-            self._packed += _PACKED.pack(_NOTHING, _NOTHING, start, -1, _NO_TIME, 0, LineState.NOT_A_LINE)
+            self._packed += _PACKED.pack(
+                _NOTHING, _NOTHING, start, -1, _NO_TIME, 0, LineState.NOT_A_LINE, False
+            )
         else:
             number = self._numbers.get(head.origin)
             if number is None:
@@ -133,6 +150,7 @@ class Index:
                 time_key(head.modified),
                 number,
                 head.state,
+                head.former,
             )
         self._end = end
 
@@ -196,12 +214,12 @@ class Index:
         done = np.flatnonzero((self._records["state"] == LineState.DONE) & ~self._dropped)
         return [int(start) for start in self._records["start"][done[-most:]]]
 
-    def dropped(self) -> Iterator[tuple[int, int]]:
-        """Yields the start and the end (exclusive) of each dropped line in bytes, in the order of the file."""
-        for number in np.flatnonzero(self._dropped).tolist():
+    def outdated(self) -> Iterator[Outdated]:
+        """Yields the lines that are dropped or former, in the order of the file."""
+        for number in np.flatnonzero(self._dropped | self._records["former"]).tolist():
             after = number + 1
             end = self._records["start"][after] if after < len(self._records) else self._end
-            yield int(self._records["start"][number]), int(end)
+            yield Outdated(number, int(self._records["start"][number]), int(end), bool(self._dropped[number]))
 
     def _find(self, name: str, key: bytes) -> Iterator[int]:
         if not len(self._records):

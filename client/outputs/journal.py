@@ -12,11 +12,12 @@ from collections.abc import Container, Sequence
 from types import TracebackType
 
 from ...core.errors import OutputError
-from ...core.results import Result
+from ...core.results import Result, path_as_json, path_from_json, time_as_json
 from ...core.text import plural
 from ..inputs.file_reader import File
 from .formats import format_of
-from .index import Entry, Head, Index, LineState, time_key
+from .former_lines import completed
+from .index import Entry, Head, Index, LineState, Outdated, time_key
 from .output_file import OutputFile
 from .validity import Stale, Validity
 
@@ -222,13 +223,13 @@ class Journal:
             if same is None:
                 return False
             try:
-                record = self._format.decode(self._output.line_at(same.start))
+                record = completed(self._format.decode(self._output.line_at(same.start)))
             except (ValueError, RecursionError):  # until now only the head of the line was read
                 return False
             if record["digest"] != file.digest:
                 return False
-            touched = record["path"] == file.path
-            record.update(path=file.path, size=file.size, modified=file.modified)
+            touched = path_from_json(record) == file.path
+            record.update(path_as_json(file.path), size=file.size, modified=time_as_json(file.modified))
             self._append(record, file.path)
             self._index.repeat(same.number)
             if touched:
@@ -273,11 +274,12 @@ class Journal:
     def finish(self) -> None:
         """Removes superseded lines: lines of paths that have a later line, and of files that have moved.
 
+        Former lines are completed.
         The line of a missing file stays, unless the same bytes were seen at another path: a night's work is not lost
         because a disk was unplugged in the morning.
 
         Raises:
-            OutputError: the new file could not be written; the old one is unchanged.
+            OutputError: the new file could not be written, or a former line is damaged; the old file is unchanged.
         """
         if not self._output.keeps:
             return
@@ -285,8 +287,17 @@ class Journal:
             for entry in self._index.doubtful():
                 if not os.path.lexists(self._format.head(self._output.line_at(entry.start)).path):
                     self._index.drop(entry.number)
-            if next(self._index.dropped(), None) is not None:
-                self._output.rewrite(self._index.dropped())
+            if next(self._index.outdated(), None) is not None:
+                self._output.rewrite(map(self._brought_up_to_date, self._index.outdated()))
+
+    def _brought_up_to_date(self, line: Outdated) -> tuple[int, int, bytes]:
+        if line.dropped:
+            return line.start, line.end, b""
+        try:
+            record = completed(self._format.decode(self._output.line_at(line.start)))
+        except (ValueError, RecursionError) as error:
+            raise self._foreign(line.number + 1, str(error)) from None
+        return line.start, line.end, self._format.encode(record)
 
     def _valid(self, entry: Entry) -> bool:
         """Returns whether a line is valid in this run, so that its image need not be sent."""

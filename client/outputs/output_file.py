@@ -152,11 +152,12 @@ class OutputFile:
             raise self._error(error) from error
         self.empty = False
 
-    def rewrite(self, dropped: Iterable[tuple[int, int]]) -> None:
-        """Replaces the file, in one step, with a copy that lacks some lines: a complete file exists at any moment.
+    def rewrite(self, changes: Iterable[tuple[int, int, bytes]]) -> None:
+        """Replaces the file, in one step, with a copy in which lines are changed: a complete file exists at any moment.
 
         Args:
-            dropped: the first byte and the one after the last of each line to leave out, in the order of the file.
+            changes: the first byte and the one after the last of each such line, and what stands in its place: a line with
+                its end, or nothing. In the order of the file.
 
         Raises:
             OutputError: the new file could not be written; the old one is unchanged.
@@ -174,8 +175,11 @@ class OutputFile:
                 with contextlib.suppress(PermissionError):
                     os.fchown(new, status.st_uid, status.st_gid)
                 position = 0
-                for start, end in dropped:
+                for start, end, line in changes:
+                    if self.stopped:
+                        raise OSError(errno.EINTR, "interrupted")
                     self._copy(new, position, start)
+                    _write(new, line)
                     position = end
                 self._copy(new, position, status.st_size)
                 os.fsync(new)
@@ -187,8 +191,8 @@ class OutputFile:
                 raise
         except OSError as error:
             raise OutputError(
-                f"{self.name} holds superseded lines that could not be removed: {error.strerror}; of two lines of "
-                "one path the later is valid, and the next run tries again to remove the earlier"
+                f"{self.name} holds superseded lines, or lines of an earlier version, that could not be removed or "
+                f"completed: {error.strerror}; of two lines of one path the later is valid, and the next run tries again"
             ) from error
         os.close(self._file)
         self._file = new
@@ -263,16 +267,20 @@ class OutputFile:
             data = os.pread(self._file, min(CHUNK, end - start), start)
             if not data:
                 raise OSError(errno.EIO, "it has become shorter")
-            with memoryview(data) as view:
-                written = 0
-                while written < len(data):
-                    written += os.write(new, view[written:])
+            _write(new, data)
             start += len(data)
 
     def _error(self, error: OSError) -> OutputError:
         if error.errno == errno.EPIPE:
             return ReaderGoneError(f"the reader of {self.name} has ended")
         return OutputError(f"{self.name} cannot be written: {leases.reason(error)}")
+
+
+def _write(file: int, data: bytes) -> None:
+    with memoryview(data) as view:
+        written = 0
+        while written < len(data):
+            written += os.write(file, view[written:])
 
 
 def _lock(file: int) -> None:

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import base64
+import dataclasses
 import json
+import os
 
 import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pyraface.client.console.progress import Progress
 from pyraface.core.computed_by import ComputedBy
+from pyraface.core.errors import ErrorCode
 from pyraface.core.faces import Faces
 from pyraface.core.protocol.messages import Found
-from pyraface.core.results import Result
+from pyraface.core.results import KEYS, Result, path_as_json, path_from_json
+from tests.output_lines import checked_line
 
 BY = ComputedBy("onnx", "cpu, int8", "0.1.0, onnxruntime 1.32.0, dlib 20.0.1")
 
 
 def result(faces: Faces) -> Result:
-    about = Result("a.jpg", "sha256:00", size=3, modified=7)
+    about = Result("a.jpg", "sha256:" + 64 * "0", size=3, modified=7)
     return about.answered("attic", "0123456789abcdef", BY, Found(1, faces, 300, 200, 1, 0.5))
+
+
+def failure(code: ErrorCode, message: str) -> Result:
+    return dataclasses.replace(result(Faces.empty()), error=(code, message))
 
 
 def qualities(faces: Faces) -> list[object]:
@@ -70,3 +82,95 @@ def test_a_line_has_the_quality_of_each_face_in_numbers_that_read_back_the_same(
     with Progress(quiet=True) as progress:
         progress.add(result(faces))
         assert progress.summary().startswith("1 image, 3 faces (2 not comparable), 0 failed, in ")
+
+
+def test_every_line_has_every_key_in_one_order_whether_there_are_faces_or_an_error() -> None:
+    boxes = np.array([[10, 20, 110, 120]], np.float32)
+    face = Faces.detected(boxes, np.ones(1, np.float32), level=0).with_encodings(
+        np.zeros((1, 128), np.float32)
+    )
+    face = face.with_quality(np.full(1, 0.5, np.float32), np.array([True]))
+    failed = failure(ErrorCode.IMAGE_TRUNCATED, "it is cut off")
+    lines = [
+        result(face),
+        result(Faces.empty()),
+        failed,
+        Result("a.jpg", error=(ErrorCode.UNREADABLE, "gone")),
+    ]
+    for line in lines:
+        assert tuple(checked_line(json.dumps(line.as_json()))) == KEYS
+    line = failed.as_json()
+    assert line["faces"] == []
+    assert {key for key, value in line.items() if value is None} == {
+        *("path_bytes", "width", "height", "orientation", "seconds")
+    }
+    assert list(line)[-2:] == ["error", "faces"]
+    assert result(face).as_json()["error"] is None
+
+
+@given(st.binary(max_size=20).filter(lambda name: b"\0" not in name))
+def test_a_path_of_any_bytes_is_valid_unicode_and_reads_back_the_same(name: bytes) -> None:
+    path = os.fsdecode(name)
+    line = json.loads(json.dumps(path_as_json(path)))
+    assert path_from_json(line) == path
+    shown = line["path"].encode("utf-8")
+    if line["path_bytes"] is None:
+        assert shown == name
+    else:
+        assert base64.b64decode(line["path_bytes"]) == name != shown
+        assert "\ufffd" in line["path"]
+
+
+@pytest.mark.parametrize("name", [b"\xff.jpg", b"\xed\xa0\x80.jpg", b"\xc3", b"a\x80b\xe2\x82"])
+def test_of_a_name_that_is_not_utf_8_the_bytes_are_in_the_line(name: bytes) -> None:
+    line = checked_line(json.dumps(Result(os.fsdecode(name), error=(ErrorCode.UNREADABLE, "")).as_json()))
+    assert base64.b64decode(line["path_bytes"]) == name
+
+
+def test_two_names_that_look_the_same_are_told_apart() -> None:
+    one, other = path_as_json("\udcfe.jpg"), path_as_json("\udcff.jpg")
+    assert one["path"] == other["path"] == "\ufffd.jpg"
+    assert path_from_json(one) != path_from_json(other)
+    assert path_as_json("\ufffd.jpg")["path_bytes"] is None
+
+
+def test_a_name_that_no_file_can_have_is_shown() -> None:
+    line = checked_line(json.dumps(Result("\ud800.jpg", error=(ErrorCode.UNREADABLE, "x")).as_json()))
+    assert line["path"].endswith("\ufffd.jpg")
+    assert base64.b64decode(line["path_bytes"]) == b"\xed\xa0\x80.jpg"
+
+
+@pytest.mark.parametrize("year", [1, 1600, 1905, 1970, 2107, 2300, 2446, 9999])
+def test_a_time_of_any_year_is_a_number_of_64_bits(year: int) -> None:
+    exact = (year - 1970) * 31_556_952 * 10**9 + 1
+    line = checked_line(json.dumps(dataclasses.replace(result(Faces.empty()), modified=exact).as_json()))
+    assert line["modified"] == min(max(exact, -(2**63)), 2**63 - 1)
+    assert (line["modified"] == exact) == (1677 < year < 2262)
+
+
+def test_a_message_is_valid_unicode() -> None:
+    line = checked_line(json.dumps(failure(ErrorCode.UNREADABLE, "no \udcff.jpg").as_json()))
+    assert line["error"]["message"] == "no ?.jpg"
+
+
+def test_a_path_of_an_earlier_version_has_lone_surrogates() -> None:
+    assert path_from_json({"path": "\udcff.jpg"}) == "\udcff.jpg"
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ({}, "no path"),
+        ({"path": None}, "no path"),
+        ({"path": 3}, "no path"),
+        ({"path": "a\0b"}, "NUL"),
+        ({"path": "\ud800"}, "surrogates"),
+        ({"path": "a", "path_bytes": 3}, "no path"),
+        ({"path": "a", "path_bytes": "?"}, "base64"),
+        ({"path": "a", "path_bytes": "AA"}, "padding"),
+        ({"path": "a", "path_bytes": "YQBi"}, "NUL"),
+    ],
+)
+def test_a_line_without_a_path_that_a_file_can_have_is_an_error(line: dict[str, object], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        path_from_json(line)

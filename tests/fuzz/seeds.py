@@ -150,7 +150,10 @@ def outputs() -> list[bytes]:
     ]
     lines = [json.dumps(result.as_json(), separators=(",", ":")).encode() + b"\n" for result in results]
     whole = b"".join(lines)
-    return [*lines, whole, whole[:-9], whole + bytes(9) + b"\n", whole + b"[]\n", b'{"path":', b"\n", b"{}\n"]
+    former = b'{"path":"\\udcff.jpg","digest":null,"error":{"code":"x","message":"y"}}\n'
+    early = b'{"path":"a","digest":null,"faces":[{"box":{},"confidence":1.0,"level":0,"encoding":[]}],"server":"x"}\n'
+    others = [b'{"path":', b"\n", b"{}\n", former, early + former]
+    return [*lines, whole, whole[:-9], whole + bytes(9) + b"\n", whole + b"[]\n", *others]
 
 
 def pairs() -> list[bytes]:

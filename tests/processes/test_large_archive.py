@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from pyraface.core.results import Result
 from tests.stub_daemon import stub_daemon
 from tests.support import ROOT, environment
 
@@ -121,8 +123,10 @@ def peak_bytes(status: Path) -> int:
 def write_lines(output: Path, real: Path, fingerprint: str) -> None:
     """Lines of all files but the last of the last directory."""
     status = real.stat()
-    about = f'"size":{status.st_size},"modified":{status.st_mtime_ns},"fingerprint":"{fingerprint}"'
-    rest = f'{about},"width":16,"height":16,"orientation":1,"faces":[],"server":"x","seconds":0.1}}\n'
+    about = Result(
+        "PATH", "DIGEST", status.st_size, status.st_mtime_ns, fingerprint, None, 16, 16, server="x"
+    )
+    line = json.dumps(about.as_json(), separators=(",", ":")) + "\n"
     with output.open("w") as lines:
         written = 0
         for folder in range(11):
@@ -130,4 +134,4 @@ def write_lines(output: Path, real: Path, fingerprint: str) -> None:
                 if written < FILES - NEW:
                     written += 1
                     path = f"/synthetic/d{folder:02}/IMG_{number:07}.png"
-                    lines.write(f'{{"path":"{path}","digest":"sha256:{written:064x}",{rest}')
+                    lines.write(line.replace("PATH", path).replace("DIGEST", f"sha256:{written:064x}"))

@@ -242,7 +242,7 @@ class Stage:
         # status 1: some images failed
         run = user.run("-m", CLIENT, "--servers", servers, "--output", output, self.photographs, status=1)
         lines = map(json.loads, output.read_text().splitlines())
-        found = {Path(one["path"]).name: "error" if "error" in one else len(one["faces"]) for one in lines}
+        found = {Path(one["path"]).name: "error" if one["error"] else len(one["faces"]) for one in lines}
         assert found == FACES
         return run, [(WRITES, f"{user.place}/here/{name}.jsonl")]
 

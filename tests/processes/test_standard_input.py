@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.output_lines import checked
 from tests.stub_daemon import stub_daemon
 from tests.support import ROOT, DaemonProcess, daemon, environment, parameters_xml
 
@@ -49,7 +50,7 @@ def run(words: list[str], *more: object, **streams: Any) -> subprocess.Completed
 
 
 def lines(output: bytes) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in output.splitlines()]
+    return checked(output)
 
 
 def test_the_image_of_a_pipe_is_searched_as_the_file_is(tmp_path: Path, astronaut_jpeg: bytes) -> None:

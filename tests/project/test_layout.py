@@ -30,7 +30,7 @@ def test_the_generic_names_are_never_packages_of_their_own() -> None:
 
 def test_the_package_is_made_of_links() -> None:
     package = Path(pyraface.__file__).parent
-    for name in ("core", "client", "daemon", "parameters.xml"):
+    for name in ("core", "client", "daemon", "parameters.xml", "faces.schema.json"):
         assert (package / name).exists(), name
     if package.parent == ROOT:
         assert {entry.name for entry in package.iterdir() if entry.is_symlink()} == {
@@ -38,6 +38,7 @@ def test_the_package_is_made_of_links() -> None:
             "client",
             "daemon",
             "parameters.xml",
+            "faces.schema.json",
         }
 
 

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from pyraface.core.engines.network import yunet
+from tests.output_lines import SCHEMA
 from tests.support import ROOT, parameters_xml
 
-SOURCES = ("boot", "client", "core", "daemon", "pyraface", "LICENSE", "README.md", "parameters.xml")
+SOURCES = ("boot", "client", "core", "daemon", "docs", "pyraface", "LICENSE", "README.md", "parameters.xml")
 SETTINGS = ("MANIFEST.in", "pyproject.toml", "setup.cfg")
 
 HASHES = """
@@ -98,6 +99,7 @@ def test_the_wheel_brings_the_weights_and_harms_no_opencv_beside_it(
         place = f"pyraface/core/engines/network/{Path(yunet.WEIGHTS_FILE).stem}"
         assert hashlib.sha256(archive.read(f"{place}.onnx")).hexdigest() == yunet.WEIGHTS_SHA256
         licence = archive.read(f"{place}.LICENSE").decode()
+        assert archive.read("pyraface/faces.schema.json") == SCHEMA.read_bytes()
         pages = [name for name in archive.namelist() if "/data/share/man/man1/pyraface" in name]
         assert len(pages) == 2
         assert all(archive.read(page).startswith(b".TH PYRAFACE") for page in pages)

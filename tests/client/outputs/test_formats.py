@@ -14,14 +14,7 @@ from pyraface.client.outputs.index import Head, LineState, Origin
 from pyraface.client.outputs.journal import Journal
 from pyraface.core.results import Result
 
-RECORD: dict[str, object] = {
-    "path": "a\udcff.jpg",
-    "digest": None,
-    "size": 7,
-    "modified": 9,
-    "fingerprint": "f0",
-    "faces": [],
-}
+RECORD = Result("a\udcff.jpg", size=7, modified=9, fingerprint="f0").as_json()
 
 
 class Reversed:

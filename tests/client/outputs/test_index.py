@@ -36,7 +36,9 @@ def test_the_index_says_of_each_path_what_its_last_line_says(
     for number, (path, content, fingerprint, computed_by) in enumerate(lines):
         digest = digest_of(bytes([content])) if content else None
         state = LineState.DONE if fingerprint else LineState.UNANSWERED
-        head = Head(path, digest, content, number, Origin(fingerprint, computed_by), state)
+        head = Head(
+            path, digest, content, number, Origin(fingerprint, computed_by), state, former=content == 3
+        )
         index.add(head, 10 * number, 10 * number + 10)
         last[path] = number, head
     index.sort()
@@ -51,8 +53,12 @@ def test_the_index_says_of_each_path_what_its_last_line_says(
         numbers = sorted(entry.number for entry in index.with_digest(digest_of(bytes([content]))))
         assert numbers == [number for number, line in enumerate(lines) if line[1] == content]
     kept = {number for number, _ in last.values()}
-    cut = [(10 * number, 10 * number + 10) for number in range(len(lines)) if number not in kept]
-    assert list(index.dropped()) == cut
+    outdated = [
+        (number, 10 * number, 10 * number + 10, number not in kept)
+        for number, line in enumerate(lines)
+        if number not in kept or line[1] == 3
+    ]
+    assert list(index.outdated()) == outdated
     done = [head for _, head in last.values() if head.state is LineState.DONE]
     assert index.counts(LineState.DONE) == Counter(head.origin for head in done)
 

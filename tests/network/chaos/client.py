@@ -18,6 +18,7 @@ import psutil
 
 from tests.network.chaos.machines import DISCOVERY, FIRST, change_address, stopped
 from tests.network.lab import Host
+from tests.output_lines import checked
 from tests.support import ROOT, SEARCH, environment, parameters_xml
 
 NO_DNS = f"nameserver {FIRST}.250\noptions timeout:30 attempts:5\n"
@@ -127,7 +128,7 @@ class Client:
 
     def results(self) -> dict[str, dict[str, Any]]:
         """Returns the lines by path; each image has one."""
-        lines = [json.loads(line) for line in self.output.read_text().splitlines()]
+        lines = checked(self.output.read_bytes())
         results = {line["path"]: line for line in lines}
         assert Counter(line["path"] for line in lines) == dict.fromkeys(results, 1)
         return results

@@ -284,7 +284,8 @@ def test_images_that_were_moved_are_not_waited_for(tmp_path: Path, album: Path) 
     )
 
 
-def test_small_images_take_less_than_a_millisecond_of_the_client_each(tmp_path: Path) -> None:
+def test_250_small_images_take_less_of_the_client_than_its_start(tmp_path: Path) -> None:
+    """About .3 ms each on a quiet machine; on a busy one both take longer."""
     images = 3000
     Image.new("RGB", (8, 8)).save(tmp_path / "one.png")
     image = (tmp_path / "one.png").read_bytes()
@@ -297,7 +298,7 @@ def test_small_images_take_less_than_a_millisecond_of_the_client_each(tmp_path: 
         one = seconds_of_cpu(*arguments, tmp_path / "one.jsonl", tmp_path / "one.png")
         all_ = seconds_of_cpu(*arguments, tmp_path / "small.jsonl", tmp_path / "small")
     assert len(lines_of(tmp_path / "small.jsonl")) == images
-    assert all_ - one < images / 1000
+    assert (all_ - one) / one < images / 250
 
 
 def seconds_of_cpu(*arguments: str | Path) -> float:

@@ -145,6 +145,13 @@ async def another_worker(executor: Executor, than: object) -> Child:
     return executor._worker
 
 
+def keeping_busy(executor: Executor) -> Job:
+    """Submits an image that keeps a worker busy for seconds: a new worker is seen before it has an answer."""
+    stream = io.BytesIO()
+    Image.new("RGB", (4000, 4000), (90, 120, 60)).save(stream, "JPEG")
+    return executor.submit(stream.getvalue(), search="everywhere")
+
+
 def test_images_of_a_worker_killed_for_want_of_memory_are_done_by_a_frugal_one_and_then_as_before(
     astronaut_jpeg: bytes, tmp_path: Path
 ) -> None:
@@ -156,7 +163,7 @@ def test_images_of_a_worker_killed_for_want_of_memory_are_done_by_a_frugal_one_a
             assert first is not None
             assert not first.frugal
             first.process.send_signal(signal.SIGSTOP)  # it has no time to answer
-            jobs = [executor.submit(astronaut_jpeg) for _ in range(5)]
+            jobs = [keeping_busy(executor), *(executor.submit(astronaut_jpeg) for _ in range(4))]
             assert executor.working == 3
             memory.kill(executor)
             second = await another_worker(executor, first)
@@ -182,7 +189,7 @@ def test_an_image_for_which_even_a_frugal_worker_has_too_little_memory_fails_alo
                 worker = await another_worker(executor, worker)
                 assert worker.frugal == frugal
                 worker.process.send_signal(signal.SIGSTOP)
-                jobs = jobs or [executor.submit(astronaut_jpeg)]
+                jobs = jobs or [keeping_busy(executor)]
                 assert executor.working == 1
                 memory.kill(executor)
             failed = await asyncio.wait_for(jobs[0].answer, 60)
@@ -195,9 +202,7 @@ def test_an_image_for_which_even_a_frugal_worker_has_too_little_memory_fails_alo
     run(talk())
 
 
-def test_a_worker_that_another_program_kills_is_none_that_had_too_little_memory(
-    astronaut_jpeg: bytes, tmp_path: Path
-) -> None:
+def test_a_worker_that_another_program_kills_is_none_that_had_too_little_memory(tmp_path: Path) -> None:
     memory = SimulatedMemory(tmp_path)
 
     async def talk() -> None:
@@ -208,7 +213,7 @@ def test_a_worker_that_another_program_kills_is_none_that_had_too_little_memory(
                 worker = await another_worker(executor, worker)
                 assert not worker.frugal
                 worker.process.send_signal(signal.SIGSTOP)
-                jobs = jobs or [executor.submit(astronaut_jpeg)]
+                jobs = jobs or [keeping_busy(executor)]
                 worker.process.kill()
             failed = await asyncio.wait_for(jobs[0].answer, 60)
             assert isinstance(failed, Failed)

@@ -128,7 +128,8 @@ def decode(
             image.info.pop("transparency", None)
             found = orientation.orientation_of(_metadata(name, data, image))
             # its plugin turns the picture itself; AVIF's reports the container's orientation as if it were EXIF's
-            pixels = upright(image, 1 if name == "HEIC" else found)
+            stored = jpeg2000.in_full_range(image, data) if name == "JPEG 2000" else image
+            pixels = upright(stored, 1 if name == "HEIC" else found)
             return Picture.whole(pixels, 1 if name in ("HEIC", "AVIF") else found)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 
+from PIL import Image
+
 from ..errors import FormatNotReadError
 from ..text import plural
 
@@ -24,20 +26,43 @@ def check(data: bytes) -> None:
         FormatNotReadError: it does not.
     """
     at = data.find(_CODESTREAM)
-    try:
-        right, bottom, _, _, width, height, left, top, samples = struct.unpack_from(">8IH", data, at + 8)
-        depth = (data[at + 42] & 0x7F) + 1
-    except (struct.error, IndexError):
+    depths = _depths(data, at)
+    if not depths:
         return
-    if at < 0 or not (width and height):
+    right, bottom, _, _, width, height, left, top = struct.unpack_from(">8I", data, at + 8)
+    if not (width and height):
         return
     tiles = -(-(right - left) // width) * -(-(bottom - top) // height)
     if tiles > MAX_TILES:
         raise FormatNotReadError(
             f"a JPEG 2000 of {plural(tiles, 'tile')} is not read, {MAX_TILES} are allowed: save it with larger tiles"
         )
-    if samples >= 3 and depth > 8:
+    if len(depths) >= 3 and max(depths) > 8:
         # Pillow rounds white up, and shows black
         raise FormatNotReadError(
-            f"a JPEG 2000 in colour of {depth} bits a sample is not read: save it with 8 bits, or as TIFF or PNG"
+            f"a JPEG 2000 in colour of {max(depths)} bits a sample is not read: save it with 8 bits, or as TIFF or PNG"
         )
+
+
+def in_full_range(image: Image.Image, data: bytes) -> Image.Image:
+    """Returns a loaded picture whose samples of fewer than 8 bits go up to 255: Pillow only shifts them, 1 bit to 128."""
+    depths = _depths(data, data.find(_CODESTREAM))
+    bands = image.getbands()
+    if len(depths) != len(bands) or min(depths) >= 8 or max(depths) > 8:
+        return image
+    table: list[int] = []
+    for depth in depths:
+        most = (1 << depth) - 1
+        table += [round((value >> 8 - depth) * 255 / most) for value in range(256)]
+    return image.point(table)
+
+
+def _depths(data: bytes, at: int) -> list[int]:
+    """Returns the bits of the samples of each component of the codestream at a place; empty if there is none."""
+    if at < 0:
+        return []
+    try:
+        (count,) = struct.unpack_from(">H", data, at + 40)
+        return [(data[at + 42 + 3 * component] & 0x7F) + 1 for component in range(count)]
+    except (struct.error, IndexError):
+        return []

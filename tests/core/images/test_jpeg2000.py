@@ -58,3 +58,13 @@ def test_tiles_are_read_up_to_a_limit(tile: int) -> None:
         check(bytes(data))
     if tile == 256:
         assert decode(bytes(data), LIMITS).height == side
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3, 5, 7])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_samples_of_few_bits_go_from_black_to_white(bits: int, channels: int) -> None:
+    most = 2**bits - 1
+    samples = (np.arange(40 * 40 * channels) % (most + 1)).astype(np.uint8).reshape(40, 40, channels)
+    data = imagecodecs.jpeg2k_encode(samples.squeeze(), level=0, bitspersample=bits, reversible=True)
+    right = np.round(samples * 255.0 / most)
+    assert np.array_equal(decode(data, LIMITS).pixels, np.broadcast_to(right, (40, 40, 3)))

@@ -16,12 +16,12 @@ from functools import partial
 from ..core import parameters as parameters_file
 from ..core.errors import ErrorCode, NoImagesError, OutputError, ReaderGoneError, ServerMemoryError
 from ..core.former_fingerprints import WithFormer
-from ..core.host import leases
+from ..core.host import file_leases
 from ..core.parameters import AUTOMATIC, DetectionParameters, Parameters, search_named
 from ..core.results import Result
 from ..core.text import plural
 from .api import Client
-from .console import figures
+from .console import number_formats
 from .console.progress import Progress
 from .inputs import standard_input
 from .inputs.directory_walk import Scan, Selection
@@ -50,7 +50,7 @@ async def run(options: argparse.Namespace) -> bool:
         asyncio.CancelledError: the run was interrupted.
     """
     parameters = parameters_file.load(options.parameters)
-    journal = await leases.patiently(
+    journal = await file_leases.patiently(
         partial(
             Journal,
             options.output,
@@ -320,7 +320,7 @@ def _cost(faces_from: int, search: str, detection: DetectionParameters) -> str:
     wanted, usual = work(faces_from=faces_from), work()
     megapixels = wanted.pixels / 1e6
     shown = f"{megapixels:.0f}" if megapixels >= 10 else f"{megapixels:.2g}"
-    times = figures.multiple(wanted.pixels / usual.pixels, "the default")
+    times = number_formats.multiple(wanted.pixels / usual.pixels, "the default")
     return (
         f"faces from {faces_from} px: a photograph of {width} x {height} pixels takes {plural(wanted.tiles, 'tile')}, "
         f"{shown} megapixels in all, {times}"

@@ -21,7 +21,7 @@ from .. import __version__
 from ..core.errors import PyrafaceError, ReaderGoneError
 from ..core.host import completion
 from . import commands
-from .commands.words import advice, parse_paths
+from .commands.path_checks import advice, parse_paths
 
 HELP_WIDTH = 100
 """Most characters in a line of the list of subcommands; on a narrower terminal, as many as it has."""

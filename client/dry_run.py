@@ -27,8 +27,8 @@ from .inputs.headers import Limits, headers
 from .inputs.path_prefetch import PathPrefetcher
 from .outputs.journal import Journal
 from .pool import local_daemon
-from .pool.survey import Report, survey
-from .pool.wanted import AUTO, LOCAL
+from .pool.server_reports import Report, survey
+from .pool.servers_option import AUTO, LOCAL
 from .time_estimate import Work, estimate
 
 MOST_REASONS = 10

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..core.text import plural
-from .console import figures
+from .console import number_formats
 
 
 @dataclass
@@ -66,8 +66,8 @@ def estimate(work: Work, speeds: Mapping[str, float]) -> str:
         return "unknown, because no header says the size of its photograph"
     faster = f"; less with {_listed(unknown)}, which processed no image before" if unknown else ""
     return (
-        f"about {figures.duration(megapixels / together)}, at {figures.rate(together)} megapixels/s: the speed of the last "
-        f"images of {_listed(known)}{faster}"
+        f"about {number_formats.duration(megapixels / together)}, at {number_formats.rate(together)} megapixels/s: the "
+        f"speed of the last images of {_listed(known)}{faster}"
     )
 
 

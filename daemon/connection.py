@@ -29,12 +29,12 @@ from ..core.protocol.messages import (
 )
 from ..core.protocol.proofs import NONCE_BYTES, Role, Transcript
 from ..core.text import one_line, place, plural
-from .child import Answer, Job
 from .executor import with_id
 from .memory_budget import SMALL_FRAME, FrameDeadline, Share
 from .sockets import plain
 from .state import ServerState
 from .tls import Credentials
+from .worker_process import Answer, Job
 
 log = logging.getLogger("pyraface.connection")
 

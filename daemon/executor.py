@@ -27,8 +27,8 @@ from ..core.protocol import wire
 from ..core.protocol.messages import Cancel, Closing, Detect, Failed, Found, Welcome
 from ..core.text import plural
 from ..core.throughput import Speed, Throughput
-from .child import Answer, Child, Job
-from .scarcity import Scarcity
+from .low_memory import Scarcity
+from .worker_process import Answer, Child, Job
 
 log = logging.getLogger("pyraface.executor")
 START_TIMEOUT = 600.0

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from ..core import parameters as parameters_file
-from ..core.host import automatic
+from ..core.host import automatic_values
 from ..core.host.standard_streams import print_lines
 from .sockets import EVERY
 
@@ -30,7 +30,7 @@ def show(options: argparse.Namespace, default: Callable[[str], object]) -> None:
         for name in _ELEMENTS
         if (value := getattr(options, name)) is not None
     }
-    chosen = {path: text for path, text in automatic.chosen(parameters).items() if path not in given}
+    chosen = {path: text for path, text in automatic_values.chosen(parameters).items() if path not in given}
     if options.port == 0:
         chosen[_ELEMENTS["port"]] = "a free port"
     if options.engine == "auto":

@@ -26,7 +26,7 @@ from .admission import Admission
 from .beacon import Beacon
 from .executor import Executor
 from .listener import Listener
-from .scarcity import Scarcity
+from .low_memory import Scarcity
 from .sockets import addresses
 from .state import ServerState
 from .tls import Credentials

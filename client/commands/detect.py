@@ -115,7 +115,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     """Processes the images; returns the exit status."""
-    from .words import check_output, check_paths, leave_a_directory_that_is_gone
+    from .path_checks import check_output, check_paths, leave_a_directory_that_is_gone
 
     check_output(options)
     leave_a_directory_that_is_gone(options)

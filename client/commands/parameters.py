@@ -29,14 +29,14 @@ def run(options: argparse.Namespace) -> int:
         OutputError: standard output cannot be written.
     """
     from ...core import parameters as parameters_file
-    from ...core.host import automatic
+    from ...core.host import automatic_values
     from ...core.host.standard_streams import print_lines
 
     parameters = parameters_file.load(options.parameters)
     listing = parameters_file.Listing(
         parameters=parameters,
         named=options.parameters is not None,
-        chosen=automatic.chosen(parameters),
+        chosen=automatic_values.chosen(parameters),
     )
     print_lines([listing.json_line()] if options.json else listing.lines())
     return EXIT_OK

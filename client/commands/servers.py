@@ -51,7 +51,7 @@ async def _list(options: argparse.Namespace) -> bool:
     from ...core.host.interfaces import broadcast_advice
     from ...core.host.standard_streams import print_lines
     from ..console.terminal import say
-    from ..pool.survey import survey
+    from ..pool.server_reports import survey
     from . import servers_table
 
     parameters = parameters_file.load(options.parameters)

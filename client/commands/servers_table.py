@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sys
 
-from ..console import figures
+from ..console import number_formats
 from ..console.terminal import Column, size, table
-from ..pool.survey import Report
+from ..pool.server_reports import Report
 
 COLUMNS = (
     Column("name", 0, least=12),
@@ -54,9 +54,9 @@ def _row(report: Report) -> list[str]:
         str(status.working),
         str(status.waiting),
         str(status.connections - 1),
-        figures.rate(status.rate),
+        number_formats.rate(status.rate),
         str(status.answered),
-        figures.duration(status.uptime),
+        number_formats.duration(status.uptime),
     ]
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ...core.text import one_line
 from ..pool.status import Availability
-from . import figures
+from . import number_formats
 from .rates import ServerRate
 from .terminal import Column, table
 
@@ -109,7 +109,7 @@ def _row(server_rate: ServerRate) -> list[str]:
     return [
         status.name,
         status.device,
-        figures.rate(server_rate.rate) if there else "",
+        number_formats.rate(server_rate.rate) if there else "",
         str(status.in_flight) if there else "",
         str(status.done),
         state_of(server_rate),

@@ -17,7 +17,7 @@ from ...core.results import Result
 from ...core.text import one_line, plural
 from ...core.throughput import Throughput
 from ..pool.status import ServerStatus
-from . import dashboard, figures
+from . import dashboard, number_formats
 from .job_control import JobControl
 from .live_area import LiveArea
 from .rates import Rates
@@ -124,11 +124,15 @@ class Progress:
     def summary(self) -> str:
         """Returns the line that ends a run."""
         seconds = time.monotonic() - self._started
-        rate = f" ({figures.rate(self.images / seconds)} images/s)" if self.images and seconds >= 0.1 else ""
+        rate = (
+            f" ({number_formats.rate(self.images / seconds)} images/s)"
+            if self.images and seconds >= 0.1
+            else ""
+        )
         poor = f" ({self.poor} not comparable)" if self.poor else ""
         return (
             f"{plural(self.images, 'image')}, {plural(self.faces, 'face')}{poor}, {self.failed} failed, "
-            f"in {figures.measured(seconds)}{rate}"
+            f"in {number_formats.measured(seconds)}{rate}"
         )
 
     def troubles(self) -> list[str]:
@@ -154,7 +158,7 @@ class Progress:
     def _look(self, statuses: Callable[[], list[ServerStatus]]) -> None:
         for server_rate in self._rates.observe(time.monotonic(), statuses()):
             assert server_rate.last is not None
-            steady, best = figures.rate(server_rate.steady), figures.rate(server_rate.best)
+            steady, best = number_formats.rate(server_rate.steady), number_formats.rate(server_rate.best)
             before = f", {best} at its best" if server_rate.best else ""
             self.say(f"server {server_rate.last.name} is slow: {steady} images/s{before}")
 
@@ -164,13 +168,13 @@ class Progress:
         images = f"{self.images} of {plural(self._total, 'image')}" if self._total is not None else None
         parts = [images or plural(self.images, "image")]
         if rate:
-            parts.append(f"{figures.rate(rate)} images/s")
+            parts.append(f"{number_formats.rate(rate)} images/s")
         parts.append(plural(self.faces, "face"))
         if self.failed:
             parts.append(f"{self.failed} failed")
         left = 0 if self._total is None else self._total - self.images
         if left > 0 and rate:
-            parts.append(f"{figures.duration(left / rate)} left")
+            parts.append(f"{number_formats.duration(left / rate)} left")
         return ", ".join(parts)
 
     def _draw(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from ...core.engines import reference_face
 from ..pool.status import Availability, ServerStatus
-from . import figures
+from . import number_formats
 
 LATELY = 30.0
 """Seconds over which the rate on the display is measured."""
@@ -92,8 +92,8 @@ class ServerRate:
             found.append("never answered")
         elif self.slow_seconds:
             found.append(
-                f"slow for {figures.duration(self.slow_seconds)}: {figures.rate(self.steady)} images/s at the end, "
-                f"{figures.rate(self.best)} at its best"
+                f"slow for {number_formats.duration(self.slow_seconds)}: {number_formats.rate(self.steady)} images/s at "
+                f"the end, {number_formats.rate(self.best)} at its best"
             )
         if self.last.done and self.last.deviation > reference_face.NAMED:
             found.append(

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ...core.errors import ErrorCode, UnreadableError
-from ...core.host import leases
+from ...core.host import file_leases
 from ...core.text import plural
 
 THREADS = 8
@@ -62,7 +62,7 @@ class _Order:
     skip: Callable[[File], bool] | None
     loop: asyncio.AbstractEventLoop
     file: asyncio.Future[File | None]
-    patience: leases.Patience = field(default_factory=leases.Patience)
+    patience: file_leases.Patience = field(default_factory=file_leases.Patience)
 
 
 class FileReader:
@@ -215,7 +215,9 @@ class FileReader:
                         raise
                     self._give_back(before.st_size)
         except OSError as error:
-            raise UnreadableError(f"cannot be read: {leases.reason(error)}", ErrorCode.UNREADABLE) from error
+            raise UnreadableError(
+                f"cannot be read: {file_leases.reason(error)}", ErrorCode.UNREADABLE
+            ) from error
         except ValueError as error:  # a NUL in the name
             raise UnreadableError(f"cannot be read: {error}", ErrorCode.UNREADABLE) from error
         raise UnreadableError("cannot be read: it is being written to", ErrorCode.UNREADABLE)

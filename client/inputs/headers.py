@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ...core.errors import NotAnImageError
-from ...core.host import leases
+from ...core.host import file_leases
 from ...core.images.signatures import HEAD_BYTES, format_of
 from ...core.images.sizes import size_of
 from ...core.text import plural
@@ -105,4 +105,4 @@ def _header(path: str, file: int, limits: Limits) -> Header:
 
 
 def _unreadable(error: OSError | ValueError) -> str:
-    return f"cannot be read: {leases.reason(error) if isinstance(error, OSError) else error}"
+    return f"cannot be read: {file_leases.reason(error) if isinstance(error, OSError) else error}"

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterable, Iterator
 
 from ...core.errors import OutputError, ReaderGoneError
-from ...core.host import leases
+from ...core.host import file_leases
 
 CHUNK = 1 << 20
 
@@ -238,7 +238,7 @@ class OutputFile:
                 os.stat(os.path.dirname(self._path) or ".")  # the folder must be there
             return os.open(os.devnull, flags)
         except OSError as error:
-            raise OutputError(f"{self.name} cannot be read: {leases.reason(error)}") from error
+            raise OutputError(f"{self.name} cannot be read: {file_leases.reason(error)}") from error
 
     def _locked(self, file: int) -> bool:
         """Locks a file; returns False if it is no longer the one at the path, because a run that ended replaced it."""
@@ -273,7 +273,7 @@ class OutputFile:
     def _error(self, error: OSError) -> OutputError:
         if error.errno == errno.EPIPE:
             return ReaderGoneError(f"the reader of {self.name} has ended")
-        return OutputError(f"{self.name} cannot be written: {leases.reason(error)}")
+        return OutputError(f"{self.name} cannot be written: {file_leases.reason(error)}")
 
 
 def _write(file: int, data: bytes) -> None:

@@ -21,11 +21,11 @@ from ...core.protocol.messages import Failed, Found
 from ..scheduling.instructions import Disconnect, GiveUp, Reason, Send, Withdraw
 from ..scheduling.scheduler import Scheduler
 from . import local_daemon
-from .comparison import Comparison
 from .connection import Answer, ServerConnection
+from .parameters_comparison import Comparison
+from .servers_option import LOCAL
 from .status import Availability, ServerStatus
 from .supervisor import Supervisor
-from .wanted import LOCAL
 
 COST_BYTES = 4 << 20
 """Bytes of a file that cost as much as the fixed cost of an image. The search always takes tiles of one size; the costs of

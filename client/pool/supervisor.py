@@ -15,14 +15,14 @@ from ...core.host.interfaces import broadcast_advice
 from ...core.host.keyfile import Keys
 from ...core.parameters import AUTOMATIC, Parameters
 from ...core.text import one_line
-from .attempts import Attempt, first_reached
 from .connection import ServerConnection
 from .discovery import Discovery, Location, Sighting
-from .follower import Follower
+from .first_attempts import Attempt, first_reached
 from .handshake import ANOTHER_KEY, connect
 from .known_servers import KnownServer, KnownServers
 from .local_daemon import LocalDaemon
-from .wanted import LOCAL, Wanted
+from .servers_option import LOCAL, Wanted
+from .supervisor_events import Follower
 
 log = logging.getLogger("pyraface.client")
 

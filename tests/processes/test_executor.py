@@ -21,10 +21,10 @@ from pyraface.core.host.memory import Memory
 from pyraface.core.protocol import wire
 from pyraface.core.protocol.messages import Cancel, Detect, Failed, Found, Message
 from pyraface.daemon import executor as executor_module
-from pyraface.daemon.child import Child, Job
 from pyraface.daemon.executor import Executor
-from pyraface.daemon.scarcity import Scarcity
+from pyraface.daemon.low_memory import Scarcity
 from pyraface.daemon.worker.worker import PIXELS_AHEAD
+from pyraface.daemon.worker_process import Child, Job
 from tests.stub_daemon import stub_daemon
 from tests.support import Peer, parameters_xml, run
 

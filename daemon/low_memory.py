@@ -1,4 +1,4 @@
-"""Scarcity: too little memory for the worker, how it is noticed, and what is done: the worker becomes frugal.
+"""Low memory: too little of it for the worker, how it is noticed, and what is done: the worker becomes frugal.
 
 A frugal worker has one image at a time, and prepares nothing ahead; it finds the same faces, more slowly. It is frugal from
 the start where the memory is too little for more; until certain images are done, if it was killed while it had them; and for

@@ -1,4 +1,4 @@
-"""Leases: files that another program keeps for itself for a while, as a Samba server does for its clients.
+"""File leases: files that another program keeps for itself for a while, as a Samba server does for its clients.
 
 An open that may block waits in the kernel until the holder of a lease gives the file up, or until the kernel takes it away
 after fs.lease-break-time. An open with O_NONBLOCK, which does not hang on a pipe without a writer, fails at once instead,

@@ -1,4 +1,4 @@
-"""Comparison: the parameters of each server with this program's, if these are set, or with those of the first server."""
+"""Comparison of parameters: those of each server with those set here, or else with those of the first server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Survey: the report of each server on the network, or of each server named, about itself."""
+"""Server reports: what each server on the network, or each server named, says about itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...core.protocol.messages import Status, Welcome
 from .connection import ServerConnection
 from .discovery import Discovery, Location
 from .handshake import connect, no_answer
-from .wanted import Wanted
+from .servers_option import Wanted
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Wanted servers: the value of --servers and of `Client(servers=...)`, read."""
+"""Option --servers, and `Client(servers=...)`: the servers wanted, read from the text."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 from pyraface.core.engines.devices import cores
 from pyraface.core.engines.network import yunet
 from pyraface.core.errors import EngineError
-from pyraface.core.host import automatic, interfaces
+from pyraface.core.host import automatic_values, interfaces
 from pyraface.core.parameters import BeaconParameters, Parameters, parse
 from tests.support import parameters_xml
 
@@ -22,26 +22,26 @@ def changed(section: str, **values: object) -> Parameters:
 
 
 def test_values_that_the_file_sets_stand_for_themselves() -> None:
-    assert automatic.chosen(SET) == {}
+    assert automatic_values.chosen(SET) == {}
 
 
 def test_threads_are_one_for_each_core_of_this_process() -> None:
-    chosen = automatic.chosen(changed("daemon", engine_threads=0))
+    chosen = automatic_values.chosen(changed("daemon", engine_threads=0))
     assert chosen == {"daemon/engine_threads": f"{cores()}: one for each core"}
 
 
 def test_the_name_is_that_of_the_machine() -> None:
-    assert automatic.chosen(changed("beacon", name="")) == {"beacon/name": interfaces.machine_name()}
+    assert automatic_values.chosen(changed("beacon", name="")) == {"beacon/name": interfaces.machine_name()}
 
 
 def test_a_machine_with_many_interfaces_names_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     everywhere = changed("beacon", interfaces=BeaconParameters().interfaces)
-    assert "lo" in automatic.chosen(everywhere)["beacon/interfaces"]
+    assert "lo" in automatic_values.chosen(everywhere)["beacon/interfaces"]
     many = {f"br{number}": ["10.0.0.255"] for number in range(5)}
     monkeypatch.setattr(interfaces, "broadcast_addresses", lambda: many)
-    assert automatic.chosen(everywhere) == {"beacon/interfaces": "br0, br1, br2 and 2 more"}
+    assert automatic_values.chosen(everywhere) == {"beacon/interfaces": "br0, br1, br2 and 2 more"}
     monkeypatch.setattr(interfaces, "broadcast_addresses", dict)
-    assert automatic.chosen(everywhere) == {"beacon/interfaces": "none is up"}
+    assert automatic_values.chosen(everywhere) == {"beacon/interfaces": "none is up"}
 
 
 def test_the_search_is_guided_only_where_its_weights_are(
@@ -49,10 +49,12 @@ def test_the_search_is_guided_only_where_its_weights_are(
 ) -> None:
     del yunet_weights
     searching = changed("detection", search="auto")
-    assert automatic.chosen(searching) == {"tiled_detect_params/search": "guided, where it can run"}
+    assert automatic_values.chosen(searching) == {"tiled_detect_params/search": "guided, where it can run"}
 
     def missing() -> bytes:
         raise EngineError("no weights")
 
     monkeypatch.setattr(yunet, "load_weights", missing)
-    assert automatic.chosen(searching) == {"tiled_detect_params/search": "everywhere: no YuNet weights"}
+    assert automatic_values.chosen(searching) == {
+        "tiled_detect_params/search": "everywhere: no YuNet weights"
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pyraface.client.pool.discovery import Location
-from pyraface.client.pool.wanted import Wanted
+from pyraface.client.pool.servers_option import Wanted
 from pyraface.core.errors import ServerError
 
 ATTIC, CELLAR = Location("attic", 5000), Location("10.0.0.2", 6000)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pyraface.client.pool.comparison import MOST_NAMED, Comparison
+from pyraface.client.pool.parameters_comparison import MOST_NAMED, Comparison
 from pyraface.core.parameters import DetectionParameters, EncodingParameters, Parameters, declaration
 from pyraface.core.protocol.messages import Welcome
 

@@ -1,4 +1,4 @@
-"""Child: the worker's process as the daemon sees it: its messages, its log, and its end."""
+"""Worker process: the worker as the daemon sees it: its messages, its log, and its end."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from pyraface.client.pool.attempts import OTHERS, Attempt, first_reached
+from pyraface.client.pool.first_attempts import OTHERS, Attempt, first_reached
 from pyraface.core.errors import SearchUnavailableError, ServerError
 from tests.support import run
 

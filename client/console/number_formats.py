@@ -1,4 +1,4 @@
-"""Figures as a person reads them: durations, rates and ratios."""
+"""Number formats: figures as a person reads them: durations, rates and ratios."""
 
 from __future__ import annotations
 

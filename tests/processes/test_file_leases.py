@@ -19,7 +19,7 @@ import pytest
 from pyraface.client.inputs import file_reader as reader_module
 from pyraface.client.inputs.file_reader import File, FileReader
 from pyraface.core.errors import ErrorCode, OutputError, UnreadableError
-from pyraface.core.host import keyfile, leases
+from pyraface.core.host import file_leases, keyfile
 from pyraface.core.parameters import load
 from pyraface.core.pipeline import Pipeline
 from tests.support import ROOT, parameters_xml, run
@@ -89,8 +89,8 @@ def break_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A simulated fs.lease-break-time of 0.3 s, and no margin: the real one is the whole machine's, and is left alone."""
     file = tmp_path / "lease-break-time"
     file.write_text("0.3\n")
-    monkeypatch.setattr(leases, "BREAK_TIME", file)
-    monkeypatch.setattr(leases, "MARGIN", 0.0)
+    monkeypatch.setattr(file_leases, "BREAK_TIME", file)
+    monkeypatch.setattr(file_leases, "MARGIN", 0.0)
 
 
 def test_a_photograph_with_a_lease_is_read_as_soon_as_it_is_given_up(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_an_output_that_another_program_keeps_is_waited_for_and_then_named(tmp_p
     path.write_bytes(b"")
 
     async def opened() -> None:
-        with await leases.patiently(lambda: Journal(str(path))):
+        with await file_leases.patiently(lambda: Journal(str(path))):
             pass
 
     with (

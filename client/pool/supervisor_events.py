@@ -1,4 +1,4 @@
-"""Follower: the receiver of the supervisor's events."""
+"""Supervisor's events, and the receiver of them: the follower."""
 
 from __future__ import annotations
 

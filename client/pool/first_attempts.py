@@ -1,4 +1,4 @@
-"""Attempts: the first attempt to reach each server, and how long a run waits for them at its start."""
+"""First attempts: one to reach each server, and how long a run waits for them at its start."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyraface.client.console import figures
+from pyraface.client.console import number_formats
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from pyraface.client.console import figures
     ],
 )
 def test_a_duration_is_as_exact_as_a_person_wants_it(seconds: float, shown: str) -> None:
-    assert figures.duration(seconds) == shown
+    assert number_formats.duration(seconds) == shown
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_duration_is_as_exact_as_a_person_wants_it(seconds: float, shown: str)
     ],
 )
 def test_a_measured_time_is_never_no_time(seconds: float, shown: str) -> None:
-    assert figures.measured(seconds) == shown
+    assert number_formats.measured(seconds) == shown
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_measured_time_is_never_no_time(seconds: float, shown: str) -> None:
     ],
 )
 def test_a_rate_is_zero_only_where_nothing_was_done(per_second: float, shown: str) -> None:
-    assert figures.rate(per_second) == shown
+    assert number_formats.rate(per_second) == shown
 
 
 @pytest.mark.parametrize(
@@ -70,4 +70,4 @@ def test_a_rate_is_zero_only_where_nothing_was_done(per_second: float, shown: st
     ],
 )
 def test_a_multiple_is_never_zero_times(ratio: float, shown: str) -> None:
-    assert figures.multiple(ratio, "it") == shown
+    assert number_formats.multiple(ratio, "it") == shown

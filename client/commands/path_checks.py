@@ -1,4 +1,4 @@
-"""Words of a command line, checked before anything starts: paths, subcommands, and words that can be either."""
+"""Path checks: the words of a command line before anything starts: paths, subcommands, and words that can be either."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 
 from pyraface.core.host.memory import Memory
 from pyraface.core.parameters import DetectionParameters
-from pyraface.daemon.scarcity import OFTEN, PERIOD, Scarcity
+from pyraface.daemon.low_memory import OFTEN, PERIOD, Scarcity
 
 MIB = 1 << 20
 

@@ -61,6 +61,7 @@ class Face:
         turned: the degrees clockwise, 0, 90, 180 or 270, that bring it upright: it was found and encoded so.
         encoding: (128,) float32.
         quality: its size, its sharpness, how much of it is inside the image, and whether it is comparable.
+        page: the number of its picture in the file, from 0 (`pages.Page`); the box is in the frame of that picture.
     """
 
     box: NDArray[np.float32]
@@ -70,6 +71,7 @@ class Face:
     turned: int
     encoding: NDArray[np.float32]
     quality: Quality
+    page: int = 0
 
     @property
     def location(self) -> Location:
@@ -81,8 +83,8 @@ class Face:
         """Whether every number is equal; `face in faces` and `faces.index(face)` use this."""
         return (
             isinstance(other, Face)
-            and (self.confidence, self.level, self.detector, self.turned, self.quality)
-            == (other.confidence, other.level, other.detector, other.turned, other.quality)
+            and (self.page, self.confidence, self.level, self.detector, self.turned, self.quality)
+            == (other.page, other.confidence, other.level, other.detector, other.turned, other.quality)
             and np.array_equal(self.box, other.box)
             and np.array_equal(self.encoding, other.encoding, equal_nan=True)
         )
@@ -111,6 +113,7 @@ class Faces(Sequence[Face]):
         inside: (n,) float32: 0 to 1, the share of the detector's box that lies inside the image.
         comparable: (n,) bool: whether the encoding of a face can be compared with others: it is large, sharp and whole
             enough, and the detector sure enough.
+        pages: (n,) int32: the number of each face's picture in the file, from 0; its box is in the frame of that picture.
 
     Raises:
         ValueError: an array has another shape or type; the message names the expected and the actual one.
@@ -125,6 +128,7 @@ class Faces(Sequence[Face]):
     sharpness: NDArray[np.float32]
     inside: NDArray[np.float32]
     comparable: NDArray[np.bool_]
+    pages: NDArray[np.int32]
 
     def __post_init__(self) -> None:
         n = len(self.boxes)
@@ -138,6 +142,7 @@ class Faces(Sequence[Face]):
             "sharpness": ((n,), np.float32),
             "inside": ((n,), np.float32),
             "comparable": ((n,), np.bool_),
+            "pages": ((n,), np.int32),
         }
         for name, (shape, dtype) in expected.items():
             array = getattr(self, name)
@@ -162,7 +167,7 @@ class Faces(Sequence[Face]):
         turned: int = 0,
         inside: NDArray[np.float32] | None = None,
     ) -> Faces:
-        """Returns faces of one level, one detector and one turn, neither encoded nor measured.
+        """Returns faces of one level, one detector and one turn, neither encoded nor measured, of the first page.
 
         Args:
             boxes: as far as they lie inside the image.
@@ -183,6 +188,7 @@ class Faces(Sequence[Face]):
             np.full(n, np.nan, np.float32),
             np.ones(n, np.float32) if inside is None else inside,
             np.zeros(n, np.bool_),
+            np.zeros(n, np.int32),
         )
 
     @classmethod
@@ -252,6 +258,7 @@ class Faces(Sequence[Face]):
                 float(self.inside[number]),
                 bool(self.comparable[number]),
             ),
+            int(self.pages[number]),
         )
 
     @property
@@ -277,6 +284,10 @@ class Faces(Sequence[Face]):
     def with_encodings(self, encodings: NDArray[np.float32]) -> Faces:
         """Returns the same faces with other encodings, (n, 128) float32."""
         return replace(self, encodings=encodings)
+
+    def on_page(self, page: int) -> Faces:
+        """Returns the same faces, all of one page."""
+        return replace(self, pages=np.full(len(self), page, np.int32))
 
     def with_quality(self, sharpness: NDArray[np.float32], comparable: NDArray[np.bool_]) -> Faces:
         """Returns the same faces with other measures of quality, (n,) float32 and (n,) bool."""

@@ -1,12 +1,12 @@
-"""Pipeline: one image decoded, searched, fused, encoded and measured."""
+"""Pipeline: one image decoded, each of its pages searched, and their faces fused, encoded and measured."""
 
 from __future__ import annotations
 
 import logging
 import os
 import threading
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, cast
 
@@ -22,8 +22,9 @@ from .errors import EngineError, ImageError
 from .faces import Faces
 from .host import forks
 from .images import arrays, inputs
-from .images.decode import Picture, at_once, decode
+from .images.decode import Picture, at_once, decode, pictures
 from .images.inputs import ImageInput
+from .pages import Page, Unread
 from .parameters import AUTOMATIC, Parameters, SearchName, search_named
 from .search import Search
 
@@ -31,6 +32,23 @@ log = logging.getLogger("pyraface.pipeline")
 
 REDUCTIONS = (2, 4, 8)
 """The factors that a JPEG decoder offers: it leaves out the finer frequencies of each block of 8 x 8 pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """The faces of an image file.
+
+    Attributes:
+        faces: of all pages, page by page; boxes in pixels of the upright picture of their page.
+        pages: the pictures that were searched, in their order; at least one.
+        unread: the pictures that could not be read.
+        pictures: the number of pictures in the file.
+    """
+
+    faces: Faces
+    pages: tuple[Page, ...]
+    unread: tuple[Unread, ...]
+    pictures: int
 
 
 class Pipeline:
@@ -146,6 +164,9 @@ class Pipeline:
     def detect(self, image: ImageInput, *, faces_from: int = 0, search: str = "") -> Faces:
         """Returns the faces in an image, boxes in pixels of the upright image.
 
+        Of a file with several pictures, all pages are searched (`decode.pictures`), and `Faces.pages` tells them apart; a
+        page that cannot be read is a warning in the log.
+
         Args:
             image: a path, the bytes of an image file, a file object, or pixels: a NumPy array (height, width, 3), uint8,
                 RGB, or a PIL image, which is not turned by its EXIF orientation.
@@ -160,14 +181,29 @@ class Pipeline:
             EngineError: the engine failed, or cannot do this search.
         """
         inputs.checked(image)
-        decoded = partial(self.decode, faces_from=faces_from, search=search)
         if inputs.is_pixels(image):
-            picture = arrays.picture(image, self.parameters.images)
-        elif inputs.is_file_content(image):
-            picture = decoded(inputs.file_content(image))
+            return self.find(
+                arrays.picture(image, self.parameters.images), faces_from=faces_from, search=search
+            )
+        name = ""
+        if inputs.is_file_content(image):
+            content = inputs.file_content(image)
         else:
-            picture = _read(os.fspath(cast("str | os.PathLike[str]", image)), decoded)
-        return self.find(picture, faces_from=faces_from, search=search)
+            name = os.fspath(cast("str | os.PathLike[str]", image))
+            content = _read(name)
+        try:
+            found = self.find_all(
+                self.pictures(content, faces_from=faces_from, search=search),
+                faces_from=faces_from,
+                search=search,
+            )
+        except ImageError as error:
+            if not name:
+                raise
+            raise type(error)(f"{name}: {error}") from error
+        for page, reason in found.unread:
+            log.warning("%s: picture %d is not read: %s", name or "image", page, reason)
+        return found.faces
 
     def decode(
         self,
@@ -177,18 +213,31 @@ class Pipeline:
         faces_from: int = 0,
         search: str = "",
     ) -> Picture:
-        """Returns the upright picture in the bytes of an image file.
+        """Returns the first upright picture in the bytes of an image file; arguments and errors are those of `pictures`."""
+        reduction = partial(self._reduction, faces_from=faces_from, search=self.search(search))
+        return decode(image, self.parameters.images, reduction=reduction, admit=admit)
+
+    def pictures(
+        self,
+        image: bytes,
+        admit: Callable[[int], None] = at_once,
+        *,
+        faces_from: int = 0,
+        search: str = "",
+    ) -> Iterator[Picture | Unread]:
+        """Returns the upright pictures in the bytes of an image file, as `decode.pictures` yields them.
 
         Args:
-            admit: receives the number of pixels before they are decoded, and may wait until there is memory for them.
+            admit: receives the number of pixels of a picture before they are decoded, and may wait until there is memory for
+                them.
             faces_from, search: the values that `find` will receive.
 
         Raises:
-            ImageError: the bytes are not an image, or a damaged one, or one beyond the limits.
+            ImageError: the bytes are not an image, or a damaged one, or one beyond the limits; raised by the first `next`.
             ValueError, EngineError: as `search`.
         """
         reduction = partial(self._reduction, faces_from=faces_from, search=self.search(search))
-        return decode(image, self.parameters.images, reduction=reduction, admit=admit)
+        return pictures(image, self.parameters.images, reduction=reduction, admit=admit)
 
     def _reduction(self, width: int, height: int, *, faces_from: int, search: Search) -> int:
         """Returns the factor by which a picture may be reduced so that the search does not enlarge any part of it."""
@@ -196,6 +245,32 @@ class Pipeline:
             return 1
         finest = search.finest_zoom(width, height, faces_from=faces_from)
         return max((factor for factor in REDUCTIONS if finest * factor <= 1), default=1)
+
+    def find_all(
+        self, pictures: Iterable[Picture | Unread], *, faces_from: int = 0, search: str = ""
+    ) -> Findings:
+        """Returns the faces of the pictures of one file, each picture searched for itself.
+
+        Args:
+            pictures: as `pictures` returns them; none is held after it was searched.
+            faces_from, search: as for `find`.
+
+        Raises:
+            Exception: as `find`, and what `pictures` raises.
+        """
+        faces: list[Faces] = []
+        pages: list[Page] = []
+        unread: list[Unread] = []
+        count = 1
+        for picture in pictures:
+            if isinstance(picture, Unread):
+                unread.append(picture)
+                continue
+            faces.append(self.find(picture, faces_from=faces_from, search=search))
+            pages.append(Page(picture.page, picture.width, picture.height, picture.orientation))
+            count = picture.pictures
+            del picture  # before the next one is decoded
+        return Findings(Faces.concatenate(faces), tuple(pages), tuple(unread), count)
 
     def find(self, picture: Picture, *, faces_from: int = 0, search: str = "") -> Faces:
         """Returns the faces of a decoded picture, each once, all encoded and measured.
@@ -222,7 +297,7 @@ class Pipeline:
         if (width, height) != (picture.width, picture.height):
             full = boxes.to_image(faces.boxes, (width / picture.width, height / picture.height), (0.0, 0.0))
             faces = replace(faces, boxes=boxes.clip(full, picture.width, picture.height))
-        return quality.measured(faces, sharpness, self.parameters.encoding)
+        return quality.measured(faces, sharpness, self.parameters.encoding).on_page(picture.page)
 
     def _encoded(self, picture: Picture, faces: Faces, wanted: NDArray[np.bool_]) -> Faces:
         """Returns the faces, the wanted ones encoded, upright, from the picture at its full resolution."""
@@ -240,10 +315,6 @@ class Pipeline:
         return faces.with_encodings(encodings)
 
 
-def _read(path: str, decoded: Callable[[bytes], Picture]) -> Picture:
+def _read(path: str) -> bytes:
     with open(path, "rb") as file:
-        content = file.read()
-    try:
-        return decoded(content)
-    except ImageError as error:
-        raise type(error)(f"{path}: {error}") from error
+        return file.read()

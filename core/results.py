@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from .computed_by import ComputedBy
 from .errors import DetectionError, ErrorCode
 from .faces import Faces
+from .pages import Page, Unread
 from .protocol.messages import Failed, Found
 from .text import sendable
 
@@ -36,8 +37,11 @@ class Result:
         modified: the time of the file's last change, in nanoseconds since 1970; None for an image given as bytes.
         fingerprint: of what was asked for: the search and its parameters; servers with the same one find the same faces.
         computed_by: the engine, the device and the software that found the faces; None if no server answered.
-        width, height: of the upright image, in pixels.
+        width, height: of the upright image, in pixels; of a file with several pictures, of the first that was searched.
         orientation: the EXIF orientation, 1 to 8, that was applied to make it upright.
+        pictures: the number of pictures in the file.
+        pages: the pictures that were searched for faces, in their order.
+        unread: the pictures that could not be read, while others could.
         server: name of the server that answered.
         seconds: the time it took on that server, without waiting.
         error: (code, message) of the failure; None if nothing failed.
@@ -55,6 +59,9 @@ class Result:
     server: str = ""
     seconds: float = 0.0
     error: tuple[ErrorCode, str] | None = None
+    pictures: int = 0
+    pages: tuple[Page, ...] = ()
+    unread: tuple[Unread, ...] = ()
     _faces: Faces = dataclasses.field(default_factory=Faces.empty, repr=False)
 
     @property
@@ -78,9 +85,12 @@ class Result:
             return dataclasses.replace(result, error=(answer.code, answer.message))
         return dataclasses.replace(
             result,
-            width=answer.width,
-            height=answer.height,
-            orientation=answer.orientation,
+            width=answer.pages[0].width,
+            height=answer.pages[0].height,
+            orientation=answer.pages[0].orientation,
+            pictures=answer.pictures,
+            pages=answer.pages,
+            unread=tuple(map(Unread, answer.unread, answer.reasons)),
             seconds=answer.seconds,
             _faces=answer.faces,
         )
@@ -102,6 +112,9 @@ class Result:
             "width": None if failed else self.width,
             "height": None if failed else self.height,
             "orientation": None if failed else self.orientation,
+            "pictures": None if failed else self.pictures,
+            "pages": [] if failed else [page._asdict() for page in self.pages],
+            "unread": [] if failed else [_unread_as_json(*one) for one in self.unread],
             "server": self.server or None,
             "seconds": None if failed else round(float(self.seconds), SECONDS_DECIMALS),
             "error": _error_as_json(*self.error) if self.error is not None else None,
@@ -160,10 +173,15 @@ def _error_as_json(code: ErrorCode, message: str) -> dict[str, str]:
     return {"code": code.value, "message": sendable(message, len(message))}
 
 
+def _unread_as_json(page: int, reason: str) -> dict[str, object]:
+    return {"page": page, "reason": sendable(reason, len(reason))}
+
+
 def faces_as_json(faces: Faces) -> list[dict[str, object]]:
     """Returns the entries of the key "faces", one for each face, ready for json.dumps (docs/output.md)."""
     return [
         {
+            "page": page,
             "box": dict(zip(("left", "top", "right", "bottom"), box, strict=True)),
             "confidence": _shortest(confidence),
             "level": level,
@@ -177,7 +195,8 @@ def faces_as_json(faces: Faces) -> list[dict[str, object]]:
             },
             "encoding": [_shortest(number) for number in encoding],
         }
-        for box, confidence, level, detector, turned, size, sharpness, inside, comparable, encoding in zip(
+        for page, box, confidence, level, detector, turned, size, sharpness, inside, comparable, encoding in zip(
+            faces.pages.tolist(),
             [[round(edge, BOX_DECIMALS) for edge in box] for box in faces.boxes.tolist()],
             faces.confidences.tolist(),
             faces.levels.tolist(),

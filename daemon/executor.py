@@ -336,7 +336,8 @@ class Executor:
         if job is None:  # it has just exceeded its time, and has its answer
             return
         self._back_off = FIRST_BACK_OFF
-        self.speed.count(self.clock.now(), answer.width * answer.height if isinstance(answer, Found) else 0)
+        pages = answer.pages if isinstance(answer, Found) else ()
+        self.speed.count(self.clock.now(), sum(page.width * page.height for page in pages))
         if isinstance(answer, Failed) and answer.code is ErrorCode.OUT_OF_MEMORY:
             log.error("the worker has too little memory for an image: %s", answer.message)
             if not worker.frugal:

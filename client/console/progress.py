@@ -41,12 +41,14 @@ class Progress:
     Attributes:
         images, faces, failed: counts so far.
         poor: faces so far whose encodings cannot be compared with others.
+        partial: files so far with more pictures than were searched.
     """
 
     def __init__(self, *, quiet: bool = False, terminal_taken: bool = False) -> None:
         self.images = 0
         self.faces = 0
         self.poor = 0
+        self.partial = 0
         self.failed = 0
         self._started = time.monotonic()
         self._throughput = Throughput(self._started)
@@ -109,7 +111,7 @@ class Progress:
         return None if self._found is None else self._found - self._left_out
 
     def add(self, result: Result) -> None:
-        """Counts one result, and prints the error of a failed image."""
+        """Counts one result, and prints the error of a failed image, or the pictures of a file that could not be read."""
         self.images += 1
         self._throughput.count(time.monotonic())
         if result.error is not None:
@@ -120,6 +122,10 @@ class Progress:
             faces = result.faces
             self.faces += len(faces)
             self.poor += int((~faces.comparable).sum())
+            self.partial += result.pictures > len(result.pages)
+            for page, reason in result.unread:
+                last = result.pictures - 1
+                self.say(f"{result.path}: page {page}, of pages 0 to {last}, could not be read: {reason}")
 
     def summary(self) -> str:
         """Returns the line that ends a run."""
@@ -130,9 +136,12 @@ class Progress:
             else ""
         )
         poor = f" ({self.poor} not comparable)" if self.poor else ""
+        partial = (
+            f"; {plural(self.partial, 'file')} with more pictures than were searched" if self.partial else ""
+        )
         return (
             f"{plural(self.images, 'image')}, {plural(self.faces, 'face')}{poor}, {self.failed} failed, "
-            f"in {number_formats.measured(seconds)}{rate}"
+            f"in {number_formats.measured(seconds)}{rate}{partial}"
         )
 
     def troubles(self) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...core.results import KEYS, path_as_json, path_from_json, time_as_json
 
-FACE_KEYS = ("box", "confidence", "level", "detector", "turned", "quality", "encoding")
+FACE_KEYS = ("page", "box", "confidence", "level", "detector", "turned", "quality", "encoding")
 """The keys of a face, in their order."""
 
 QUALITY_KEYS = ("size", "sharpness", "inside", "comparable")
@@ -14,8 +14,9 @@ QUALITY_KEYS = ("size", "sharpness", "inside", "comparable")
 def completed(record: dict[str, object]) -> dict[str, object]:
     """Returns the record of a line with every key, in the order in which lines are written today.
 
-    What the earlier version did not know is null; of a failure, the list of faces is empty. A lone surrogate in the path
-    becomes `path_bytes`. Keys that pyraface does not know stay, behind its own.
+    What the earlier version did not know is null; of a failure, the list of faces is empty. Earlier versions searched the
+    first picture of a file, and did not count the others. A lone surrogate in the path becomes `path_bytes`. Keys that
+    pyraface does not know stay, behind its own.
 
     Raises:
         ValueError: the line has no path, or its faces are not those of a line.
@@ -28,6 +29,8 @@ def completed(record: dict[str, object]) -> dict[str, object]:
         **record,
         **path_as_json(path_from_json(record)),
         "modified": time_as_json(modified if type(modified) is int else None),
+        "pages": record.get("pages") or ([_page(record)] if record.get("width") else []),
+        "unread": record.get("unread") or [],
         "faces": [_face(face) for face in faces],
     }
     return _ordered(known, KEYS)
@@ -37,9 +40,12 @@ def _face(face: object) -> dict[str, object]:
     if not isinstance(face, dict):
         raise ValueError("one of its faces is no object")
     quality = face.get("quality")
-    return _ordered(
-        {**face, "quality": _ordered(quality if isinstance(quality, dict) else {}, QUALITY_KEYS)}, FACE_KEYS
-    )
+    known = _ordered(quality if isinstance(quality, dict) else {}, QUALITY_KEYS)
+    return _ordered({**face, "page": face.get("page") or 0, "quality": known}, FACE_KEYS)
+
+
+def _page(record: dict[str, object]) -> dict[str, object]:
+    return {"page": 0, **{key: record.get(key) for key in ("width", "height", "orientation")}}
 
 
 def _ordered(record: dict[str, object], keys: tuple[str, ...]) -> dict[str, object]:

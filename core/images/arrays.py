@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from ..parameters import ImageLimits
-from .decode import Picture, check_size, errors_of_decoder
+from .checks import check_size, errors_of_decoder
+from .decode import Picture
 from .inputs import Pixels
 from .pixels import upright
 

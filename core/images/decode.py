@@ -1,4 +1,4 @@
-"""Decoder: an upright RGB array from the bytes of an image file; any bytes give a Picture or an ImageError.
+"""Decoder: upright RGB arrays from the bytes of an image file; any bytes give Pictures or an ImageError.
 
 The limits are a parameter, checked once a plugin has read the header. Pillow's own global limit stays as it is; WebP, GIF
 and TIFF still heed it inside their plugins (an error from 179 Mpx on) until `claim_pillow` lifts it.
@@ -11,41 +11,25 @@ makes warnings errors.
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import (
-    FormatNotReadError,
-    ImageError,
-    ImageMemoryError,
-    ImageTooLargeError,
-    NotAnImageError,
-    TruncatedImageError,
-)
+from ..errors import FormatNotReadError, ImageError, ImageMemoryError
+from ..pages import MAX_PAGE_PIXELS, MAX_PAGES, Unread
 from ..parameters import ImageLimits
-from ..text import one_line
-from . import formats, jpeg, jpeg2000, orientation, png, signatures, sizes, tiff
+from . import animation, formats, jpeg, jpeg2000, orientation, png, signatures, sizes, tiff
+from .checks import check_size, errors_of_decoder
 from .pixels import upright
-
-_NO_PIXELS = "not identified by this driver"
-"""Pillow's error for a header whose width or height is 0."""
-
-_VARIANT = re.compile(
-    "unsupported|not supported|not implemented|cannot handle|not available|unknown (pixel|raw) mode", re.I
-)
-"""From errors of Pillow, libheif, libavif and libvips for a sound file that they do not read."""
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One image, upright.
+    """One picture of an image file, upright.
 
     Attributes:
         pixels: (height, width, 3) uint8, RGB, C-contiguous; a JPEG may have been decoded at a fraction of its size.
@@ -53,12 +37,16 @@ class Picture:
         orientation: 1 to 8, the EXIF orientation that was applied to the stored picture; 1 where the file has none,
             or an invalid one. Always 1 for HEIC and AVIF: their decoders turn the picture, and an EXIF orientation beside it
             must be ignored, because phones write both.
+        page: its number in the file, from 0.
+        pictures: number of pictures in the file, thumbnails and masks not counted.
     """
 
     pixels: NDArray[np.uint8]
     width: int
     height: int
     orientation: int
+    page: int = 0
+    pictures: int = 1
 
     @classmethod
     def whole(cls, pixels: NDArray[np.uint8], orientation: int = 1) -> Picture:
@@ -89,7 +77,23 @@ def decode(
     reduction: Reduction = unreduced,
     admit: Callable[[int], None] = at_once,
 ) -> Picture:
-    """Returns the picture in an image file: of several, the first (in HEIC, the primary one).
+    """Returns the first picture of an image file that `pictures` yields; the arguments and the errors are the same."""
+    first = next(pictures(data, limits, reduction=reduction, admit=admit))
+    assert isinstance(first, Picture)
+    return first
+
+
+def pictures(
+    data: bytes,
+    limits: ImageLimits,
+    *,
+    reduction: Reduction = unreduced,
+    admit: Callable[[int], None] = at_once,
+) -> Iterator[Picture | Unread]:
+    """Yields the pictures of an image file that are to be searched, a Picture first, each decoded when it is asked for.
+
+    These are the pages of a TIFF, up to MAX_PAGES and MAX_PAGE_PIXELS; of an animation, the first frame that is not blank;
+    of a HEIC, the primary image. A page that cannot be read is an Unread, if another one can.
 
     Alpha is dropped and not blended with a background: face_recognition.load_image_file does so, and an invented
     background would put edges into faces. Colour profiles are not applied, for the same reason. Gray of 16 bits is
@@ -101,7 +105,8 @@ def decode(
 
     Args:
         reduction: called for a JPEG, whose decoder can leave out the finer detail of a reduced picture, in less time.
-        admit: receives the number of pixels before they are decoded, and may wait until there is memory for them.
+        admit: receives the number of pixels of each picture before they are decoded, and may wait until there is memory for
+            them. The picture before it is no longer held here.
 
     Raises:
         NotAnImageError: no picture, or an image without pixels.
@@ -112,25 +117,19 @@ def decode(
     name = signatures.format_of(data)
     if name == "WebP" and (size := sizes.webp_size(data)):
         check_size(size, limits)  # its plugin allocates memory for the pixels when it opens
+    if name == "TIFF":
+        pages = _tiff(data, limits, admit)
+        del data
+        yield from pages
+        return
     with errors_of_decoder(name, data):
         if name == "JPEG":
-            return _jpeg(data, limits, reduction, admit)
-        if name == "TIFF":
-            return _tiff(data, limits, admit)
-        file = png.essential(data) if name == "PNG" else data
-        with formats.opened(name, file) as image:
-            check_size(image.size, limits)
-            if name == "JPEG 2000":
-                jpeg2000.check(data)
-            admit(image.width * image.height)
-            image.load()
-            check_size(image.size, limits)  # a HEIC may hold more than its header says
-            image.info.pop("transparency", None)
-            found = orientation.orientation_of(_metadata(name, data, image))
-            # its plugin turns the picture itself; AVIF's reports the container's orientation as if it were EXIF's
-            stored = jpeg2000.in_full_range(image, data) if name == "JPEG 2000" else image
-            pixels = upright(stored, 1 if name == "HEIC" else found)
-            return Picture.whole(pixels, 1 if name in ("HEIC", "AVIF") else found)
+            found: list[Picture | Unread] = [_jpeg(data, limits, reduction, admit)]
+        else:
+            found = _frame(name, data, limits, admit)
+    del data  # the picture is searched while this waits: neither it nor the file is held here
+    yield found.pop(0)
+    yield from found
 
 
 def _jpeg(data: bytes, limits: ImageLimits, reduction: Reduction, admit: Callable[[int], None]) -> Picture:
@@ -157,7 +156,35 @@ def _jpeg(data: bytes, limits: ImageLimits, reduction: Reduction, admit: Callabl
             loaded = image
         found = orientation.orientation_of(image.info)
         turned = found in orientation.ON_ITS_SIDE
-        return Picture(upright(loaded, found), *((height, width) if turned else (width, height)), found)
+        size = (height, width) if turned else (width, height)
+        return Picture(upright(loaded, found), *size, found, pictures=jpeg.pictures(data, image.info))
+
+
+def _frame(
+    name: str, data: bytes, limits: ImageLimits, admit: Callable[[int], None]
+) -> list[Picture | Unread]:
+    """Returns the picture of a file that is neither a JPEG nor a TIFF, and the frame that could not be read, if any."""
+    file = png.essential(data) if name == "PNG" else data
+    with formats.opened(name, file) as image:
+        check_size(image.size, limits)
+        if name == "JPEG 2000":
+            jpeg2000.check(data)
+        count = animation.frames(name, data, image)
+        page, unread = image.tell(), list[Unread]()
+        admit(image.width * image.height)
+        image.load()
+        check_size(image.size, limits)  # a HEIC may hold more than its header says
+        frame = image
+        if count > 1 and name != "HEIC":  # the images of a HEIC are no frames
+            frame, page, unread = animation.first_not_blank(name, data, image, count, limits)
+        frame.info.pop("transparency", None)
+        found = orientation.orientation_of(_metadata(name, data, image))
+        # its plugin turns the picture itself; AVIF's reports the container's orientation as if it were EXIF's
+        stored = jpeg2000.in_full_range(frame, data) if name == "JPEG 2000" else frame
+        pixels = upright(stored, 1 if name == "HEIC" else found)
+        height, width, _ = pixels.shape
+        turned = 1 if name in ("HEIC", "AVIF") else found
+        return [Picture(pixels, width, height, turned, page, count), *unread]
 
 
 def _metadata(name: str, data: bytes, image: Image.Image) -> dict[str | tuple[int, int], object]:
@@ -167,15 +194,54 @@ def _metadata(name: str, data: bytes, image: Image.Image) -> dict[str | tuple[in
     return {"exif": image.info.get("exif")} if name == "AVIF" else image.info
 
 
-def _tiff(data: bytes, limits: ImageLimits, admit: Callable[[int], None]) -> Picture:
-    directory = tiff.first_picture(data)
-    check_size((directory.width, directory.height), limits)
+def _tiff(data: bytes, limits: ImageLimits, admit: Callable[[int], None]) -> Iterator[Picture | Unread]:
+    directories, damage = tiff.pictures(data)
+    count = len(directories) + bool(damage)
+    last = min(len(directories), MAX_PAGES) - 1
+    unread: list[Unread] = []
+    failure: ImageError | None = None
+    decoded, pixels = 0, 0
+    for page, directory in enumerate(directories[:MAX_PAGES]):
+        try:
+            with errors_of_decoder("TIFF"):
+                check_size((directory.width, directory.height), limits)
+                size = directory.width * directory.height
+                if pixels and pixels + size > MAX_PAGE_PIXELS:
+                    break
+                pixels += size
+                found = [replace(_page(data, directory, limits, admit), page=page, pictures=count)]
+        except ImageMemoryError:
+            raise
+        except ImageError as error:
+            if failure is None:
+                failure = error.with_traceback(None)
+                failure.__cause__ = failure.__context__ = None  # their frames have the pixels
+            unread.append(Unread(page, str(error)))
+            continue
+        decoded += 1
+        if page == last:
+            data = b""
+        yield found.pop()
+        yield from unread
+        unread.clear()
+    if failure is not None and not decoded:
+        if count > 1:
+            failure.args = (f"{failure}; it is the first of {count} pages, and no other can be read",)
+        raise failure
+    if damage and count <= MAX_PAGES:
+        unread.append(Unread(count - 1, damage))
+    yield from unread
+
+
+def _page(
+    data: bytes, directory: tiff.Directory, limits: ImageLimits, admit: Callable[[int], None]
+) -> Picture:
     admit(directory.width * directory.height)
+    file = tiff.beginning_with(data, directory)
     if not directory.plain:
         found = orientation.orientation_of({}, directory.orientation)
-        return Picture.whole(upright(tiff.decoded(data, directory), found), found)
-    with formats.opened("TIFF", data) as image:
-        image.seek(directory.page)
+        return Picture.whole(upright(tiff.decoded(file, directory), found), found)
+    with formats.opened("TIFF", file) as image:
         check_size(image.size, limits)
         image.load()
         image.info.pop("transparency", None)
@@ -193,65 +259,3 @@ def claim_pillow(limits: ImageLimits) -> None:
     # never None: the GIF plugin allocates memory for a frame before `decode` sees its size. It refuses from twice this
     Image.MAX_IMAGE_PIXELS = (limits.max_pixels + 1) // 2
     warnings.filterwarnings("ignore", module=r"PIL\.")
-
-
-@contextmanager
-def errors_of_decoder(name: str, data: bytes = b"") -> Iterator[None]:
-    """Turns any exception of a decoder into an ImageError, which says how much of the file `data` is there.
-
-    Every Exception: on hostile bytes Pillow, its plugins and their C libraries raise OSError, SyntaxError, ValueError,
-    KeyError, IndexError, TypeError, OverflowError, EOFError, RuntimeError, struct.error, zlib.error, AssertionError and
-    more, an undocumented set that changes with every release. An exception that escapes would end a server's thread.
-    """
-    try:
-        yield
-    except ImageError:
-        raise
-    except MemoryError as error:
-        raise ImageMemoryError(f"a {name} that takes more memory than there is") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageTooLargeError(f"a {name} that is too large for Pillow: {_reason(error)}") from error
-    except Exception as error:
-        if isinstance(error, SyntaxError) and str(error) == _NO_PIXELS:
-            raise NotAnImageError(f"a {name} without pixels") from error
-        reason = _reason(error) or type(error).__name__
-        if _VARIANT.search(reason):
-            raise FormatNotReadError(
-                f"a variant of {name} that is not read ({reason}): {signatures.SAVE}"
-            ) from error
-        raise TruncatedImageError(
-            f"a {name} that is truncated, damaged or of a rare variant: {reason}{_share(name, data)}"
-        ) from error
-
-
-def _share(name: str, data: bytes) -> str:
-    """Returns how much of a picture is there, to end an error message; "" where that is not known."""
-    share = {"JPEG": jpeg.share, "PNG": png.share}.get(name)
-    there = share(data) if share is not None and data else None
-    if there is None or (there == 1 and name == "PNG"):
-        return ""  # a PNG that is whole, and damaged
-    return (
-        "; only finer detail is missing"
-        if there == 1
-        else f"; about {int(100 * there)}% of the picture is there"
-    )
-
-
-def _reason(error: Exception) -> str:
-    return one_line(" ".join(str(error).split()), 200)
-
-
-def check_size(size: tuple[int, int], limits: ImageLimits) -> None:
-    width, height = size
-    if width < 1 or height < 1:
-        raise NotAnImageError(f"an image without pixels: {width} x {height}")
-    if max(size) > limits.max_side:
-        raise ImageTooLargeError(
-            f"{width} x {height} pixels: a side may have at most {limits.max_side}; "
-            "raise params/images/max_side in parameters.xml"
-        )
-    if width * height > limits.max_pixels:
-        raise ImageTooLargeError(
-            f"{width} x {height} are {width * height} pixels: an image may have at most {limits.max_pixels}; "
-            "raise params/images/max_pixels in parameters.xml"
-        )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import struct
+from collections.abc import Mapping
 
 import numpy as np
 import simplejpeg
@@ -24,6 +26,15 @@ _LS = 0xF7
 """Frame of JPEG-LS (ITU T.87)."""
 _HIERARCHICAL = (0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF)
 _SEQUENTIAL = (0xC0, 0xC1)
+_MOST_PICTURES = 1000
+_PICTURES, _ENTRIES = 0xB001, 0xB002
+_CLASS, _THUMBNAIL = 0xFF0000, 0x010000
+"""Number and table of the pictures in an MPO, and the class of a picture's type (CIPA DC-007, 5.2.3)."""
+
+_GAIN_MAP = re.compile(rb"gain ?map|hdrgm:|iso:ts:21496", re.IGNORECASE)
+"""Names in the header of a picture that brightens another on a bright display: Google's, Apple's and ISO's."""
+_HEADER = 1 << 16
+
 _OTHER_FRAMES = (0xC2, 0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
 
 
@@ -119,3 +130,33 @@ def share(data: bytes) -> float:
     others = np.flatnonzero(blocks != blocks[-1])
     there = float(others[-1] + 1) / len(blocks) if len(others) else 0.0
     return 1.0 if there > 0.99 and scans(data) > 1 else there
+
+
+def pictures(data: bytes, info: Mapping[str | tuple[int, int], object]) -> int:
+    """Returns the number of pictures in a JPEG: more than 1 in an MPO (CIPA DC-007), thumbnails and gain maps not counted.
+
+    Args:
+        info: Pillow's information about the file, which has the index of an MPO.
+    """
+    index, start = info.get("mp"), info.get("mpoffset")
+    if not (isinstance(index, bytes) and isinstance(start, int)):
+        return 1
+    try:
+        order = {b"II*\0": "<", b"MM\0*": ">"}[index[:4]]
+        (at,) = struct.unpack_from(f"{order}I", index, 4)
+        (entries,) = struct.unpack_from(f"{order}H", index, at)
+        values = {}
+        for place in range(at + 2, at + 2 + 12 * entries, 12):
+            tag, _, size, value = struct.unpack_from(f"{order}HHII", index, place)
+            values[tag] = (size, value)
+        table, first = values[_ENTRIES]
+        count = 1
+        for place in range(
+            first + 16, first + min(table, 16 * _MOST_PICTURES, 16 * values[_PICTURES][1]), 16
+        ):
+            kind, size, offset = struct.unpack_from(f"{order}III", index, place)
+            header = data[start + offset : start + offset + min(size, _HEADER)]
+            count += kind & _CLASS != _THUMBNAIL and not _GAIN_MAP.search(header)
+    except (struct.error, KeyError):
+        return 1  # damaged
+    return count

@@ -15,6 +15,10 @@ from .orientation import ON_ITS_SIDE
 STRIP_PIXELS = 1 << 20
 """Pixels converted at a time: a strip takes a few MB beside the picture and the result."""
 
+BLANK_RANGE = 8
+"""Difference, of 255, between the darkest and the lightest value of a channel in a frame of one colour: formats that lose
+detail write one colour as several that nobody can tell apart."""
+
 _TRANSPOSED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -57,6 +61,20 @@ def upright(
         part = slice(start, start + strip.height)
         pixels[(slice(None), part) if turned else part] = np.asarray(rgb)
     return pixels
+
+
+def is_blank(image: Image.Image) -> bool:
+    """Returns whether a loaded image has one colour, within BLANK_RANGE, whatever its alpha."""
+    low, high = [255] * 3, [0] * 3
+    for _, strip in _strips(image):
+        strip.info.pop("transparency", None)  # of the strip alone: Pillow would warn of it
+        for band, (least, most) in enumerate(
+            cast("tuple[tuple[int, int], ...]", strip.convert("RGB").getextrema())
+        ):
+            low[band], high[band] = min(low[band], least), max(high[band], most)
+        if any(most - least > BLANK_RANGE for least, most in zip(low, high, strict=True)):
+            return False
+    return True
 
 
 def _strips(image: Image.Image | NDArray[np.uint8]) -> Iterator[tuple[int, Image.Image]]:

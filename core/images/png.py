@@ -20,11 +20,18 @@ _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4),
 """Adam7: first column and row, steps between columns and rows, of each pass (section 8.1)."""
 
 
-def essential(data: bytes) -> bytes:
+_ANIMATION = (b"acTL", b"fcTL", b"fdAT")
+"""Chunks that make an animation of a picture (section 11.3.6)."""
+
+
+def essential(data: bytes, *, animated: bool = False) -> bytes:
     """Returns the file with its critical chunks alone, and an end.
 
     Text, profiles and the like, however long or damaged, are no reason not to read the pixels: Pillow inflates them all, and
     refuses a file for a wrong checksum in any of them.
+
+    Args:
+        animated: keep the chunks of an animation, too.
     """
     kept = [data[:_SIGNATURE_BYTES]]
     after = _SIGNATURE_BYTES
@@ -32,11 +39,20 @@ def essential(data: bytes) -> bytes:
         if kind == b"IEND":
             after = len(data)
             break
-        if kind[:1].isupper():
+        if kind[:1].isupper() or (animated and kind in _ANIMATION):
             kept.append(data[start - 8 : end + 4])
         after = end + 4
     # where no chunk can be read, Pillow says what is wrong
     return b"".join([*kept, data[after:], _END])
+
+
+def frames(data: bytes) -> int:
+    """Returns the number of frames in a file, a default picture that is no part of its animation included; at least 1."""
+    kinds = [kind for kind, _, _ in _chunks(data) if kind in (b"acTL", b"fcTL", b"IDAT")]
+    if b"acTL" not in kinds:
+        return 1
+    is_frame = b"fcTL" in kinds[: kinds.index(b"IDAT")] if b"IDAT" in kinds else True
+    return max(1, kinds.count(b"fcTL") + (not is_frame))
 
 
 def metadata(data: bytes) -> dict[str | tuple[int, int], object]:

@@ -22,7 +22,7 @@ MOST_STEPS = 20_000
 """Limit on the entries, segments and boxes of a file: a few milliseconds."""
 
 MOST_DIRECTORIES = 100
-"""As in `tiff`."""
+"""Limit on the directories of a TIFF that are looked through for its first picture."""
 
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})

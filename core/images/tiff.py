@@ -20,9 +20,10 @@ from ..errors import FormatNotReadError, TruncatedImageError
 from ..text import plural
 from .signatures import SAVE
 
-MAX_DIRECTORIES, MAX_ENTRIES = 100, 4096
-"""Limits on the directories that are read to find a picture, and on the entries of each. Directories can overlap: without
-limits, a file of 8 MB could keep a thread busy for minutes. Cameras write a few thumbnails, of some 50 entries each."""
+MAX_ENTRIES, MAX_ALL_ENTRIES = 4096, 400_000
+"""Limits on the entries of a directory, and of all that are read to find and count the pictures, half a second of work. A
+directory counts as ten more. Directories can overlap: without limits, a file of 8 MB could keep a thread busy for minutes.
+Cameras and scanners write some 20 to 50 entries for a picture, so that thousands of pictures are counted."""
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _MEANING = 256, 257, 258, 259, 262
 _ORIENTATION, _SAMPLES, _PLANAR, _TILE_WIDTH, _FORMAT = 274, 277, 284, 322, 339
@@ -34,7 +35,8 @@ _TAGS = frozenset(
 _VALUES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 """Codes of struct for TIFF's unsigned integers, by type (TIFF 6.0, section 2, and the BigTIFF design)."""
 
-_REDUCED, _REDUCED_OF_OLD = 1, 2
+_REDUCED, _MASK_OF, _REDUCED_OF_OLD = 1, 4, 2
+"""Bits of NewSubfileType, and the value of the SubfileType before it."""
 
 LARGEST = float.fromhex("0x1.fffffep+127")
 """The largest number of 32 bits that is no infinity (IEEE 754)."""
@@ -55,7 +57,7 @@ _MEANINGS = {
     32845: "LogLuv",
     34892: "linear raw",
 }
-_WHITE_IS_ZERO, _GRAY, _RGB, _CMYK, _LAB = 0, 1, 2, 5, 8
+_WHITE_IS_ZERO, _GRAY, _RGB, _MASK, _CMYK, _LAB = 0, 1, 2, 4, 5, 8
 _COLOURS = {_WHITE_IS_ZERO: 1, _GRAY: 1, _RGB: 3, _CMYK: 4, _LAB: 3}
 """Samples of a pixel that are not alpha, by meaning: of the meanings that libvips reads."""
 
@@ -96,17 +98,18 @@ class Directory:
     """Directory of one picture of a TIFF (TIFF 6.0, sections 2 and 8).
 
     Attributes:
-        page: number of the picture in the file, from 0.
+        at: its place in the file, in bytes.
         bits: of each sample of a pixel; all samples have equally many.
         meaning: PhotometricInterpretation.
         format: SampleFormat of all samples.
         compression: value of the tag.
         orientation: value of the tag, which may be invalid; None where there is none.
         preview: whether it is a reduced copy of another picture.
+        page: whether it is a picture of its own: neither a preview nor a mask, and not without a size.
         plain: whether Pillow reads it right.
     """
 
-    page: int
+    at: int
     width: int
     height: int
     bits: int
@@ -118,6 +121,7 @@ class Directory:
     separate: bool
     tiled: bool
     preview: bool
+    page: bool
     plain: bool
 
     def __str__(self) -> str:
@@ -131,43 +135,76 @@ class Directory:
         return f"TIFF ({colours}, {samples} of {self.bits} bits, {numbers}{planes}{tiles}{packed})"
 
 
-def first_picture(data: bytes) -> Directory:
-    """Returns the directory of the first picture in a file that is not a reduced copy of another.
+def pictures(data: bytes) -> tuple[list[Directory], str]:
+    """Returns the directories of the pictures in a file, at least one, and the damage that ends their chain, if any.
+
+    Thumbnails and masks are no pictures of their own. A mask, or a directory without a size, is returned if there is no
+    picture in the file; its decoder says what is wrong.
 
     Raises:
         FormatNotReadError: a camera raw file: all its ordinary pictures are previews.
         TruncatedImageError: a file that is truncated or damaged.
     """
+    found: list[Directory] = []
+    others: list[Directory] = []
+    damage = ""
     try:
-        for page, tags in enumerate(_directories(data)):
+        for at, tags in _directories(data):
             if _DNG in tags:
+                found = others = []
                 break
-            directory = _directory(data, page, tags)
-            if not directory.preview:
-                return directory
+            directory = _directory(data, at, tags)
+            if directory.page:
+                found.append(directory)
+            elif not directory.preview:
+                others.append(directory)
     except (struct.error, OverflowError) as error:
-        raise TruncatedImageError(
-            "a TIFF that is truncated, damaged or of a rare variant: a directory lies beyond its end"
-        ) from error
-    raise FormatNotReadError(f"a camera raw file, whose ordinary pictures are previews, is not read: {SAVE}")
+        damage = "a TIFF that is truncated, damaged or of a rare variant: a directory lies beyond its end"
+        if not found:
+            raise TruncatedImageError(damage) from error
+    except TruncatedImageError as error:
+        damage = str(error)
+        if not found:
+            raise
+    if not (found or others):
+        raise FormatNotReadError(
+            f"a camera raw file, whose ordinary pictures are previews, is not read: {SAVE}"
+        )
+    return found or others[:1], damage
 
 
-def _directories(data: bytes) -> Iterator[dict[int, tuple[int, ...]]]:
-    """Yields the tags of each directory in the file's chain: the values of those that are unsigned integers."""
+def beginning_with(data: bytes, directory: Directory) -> bytes:
+    """Returns a file in which this directory is the first: what is wrong with others then matters to no decoder."""
+    order, offset, _, _, place = _layout(data)
+    head = data[:place] + struct.pack(order + offset, directory.at)
+    return data if data.startswith(head) else head + data[len(head) :]
+
+
+def _layout(data: bytes) -> tuple[str, str, str, int, int]:
+    """Returns the codes of struct for the byte order, for offsets and for the number of entries, the bytes of an entry, and
+    the place of the first directory's offset."""
     order = "<" if data[:2] == b"II" else ">"
     big = data[2:4] in (b"+\0", b"\0+")
     # in a BigTIFF, offsets and counts have 8 bytes; in others, 4, and 2 for the number of entries
-    offset, number, entry = ("Q", "Q", 20) if big else ("I", "H", 12)
+    return (order, "Q", "Q", 20, 8) if big else (order, "I", "H", 12, 4)
+
+
+def _directories(data: bytes) -> Iterator[tuple[int, dict[int, tuple[int, ...]]]]:
+    """Yields the place of each directory in the file's chain, and its tags: the values that are unsigned integers."""
+    order, offset, number, entry, place = _layout(data)
     size = struct.calcsize(offset)
-    (at,) = struct.unpack_from(order + offset, data, 8 if big else 4)
+    (at,) = struct.unpack_from(order + offset, data, place)
     seen: set[int] = set()
-    while at and at not in seen and len(seen) < MAX_DIRECTORIES:
-        seen.add(at)
+    entries = 0
+    while at and at not in seen and entries < MAX_ALL_ENTRIES:
+        here = at
+        seen.add(here)
         (count,) = struct.unpack_from(order + number, data, at)
         if count > MAX_ENTRIES:
             raise TruncatedImageError(
                 f"a TIFF with a directory of {count} entries, of which {MAX_ENTRIES} are allowed"
             )
+        entries += 10 + count
         start = at + struct.calcsize(order + number)
         end = start + entry * count
         (at,) = struct.unpack_from(order + offset, data, end)
@@ -182,10 +219,10 @@ def _directories(data: bytes) -> Iterator[dict[int, tuple[int, ...]]]:
                 (first,) = struct.unpack_from(order + offset, data, first)
             # no tag of these has a value for each strip: 16 are more than the samples of any picture
             tags[tag] = struct.unpack_from(f"{order}{min(values, 16)}{code}", data, first)
-        yield tags
+        yield here, tags
 
 
-def _directory(data: bytes, page: int, tags: dict[int, tuple[int, ...]]) -> Directory:
+def _directory(data: bytes, at: int, tags: dict[int, tuple[int, ...]]) -> Directory:
     def value(tag: int, default: int) -> int:
         return (tags.get(tag) or (default,))[0]
 
@@ -194,8 +231,10 @@ def _directory(data: bytes, page: int, tags: dict[int, tuple[int, ...]]) -> Dire
     same = len(set(bits)) == 1 and len(set(formats)) == 1
     separate = value(_PLANAR, 1) == _SEPARATE
     compression = value(_COMPRESSION, _NONE)
+    preview = bool(value(_KIND, 0) & _REDUCED) or value(_OLD_KIND, 0) == _REDUCED_OF_OLD
+    mask = bool(value(_KIND, 0) & _MASK_OF) or meaning == _MASK
     return Directory(
-        page=page,
+        at=at,
         width=value(_WIDTH, 0),
         height=value(_HEIGHT, 0),
         bits=bits[0],
@@ -206,7 +245,8 @@ def _directory(data: bytes, page: int, tags: dict[int, tuple[int, ...]]) -> Dire
         orientation=value(_ORIENTATION, 0) or None,
         separate=separate,
         tiled=_TILE_WIDTH in tags,
-        preview=bool(value(_KIND, 0) & _REDUCED) or value(_OLD_KIND, 0) == _REDUCED_OF_OLD,
+        preview=preview,
+        page=not (preview or mask) and _WIDTH in tags and _HEIGHT in tags,
         # Pillow reads no big-endian BigTIFF; its 12 bits are gray, not compressed, of the byte order II
         plain=same
         and formats[0] in (_UNSIGNED, 4)  # 4 is "undefined"
@@ -221,7 +261,7 @@ def _directory(data: bytes, page: int, tags: dict[int, tuple[int, ...]]) -> Dire
 
 
 def decoded(data: bytes, directory: Directory) -> Image.Image:
-    """Returns the picture of a directory that is not plain, of mode L, RGB or CMYK, as it is stored, without alpha.
+    """Returns the first picture of a file, which is not plain, of mode L, RGB or CMYK, as it is stored, without alpha.
 
     Unsigned samples of 16 bits are scaled by their full range. Other numbers have no agreed range: they are scaled from the
     smallest to the largest finite value of the picture.
@@ -243,9 +283,7 @@ def decoded(data: bytes, directory: Directory) -> Image.Image:
         raise FormatNotReadError(
             f"a {directory} is not read: save it as a TIFF of 8 or 16 bits in one plane, or as PNG"
         )
-    load = partial(
-        pyvips.Image.tiffload_buffer, data, page=directory.page, access="sequential", fail_on="warning"
-    )
+    load = partial(pyvips.Image.tiffload_buffer, data, access="sequential", fail_on="warning")
     image: Any = load()
     if (image.width, image.height) != (directory.width, directory.height):
         raise TruncatedImageError(f"a {directory} whose directory is damaged: libvips finds another size")

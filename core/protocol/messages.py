@@ -14,6 +14,7 @@ from typing import Annotated, ClassVar, get_args
 from ..computed_by import ComputedBy
 from ..errors import ErrorCode
 from ..faces import Faces
+from ..pages import MAX_PAGES, Page
 from ..text import sendable
 
 PROTOCOL_VERSIONS = (1,)
@@ -146,18 +147,34 @@ class Found:
 
     Attributes:
         faces: all encoded and measured; every number finite.
-        width, height: of the upright image, in pixels; boxes refer to it.
-        orientation: the EXIF orientation (1 to 8) that was applied to make it upright.
+        pages: the pictures of the file that were searched, in their order: at least one.
+        unread: the numbers of the pictures that could not be read.
+        reasons: why, for each of these.
+        pictures: the number of pictures in the file.
         seconds: processing time in the worker, without the time in the queue; at least 0.
     """
 
     type: ClassVar[str] = "found"
     id: int
     faces: Faces
-    width: Positive
-    height: Positive
-    orientation: Annotated[int, range(1, 9)]
+    pages: tuple[Page, ...]
+    unread: tuple[int, ...]
+    reasons: tuple[str, ...]
+    pictures: Positive
     seconds: float
+
+    def __post_init__(self) -> None:
+        numbers = [page.page for page in self.pages]
+        if not numbers or len(numbers) + len(self.unread) > MAX_PAGES:
+            raise ValueError(f"pages must be at least one, and with unread at most {MAX_PAGES}")
+        if len({*numbers, *self.unread}) != len(numbers) + len(self.unread):
+            raise ValueError("pages and unread must not have a number twice")
+        if numbers != sorted(numbers) or max([*numbers, *self.unread]) >= self.pictures:
+            raise ValueError("pages must rise, and be below pictures, as unread must")
+        if len(self.unread) != len(self.reasons):
+            raise ValueError("reasons must be those of unread")
+        if not set(self.faces.pages.tolist()).issubset(numbers):
+            raise ValueError("the pages of faces must be among pages")
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from ..boxes import as_boxes
 from ..errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from ..faces import DETECTORS, TURNS, Faces
+from ..pages import MAX_PAGES, Page
 from ..text import plural
 from . import messages
 from .messages import Bytes32, Detect, Message
@@ -47,11 +48,12 @@ OWN_PART = 1 << 16
 From this size on msgpack's header of bytes is always "bin 32"."""
 
 MAX_CONTAINERS = 64
-"""Maps and lists in a frame. The largest message (Found) has 20. Without a limit, a frame of one-byte empty lists would take
+"""Maps and lists in a frame. The largest message (Found) has 26. Without a limit, a frame of one-byte empty lists would take
 60 times its length in memory before any check could refuse it."""
 
-MAX_ITEMS = 32
-"""Entries of one map or list; Welcome, the largest map, has 16."""
+MAX_ITEMS = 100
+"""Entries of one map or list. The longest list names the pages of a file that cannot be read, up to MAX_PAGES; the largest
+map, Welcome, has 16."""
 
 _ARRAYS: dict[str, type[Any]] = {
     "boxes": np.float32,
@@ -63,13 +65,19 @@ _ARRAYS: dict[str, type[Any]] = {
     "sharpness": np.float32,
     "inside": np.float32,
     "comparable": np.bool_,
+    "pages": np.int32,
 }
 
 _DETECTOR_NAMES = np.array(DETECTORS, "U5")
 """A detector's number in a message is its index here."""
 
+_PAGE_RANGES = (range(2**31), range(1, 2**31), range(1, 2**31), range(1, 9))
+"""The ranges of the numbers of a Page."""
+
 _WHOLE = range(2**63)
 """The range of a plain int: the nonnegative half of a signed 64-bit integer, which every language has."""
+
+_PAGES = tuple[Page, ...]
 
 _T = TypeVar("_T")
 
@@ -221,7 +229,12 @@ def pack(message: Any) -> bytes:
             raise LocalProtocolError(f"{message.type}.{name}: {error}", ErrorCode.BAD_FIELD) from None
         if hint is float:
             value = float(value)  # an int would be sent as an integer, and one beyond 64 bits cannot be sent
-        packed[name] = _pack_faces(value) if isinstance(value, Faces) else value
+        if isinstance(value, Faces):
+            packed[name] = _pack_faces(value)
+        elif hint == _PAGES:
+            packed[name] = _pack_array(np.array(value, np.int32).reshape(-1, len(Page._fields)), np.int32)
+        else:
+            packed[name] = value
     payload: bytes = msgpack.packb(packed)
     return payload
 
@@ -340,6 +353,8 @@ def _check(hint: object, value: object) -> None:
         if not isinstance(value, Faces):
             raise ValueError(f"must be faces, not {_shown(value)}")
         _check_faces(value)
+    elif hint == _PAGES:
+        _check_pages(value)
     else:
         kind = get_args(hint)[0]
         if not isinstance(value, tuple) or len(value) > MAX_ITEMS:
@@ -349,14 +364,26 @@ def _check(hint: object, value: object) -> None:
             _check(kind, entry)
 
 
+def _check_pages(pages: object) -> None:
+    if not isinstance(pages, tuple) or len(pages) > MAX_PAGES:
+        raise ValueError(f"must be at most {MAX_PAGES} pages, not {_shown(pages)}")
+    for page in pages:
+        for name, value, allowed in zip(Page._fields, page, _PAGE_RANGES, strict=True):
+            try:
+                _check(Annotated[int, allowed], value)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+
+
 def _check_faces(faces: Faces) -> None:
     """Raises ValueError if a number is out of range: receivers write these numbers to files and compare them."""
     as_boxes(faces.boxes)
     for name in ("confidences", "encodings"):
         if not np.isfinite(getattr(faces, name)).all():
             raise ValueError(f"{name} must be finite")
-    if (faces.levels < 0).any():
-        raise ValueError("levels must not be negative")
+    for name in ("levels", "pages"):
+        if (getattr(faces, name) < 0).any():
+            raise ValueError(f"{name} must not be negative")
     if not _among(faces.detectors, _DETECTOR_NAMES):
         raise ValueError(f"detectors must be of {', '.join(DETECTORS)}")
     if not _among(faces.turned, np.array(TURNS, np.int32)):
@@ -380,6 +407,13 @@ def _unpack_value(hint: object, value: object) -> object:
             raise ValueError(f"unknown error code {_shown(value)}") from None
     elif hint is Faces:
         value = _unpack_faces(value)
+    elif hint == _PAGES:
+        rows = _unpack_array(value, np.int32)
+        if rows.shape != (len(rows), len(Page._fields)):
+            raise ValueError(f"shape must be m, {len(Page._fields)}, not {_shown(list(rows.shape))}")
+        if len(rows) > MAX_PAGES:
+            raise ValueError(f"must be at most {MAX_PAGES} pages, not {len(rows)}")
+        value = tuple(Page(*row) for row in rows.tolist())
     elif isinstance(value, list):
         value = tuple(value)
     _check(hint, value)

@@ -59,7 +59,8 @@ _CLONE_THREAD = 0x10000
 
 def memory(limits: DaemonParameters, *, max_pixels: int, tile_pixels: int) -> int:
     """Returns the most bytes that the images of a worker take, within the limits of parameters.xml."""
-    decoding = limits.decoding_threads * BYTES_A_PIXEL_DECODING * max_pixels
+    # the engine's thread decodes the further pages of a file
+    decoding = (limits.decoding_threads + 1) * BYTES_A_PIXEL_DECODING * max_pixels
     held = limits.images_ahead * (BYTES_A_PIXEL_DECODED * max_pixels + limits.max_frame_bytes)
     return decoding + held + BYTES_A_TILE_PIXEL * tile_pixels + SLACK
 

@@ -18,25 +18,42 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 from ...core.errors import EngineError, ErrorCode, ImageError, tells_of_memory
 from ...core.images.decode import Picture
+from ...core.pages import Unread
 from ...core.parameters import declaration
 from ...core.pipeline import Pipeline
 from ...core.protocol import wire
-from ...core.protocol.messages import PROTOCOL_VERSIONS, Cancel, Detect, Failed, Found, Message, Welcome
-from .decode_window import PIXELS_AHEAD, DecodeWindow
+from ...core.protocol.messages import (
+    MAX_TEXT,
+    PROTOCOL_VERSIONS,
+    Cancel,
+    Detect,
+    Failed,
+    Found,
+    Message,
+    Welcome,
+)
+from ...core.text import sendable
+from .decode_window import PIXELS_AHEAD, DecodeWindow, Place
 
 log = logging.getLogger("pyraface.worker")
 
 
 class _Decoded(NamedTuple):
-    picture: Picture
-    pixels: int
-    """The pixels that the decode window counts."""
+    """A file whose first picture is decoded.
+
+    first: that picture, to be taken out of this list, so that nothing else holds it.
+    further: decodes the others, one at a time.
+    """
+
+    first: list[Picture | Unread]
+    further: Iterator[Picture | Unread]
+    place: Place
     seconds: float
 
 
@@ -149,36 +166,56 @@ class Worker:
     def _decode(self, request: Detect, turn: int) -> _Decoded:
         started = time.perf_counter()
         waited = 0.0
-        taken = 0
+        place = Place(self._room, turn)
 
         def admit(pixels: int) -> None:
-            nonlocal waited, taken
+            nonlocal waited
             began = time.perf_counter()
-            self._room.admit(turn, pixels)
-            taken = pixels
-            waited = time.perf_counter() - began
+            place.admit(pixels)
+            waited += time.perf_counter() - began
 
         try:
             if request.id in self._cancelled:
                 raise _Cancelled
-            picture = self._pipeline.decode(
+            pictures = self._pipeline.pictures(
                 request.image, admit, faces_from=request.faces_from, search=request.search
             )
+            first = [next(pictures)]
         except BaseException:
-            self._room.free(taken)
+            place.free()
             raise
         finally:
-            self._room.over(turn)
-        return _Decoded(picture, taken, time.perf_counter() - started - waited)
+            place.over()
+        return _Decoded(first, pictures, place, time.perf_counter() - started - waited)
+
+    def _pictures(self, request: _Request, decoded: _Decoded) -> Iterator[Picture | Unread]:
+        """Yields the pictures of a file, and holds none of them. No further one begins in the second half of the time limit:
+        the faces found until then count more than those of the other pages.
+        """
+        end = time.perf_counter() + self._pipeline.parameters.timeouts.image / 2
+
+        def further() -> list[Picture | Unread]:
+            if request.id in self._cancelled:
+                raise _Cancelled
+            return list(itertools.islice(decoded.further, 1)) if time.perf_counter() < end else []
+
+        picture = decoded.first
+        while picture:
+            yield picture.pop()
+            picture = further()
 
     def _answer(self, request: _Request) -> Found | Failed:
+        place = None
         try:
-            picture, pixels, decoding = request.picture.result()
-            self._room.free(pixels)
+            decoded = request.picture.result()
+            place = decoded.place
+            place.free()
             if request.id in self._cancelled:
                 raise _Cancelled
             started = time.perf_counter()
-            faces = self._pipeline.find(picture, faces_from=request.faces_from, search=request.search)
+            found = self._pipeline.find_all(
+                self._pictures(request, decoded), faces_from=request.faces_from, search=request.search
+            )
         except _Cancelled:
             return Failed.because(request.id, ErrorCode.CANCELLED, "cancelled by the client")
         except ImageError as error:
@@ -195,8 +232,20 @@ class Worker:
             text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             code = ErrorCode.OUT_OF_MEMORY if tells_of_memory(text) else ErrorCode.ENGINE_FAILED
             return Failed.because(request.id, code, text)
-        seconds = decoding + time.perf_counter() - started
-        return Found(request.id, faces, picture.width, picture.height, picture.orientation, seconds)
+        finally:
+            if place is not None:
+                place.free()
+        seconds = decoded.seconds + time.perf_counter() - started
+        unread = sorted(found.unread)
+        return Found(
+            request.id,
+            found.faces,
+            found.pages,
+            tuple(page for page, _ in unread),
+            tuple(sendable(reason, MAX_TEXT) for _, reason in unread),
+            found.pictures,
+            seconds,
+        )
 
 
 class _Cancelled(Exception):

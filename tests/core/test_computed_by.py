@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pyraface.client.outputs.formats.json_lines import JsonLines
 from pyraface.core.computed_by import ComputedBy
 from pyraface.core.faces import Faces
+from pyraface.core.pages import Page
 from pyraface.core.protocol.messages import Found
 from pyraface.core.results import Result
 
@@ -22,7 +23,7 @@ names = st.builds(ComputedBy, texts, texts, texts)
 
 @given(names)
 def test_it_is_read_back_from_a_line_as_it_was_written(computed_by: ComputedBy) -> None:
-    answer = Found(1, Faces.empty(), 300, 200, 1, 0.5)
+    answer = Found(1, Faces.empty(), (Page(0, 300, 200, 1),), (), (), 1, 0.5)
     result = Result("a.jpg", None, 3, 7).answered("attic", "0123456789abcdef", computed_by, answer)
     head = JsonLines().head(JsonLines().encode(result.as_json()))
     assert head.origin == ("0123456789abcdef", computed_by)

@@ -19,6 +19,7 @@ ARRAYS = (
     "sharpness",
     "inside",
     "comparable",
+    "pages",
 )
 
 
@@ -35,6 +36,7 @@ def faces(n: int, start: int = 0) -> Faces:
         number / 10,
         1 - number / 16,
         number % 2 == 1,
+        (number // 2).astype(np.int32),
     )
 
 
@@ -46,7 +48,7 @@ def assert_same(found: Faces, expected: Faces) -> None:
 @pytest.mark.parametrize("empty", [Faces.empty(), Faces.concatenate([]), faces(3)[np.zeros(3, np.bool_)]])
 def test_no_faces_have_arrays_of_length_0(empty: Faces) -> None:
     assert len(empty) == 0
-    shapes = [(0, 4), (0,), (0,), (0,), (0,), (0, 128), (0,), (0,), (0,)]
+    shapes = [(0, 4), (0,), (0,), (0,), (0,), (0, 128), (0,), (0,), (0,), (0,)]
     assert [getattr(empty, name).shape for name in ARRAYS] == shapes
     assert empty.encoded.shape == empty.sizes.shape == (0,)
     assert empty.encoded.dtype == np.bool_
@@ -78,6 +80,8 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "too few sharpnesses": ("sharpness", np.zeros(1, np.float32), r"shape \(2,\), not .*\(1,\)"),
     "inside of float64": ("inside", np.zeros(2), "float32 .*not float64"),
     "too many inside": ("inside", np.zeros(3, np.float32), r"shape \(2,\), not .*\(3,\)"),
+    "pages of int64": ("pages", np.zeros(2, np.int64), "int32 .*not int64"),
+    "too few pages": ("pages", np.zeros(1, np.int32), r"shape \(2,\), not .*\(1,\)"),
     "comparable as numbers": ("comparable", np.zeros(2, np.uint8), "bool .*not uint8"),
     "short encodings": ("encodings", np.zeros((2, 127), np.float32), r"shape \(2, 128\), not .*\(2, 127\)"),
 }

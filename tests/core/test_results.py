@@ -16,6 +16,7 @@ from pyraface.client.console.progress import Progress
 from pyraface.core.computed_by import ComputedBy
 from pyraface.core.errors import ErrorCode
 from pyraface.core.faces import Faces
+from pyraface.core.pages import Page
 from pyraface.core.protocol.messages import Found
 from pyraface.core.results import KEYS, Result, path_as_json, path_from_json
 from tests.output_lines import checked_line
@@ -25,7 +26,9 @@ BY = ComputedBy("onnx", "cpu, int8", "0.1.0, onnxruntime 1.32.0, dlib 20.0.1")
 
 def result(faces: Faces) -> Result:
     about = Result("a.jpg", "sha256:" + 64 * "0", size=3, modified=7)
-    return about.answered("attic", "0123456789abcdef", BY, Found(1, faces, 300, 200, 1, 0.5))
+    return about.answered(
+        "attic", "0123456789abcdef", BY, Found(1, faces, (Page(0, 300, 200, 1),), (), (), 1, 0.5)
+    )
 
 
 def failure(code: ErrorCode, message: str) -> Result:
@@ -102,10 +105,29 @@ def test_every_line_has_every_key_in_one_order_whether_there_are_faces_or_an_err
     line = failed.as_json()
     assert line["faces"] == []
     assert {key for key, value in line.items() if value is None} == {
-        *("path_bytes", "width", "height", "orientation", "seconds")
+        *("path_bytes", "width", "height", "orientation", "pictures", "seconds")
     }
     assert list(line)[-2:] == ["error", "faces"]
     assert result(face).as_json()["error"] is None
+
+
+def test_a_line_names_the_pages_that_were_searched_and_those_that_could_not_be_read() -> None:
+    boxes = np.array([[10, 20, 110, 120]], np.float32)
+    face = Faces.detected(boxes, np.ones(1, np.float32), level=0).with_encodings(
+        np.zeros((1, 128), np.float32)
+    )
+    face = face.with_quality(np.full(1, 0.5, np.float32), np.array([True]))
+    faces = Faces.concatenate([face.on_page(1), face.on_page(3)])
+    answer = Found(1, faces, (Page(1, 300, 200, 6), Page(3, 40, 50, 1)), (0, 2), ("cut off", "\n"), 9, 0.5)
+    found = Result("a.tif", "sha256:" + 64 * "0", size=3, modified=7).answered("attic", "f", BY, answer)
+    line = checked_line(json.dumps(found.as_json()))
+    assert (line["width"], line["height"], line["orientation"], line["pictures"]) == (300, 200, 6, 9)
+    assert line["pages"] == [
+        {"page": 1, "width": 300, "height": 200, "orientation": 6},
+        {"page": 3, "width": 40, "height": 50, "orientation": 1},
+    ]
+    assert line["unread"] == [{"page": 0, "reason": "cut off"}, {"page": 2, "reason": "\n"}]
+    assert [one["page"] for one in line["faces"]] == [1, 3] == [one.page for one in found.faces]
 
 
 @given(st.binary(max_size=20).filter(lambda name: b"\0" not in name))

@@ -10,6 +10,7 @@ import io
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pillow_heif
@@ -18,6 +19,7 @@ from PIL import Image
 
 from pyraface.core.computed_by import ComputedBy
 from pyraface.core.errors import ErrorCode
+from pyraface.core.pages import Page, Unread
 from pyraface.core.protocol import announcement
 from pyraface.core.protocol.pairing import Exchange, Secret
 from pyraface.core.results import Result
@@ -95,6 +97,23 @@ def pictures() -> list[bytes]:
             "WEBP",
             {"save_all": True, "append_images": [picture.transpose(Image.Transpose.ROTATE_180)]},
         ),
+        (
+            picture,
+            "PNG",
+            {"save_all": True, "append_images": [picture.transpose(Image.Transpose.ROTATE_180)]},
+        ),
+        *(
+            (Image.new("RGB", (24, 16)), kind, {"save_all": True, "append_images": [picture], **options})
+            for kind, options in (
+                ("GIF", {}),
+                ("PNG", {"default_image": True}),
+                ("WEBP", {}),
+                ("AVIF", {}),
+                ("TIFF", {}),
+                ("MPO", {}),
+                ("HEIF", {}),
+            )
+        ),
         (picture.convert("P"), "GIF", {}),
         (
             picture,
@@ -129,7 +148,17 @@ def pictures() -> list[bytes]:
         stream = io.BytesIO()
         tifffile.imwrite(stream, pixels, metadata=None, **{"photometric": "rgb", **options})  # type: ignore[arg-type]
         found.append(stream.getvalue())
-    return found
+    stream = io.BytesIO()
+    with tifffile.TiffWriter(stream) as file:
+        pages: list[tuple[Any, dict[str, Any]]] = [
+            (colours, {"subfiletype": 1}),
+            (wide, {"extratags": [(274, "H", 1, 6, True)]}),
+            (wide.astype(np.float64), {}),
+            (colours[:9], {"compression": "zlib"}),
+        ]
+        for pixels, more in pages:
+            file.write(pixels, photometric="rgb", metadata=None, **more)
+    return [*found, stream.getvalue()]
 
 
 def outputs() -> list[bytes]:
@@ -142,6 +171,9 @@ def outputs() -> list[bytes]:
         height=480,
         server="attic",
         seconds=0.5,
+        pictures=2,
+        pages=(Page(0, 640, 480, 1),),
+        unread=(Unread(1, "z"),),
     )
     results = [
         done,

@@ -24,7 +24,8 @@ from pyraface.core.errors import (
     RemoteProtocolError,
 )
 from pyraface.core.images import signatures, sizes
-from pyraface.core.images.decode import decode
+from pyraface.core.images.decode import Picture, pictures
+from pyraface.core.pages import MAX_PAGES
 from pyraface.core.parameters import ImageLimits
 from pyraface.core.protocol import announcement, wire
 from pyraface.core.protocol.messages import Message
@@ -98,16 +99,27 @@ def xml(data: bytes) -> None:
 
 
 def image(data: bytes) -> None:
-    """An image file: pixels within the limits, or ImageError."""
+    """An image file: pictures with pixels within the limits, and others that cannot be read, or ImageError."""
+    numbers = []
+    found: Picture | None = None
     try:
-        picture = decode(data, IMAGE_LIMITS)
+        for picture in pictures(data, IMAGE_LIMITS):
+            numbers.append(picture.page)
+            if not isinstance(picture, Picture):
+                assert "\n" not in picture.reason
+                continue
+            found = picture
+            assert picture.pixels.shape == (picture.height, picture.width, 3)
+            assert picture.width * picture.height <= IMAGE_LIMITS.max_pixels
+            assert max(picture.width, picture.height) <= IMAGE_LIMITS.max_side
+            assert 1 <= picture.orientation <= 8
     except ImageError as error:
+        assert not numbers
         assert "\n" not in str(error)
         return
-    assert picture.pixels.shape == (picture.height, picture.width, 3)
-    assert picture.width * picture.height <= IMAGE_LIMITS.max_pixels
-    assert max(picture.width, picture.height) <= IMAGE_LIMITS.max_side
-    assert 1 <= picture.orientation <= 8
+    assert found is not None
+    assert len(set(numbers)) == len(numbers) <= MAX_PAGES
+    assert max(numbers) < found.pictures
 
 
 def size(data: bytes) -> None:

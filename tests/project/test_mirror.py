@@ -30,6 +30,8 @@ ELSEWHERE = {
     "core/engines/onnx/runtime.py": "core/engines/onnx/test_providers.py",
     "core/user_folders.py": "core/parameters/test_reader.py",
     "core/images/arrays.py": "core/images/test_inputs.py",
+    "core/images/checks.py": "core/images/test_decode.py",
+    "core/pages.py": "core/images/test_pages.py",
     "core/parameters/schema.py": "core/parameters/test_reader.py",
     "core/parameters/values.py": "core/parameters/test_reader.py",
     "core/search/everywhere.py": "core/test_pipeline.py",

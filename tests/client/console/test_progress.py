@@ -12,6 +12,7 @@ from pyraface.client.console import progress
 from pyraface.client.console.progress import Progress
 from pyraface.client.pool.status import Availability, ServerStatus
 from pyraface.core.errors import ErrorCode
+from pyraface.core.pages import Page, Unread
 from pyraface.core.results import Result
 from tests import leaping_time
 from tests.leaping_time import LeapingLoop
@@ -70,3 +71,21 @@ def test_a_server_that_becomes_slow_is_named_at_once_and_in_the_summary(
     assert re.fullmatch(
         r"server attic \(1\.2\.3\.4:5000\) is slow: 0\.\d\d images/s, 3\.\d\d at its best", slow
     )
+
+
+def test_files_of_which_not_every_picture_was_searched_are_counted_and_pages_that_cannot_be_read_are_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    one = (Page(0, 30, 20, 1),)
+    with Progress() as shown:
+        shown.add(Result("a.jpg", pictures=1, pages=one))
+        shown.add(Result("b.tif", pictures=2, pages=(*one, Page(1, 30, 20, 1))))
+        assert "pictures" not in shown.summary()
+        shown.add(Result("c.gif", pictures=9, pages=one))
+        assert shown.summary().endswith("; 1 file with more pictures than were searched")
+        shown.add(Result("d.tif", pictures=3, pages=one, unread=(Unread(1, "cut off"), Unread(2, "damaged"))))
+        assert shown.summary().endswith("; 2 files with more pictures than were searched")
+    assert capsys.readouterr().err.splitlines() == [
+        "d.tif: page 1, of pages 0 to 2, could not be read: cut off",
+        "d.tif: page 2, of pages 0 to 2, could not be read: damaged",
+    ]

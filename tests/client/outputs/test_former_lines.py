@@ -75,6 +75,14 @@ def test_the_keys_are_those_that_are_written_today() -> None:
     assert tuple(now["faces"][0]["quality"]) == QUALITY_KEYS
 
 
+def test_the_picture_that_an_earlier_version_searched_was_the_first() -> None:
+    now: Any = completed(json.loads(FORMER["with what computed it"]))
+    assert now["pages"] == [{"page": 0, "width": 300, "height": 200, "orientation": 1}]
+    assert (now["pictures"], now["unread"], now["faces"][0]["page"]) == (None, [], 0)
+    failed: Any = completed(json.loads(FORMER["with what computed it, failed"]))
+    assert (failed["pictures"], failed["pages"], failed["unread"]) == (None, [], [])
+
+
 @pytest.mark.parametrize(
     "raw", [b"/p/a\xff.jpg", b"/p/\xed\xa0\x80.jpg", b"/p/\xed\xb3\xbf.jpg", "/p/ü.jpg".encode()]
 )

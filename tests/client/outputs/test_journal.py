@@ -20,6 +20,7 @@ from pyraface.client.outputs.journal import Journal
 from pyraface.core.computed_by import ComputedBy
 from pyraface.core.errors import ErrorCode, OutputError
 from pyraface.core.faces import Faces
+from pyraface.core.pages import Page
 from pyraface.core.protocol.messages import Failed, Found
 from pyraface.core.results import Result
 from tests.output_lines import checked, name_of
@@ -48,6 +49,7 @@ def faces(count: int, seed: int = 0) -> Faces:
         chance.random(count, np.float32),
         chance.random(count, np.float32),
         chance.random(count) < 0.5,
+        np.zeros(count, np.int32),
     )
 
 
@@ -60,7 +62,9 @@ def read(path: Path) -> File:
 def found(
     path: Path, fingerprint: str = OURS, count: int = 1, computed_by: ComputedBy | None = ONNX
 ) -> Result:
-    return about(path).answered("attic", fingerprint, computed_by, Found(1, faces(count), 300, 200, 1, 0.5))
+    return about(path).answered(
+        "attic", fingerprint, computed_by, Found(1, faces(count), (Page(0, 300, 200, 1),), (), (), 1, 0.5)
+    )
 
 
 def failed(path: Path, fingerprint: str = OURS) -> Result:
@@ -833,7 +837,9 @@ def test_the_last_lines_tell_the_speed_of_each_server(
             return failed(path)
         seconds = 100.0 if number == 0 else 0.5
         server = "attic" if number < 4 else "cellar"
-        return about(path).answered(server, OURS, ONNX, Found(1, faces(1), 3000, 2000, 1, seconds))
+        return about(path).answered(
+            server, OURS, ONNX, Found(1, faces(1), (Page(0, 3000, 2000, 1),), (), (), 1, seconds)
+        )
 
     archive.run(by_several)
     monkeypatch.setattr(module, "LATEST", 4)  # all but the slow one

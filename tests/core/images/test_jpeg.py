@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from pyraface.core.errors import FormatNotReadError, TruncatedImageError
 from pyraface.core.images.decode import decode
 from pyraface.core.images.jpeg import MAX_SCANS, decoded, scans, share
 from pyraface.core.parameters import ImageLimits
-from tests.core.images.files import LIMITS, Pixels
+from tests.core.images.files import LIMITS, Pixels, difference
 from tests.hostile import bombs
 
 
@@ -232,3 +233,69 @@ def test_other_kinds_of_jpeg_are_refused_by_name(name: str, data: Any, portrait:
 def test_a_lossless_jpeg_of_8_bits_is_read(portrait: Pixels) -> None:
     data = imagecodecs.jpeg8_encode(portrait, lossless=True, colorspace="rgb", outcolorspace="rgb")
     np.testing.assert_array_equal(decode(data, LIMITS).pixels, portrait)
+
+
+def mpo(*pictures: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    pictures[0].save(stream, "MPO", save_all=True, append_images=pictures[1:])
+    return stream.getvalue()
+
+
+def with_types(data: bytes, *types: int) -> bytes:
+    """The MPO with other types of its pictures after the first (CIPA DC-007, 5.2.3.3.1)."""
+    index = data.index(b"MPF\0") + 4
+    order = "<" if data[index : index + 2] == b"II" else ">"
+    table = data.index(struct.pack(f"{order}HH", 0xB002, 7), index)
+    (first,) = struct.unpack_from(f"{order}I", data, table + 8)
+    changed = bytearray(data)
+    for number, kind in enumerate(types, 1):
+        struct.pack_into(f"{order}I", changed, index + first + 16 * number, kind)
+    return bytes(changed)
+
+
+def test_the_pictures_of_an_mpo_are_counted(portrait: Pixels) -> None:
+    image = Image.fromarray(portrait)
+    for count in (2, 3, 8):
+        picture = decode(mpo(*[image] * count), LIMITS)
+        assert (picture.page, picture.pictures) == (0, count)
+    assert decode(with_types(mpo(image, image), 0x020002), LIMITS).pictures == 2
+    assert decode(with_types(mpo(image, image, image), 0x020001, 0x020003), LIMITS).pictures == 3
+
+
+def test_the_thumbnails_of_an_mpo_are_not_counted(portrait: Pixels) -> None:
+    image = Image.fromarray(portrait)
+    assert decode(with_types(mpo(image, image, image), 0x010001, 0x010002), LIMITS).pictures == 1
+
+
+@pytest.mark.parametrize(
+    "xmp",
+    [
+        b'<x hdrgm:Version="1.0"/>',
+        b"<apdi:AuxiliaryImageType>urn:com:apple:photo:2020:aux:hdrgainmap</apdi:AuxiliaryImageType>",
+        b"urn:iso:std:iso:ts:21496:-1",
+    ],
+)
+def test_the_gain_map_of_an_ultra_hdr_is_not_counted(xmp: bytes, portrait: Pixels) -> None:
+    image = Image.fromarray(portrait)
+    whole = mpo(image, image)
+    second = whole.rindex(b"\xff\xd8\xff")
+    segment = b"http://ns.adobe.com/xap/1.0/\0" + xmp
+    marked = (
+        whole[: second + 2]
+        + b"\xff\xe1"
+        + struct.pack(">H", len(segment) + 2)
+        + segment
+        + whole[second + 2 :]
+    )
+    assert decode(whole, LIMITS).pictures == 2
+    assert decode(marked, LIMITS).pictures == 1
+
+
+def test_a_damaged_index_of_an_mpo_costs_no_picture(portrait: Pixels) -> None:
+    whole = mpo(Image.fromarray(portrait), Image.fromarray(portrait))
+    start = whole.index(b"MPF\0") + 4
+    for at in range(start, start + 80):
+        for value in (0, 255):
+            picture = decode(whole[:at] + bytes([value]) + whole[at + 1 :], LIMITS)
+            assert 1 <= picture.pictures <= 1001
+            assert difference(picture.pixels, portrait) <= 4

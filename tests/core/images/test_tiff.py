@@ -323,7 +323,7 @@ def test_a_directory_that_follows_itself_ends() -> None:
     at = start + 2 + 12 * count
     data[at : at + 4] = data[4:8]
     with pytest.raises(FormatNotReadError):
-        tiff.first_picture(bytes(data))
+        tiff.pictures(bytes(data))
 
 
 def overlapping(entries: int, directories: int = 4000) -> bytes:
@@ -357,7 +357,7 @@ def test_directories_without_end_end_soon(entries: int) -> None:
     )
     started = time.process_time()
     with contextlib.suppress(ImageError):
-        tiff.first_picture(data)
+        tiff.pictures(data)
     assert time.process_time() - started < 2
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pyraface.core.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from pyraface.core.faces import Faces
+from pyraface.core.pages import Page
 from pyraface.core.protocol.conversation import TRANSITIONS, Conversation, State
 from pyraface.core.protocol.messages import (
     Cancel,
@@ -39,7 +40,7 @@ CHALLENGE = Challenge(1, bytes(32), bytes(32))
 PROOF = Proof(bytes(32))
 WELCOME = Welcome(1, "n", "i", "e", "d", "p", "v", "f", ("s",), ("f",), 1, 1, 1, 0.0, ())
 DETECT = Detect(1, b"")
-FOUND = Found(1, Faces.empty(), 1, 1, 1, 0.0)
+FOUND = Found(1, Faces.empty(), (Page(0, 1, 1, 1),), (), (), 1, 0.0)
 FAILED = Failed.because(1, ErrorCode.BUSY, "")
 STATUS = Status(1, "s", 0, 0, 1, 0, 0.0, 0.0, 0.0)
 CLOSING = Closing.because(ErrorCode.IDLE, "")

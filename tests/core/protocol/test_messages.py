@@ -27,6 +27,7 @@ SPECIFIED = {
     "tuple[int, ...]": "list of whole",
     "tuple[str, ...]": "list of text",
     "Faces": "faces",
+    "tuple[Page, ...]": "pages",
 }
 
 

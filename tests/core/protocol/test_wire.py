@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pyraface.core.computed_by import ComputedBy
 from pyraface.core.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from pyraface.core.faces import DETECTORS, TURNS, Faces
+from pyraface.core.pages import MAX_PAGES, Page
 from pyraface.core.protocol import messages, wire
 from pyraface.core.protocol.messages import (
     MAX_TEXT,
@@ -95,8 +96,20 @@ def packed_found(**changed: Any) -> bytes:
         "sharpness": array("<f4", [0]),
         "inside": array("<f4", [0]),
         "comparable": array("|b1", [0]),
+        "pages": array("<i4", [0]),
     } | changed
-    return packed(type="found", id=1, faces=faces, width=1, height=1, orientation=1, seconds=0.5)
+    return packed_about(faces=faces)
+
+
+def packed_about(**changed: Any) -> bytes:
+    """A found with one face on page 0 of two; keywords replace its fields."""
+    found = msgpack.unpackb(wire.encode(found_with(some_faces()))[4:])
+    return packed(**{**found, **changed})
+
+
+def rows(*pages: tuple[int, int, int, int]) -> dict[str, object]:
+    """The packed array of pages."""
+    return array("<i4", [len(pages), 4], np.array(pages, "<i4").tobytes())
 
 
 def some_faces(n: int = 1) -> Faces:
@@ -110,6 +123,7 @@ def some_faces(n: int = 1) -> Faces:
         np.full(n, 0.5, np.float32),
         np.ones(n, np.float32),
         np.ones(n, np.bool_),
+        np.zeros(n, np.int32),
     )
 
 
@@ -119,8 +133,11 @@ def one_face(name: str, data: bytes) -> dict[str, object]:
     return faces | {name: faces[name] | {"data": data}}
 
 
+ONE_PAGE = (Page(0, 640, 480, 1),)
+
+
 def found_with(faces: Faces) -> Found:
-    return Found(1, faces, 640, 480, 1, 0.5)
+    return Found(1, faces, ONE_PAGE, (), (), 2, 0.5)
 
 
 # the examples of the specification
@@ -426,11 +443,24 @@ BAD_FIELDS = {
     "seconds: negative": ("found", {"seconds": -0.5}),
     "seconds: bool": ("found", {"seconds": True}),
     "seconds: text": ("found", {"seconds": "1"}),
-    "width: 0": ("found", {"width": 0}),
-    "height: 0": ("found", {"height": 0}),
-    "orientation: 0": ("found", {"orientation": 0}),
-    "orientation: 9": ("found", {"orientation": 9}),
-    "orientation: 2^64 - 1": ("found", {"orientation": 2**64 - 1}),
+    "pages: a width of 0": ("found", {"pages": rows((0, 0, 480, 1))}),
+    "pages: a height of 0": ("found", {"pages": rows((0, 640, 0, 1))}),
+    "pages: a negative width": ("found", {"pages": rows((0, -640, 480, 1))}),
+    "pages: an orientation of 0": ("found", {"pages": rows((0, 640, 480, 0))}),
+    "pages: an orientation of 9": ("found", {"pages": rows((0, 640, 480, 9))}),
+    "pages: a negative number": ("found", {"pages": rows((-1, 640, 480, 1))}),
+    "pages: more than allowed": (
+        "found",
+        {"pages": rows(*((number, 1, 1, 1) for number in range(MAX_PAGES + 1)))},
+    ),
+    "pages: of three columns": ("found", {"pages": array("<i4", [1, 3])}),
+    "pages: in one row": ("found", {"pages": array("<i4", [4])}),
+    "pages: of 8 bytes": ("found", {"pages": array("<i8", [1, 4])}),
+    "pages: a list": ("found", {"pages": [[0, 640, 480, 1]]}),
+    "pages: nil": ("found", {"pages": None}),
+    "unread: negative": ("found", {"unread": [-1], "reasons": [""]}),
+    "pictures: 0": ("found", {"pictures": 0}),
+    "pictures: nil": ("found", {"pictures": None}),
     "faces: nil": ("found", {"faces": None}),
     "faces: list": ("found", {"faces": []}),
     "faces: empty map": ("found", {"faces": {}}),
@@ -472,8 +502,49 @@ def test_a_field_that_does_not_hold_what_it_must_is_named(kind: str, changed: di
     frame = next(frame for message, frame in EXAMPLES if message.type == kind)
     codec, found = codec_fed(packed(**(msgpack.unpackb(frame[4:]) | changed)))
     assert (found, code_of(codec)) == ([], ErrorCode.BAD_FIELD)
-    (field,) = changed
+    field = next(iter(changed))
     assert f"{kind}.{field}: " in str(codec.error)
+
+
+INCONSISTENT = {
+    "no page": {"pages": rows()},
+    "a page beyond the pictures of the file": {"pages": rows((0, 640, 480, 1), (2, 640, 480, 1))},
+    "a page twice": {"pages": rows((0, 640, 480, 1), (0, 640, 480, 1))},
+    "pages in another order": {"pages": rows((1, 640, 480, 1), (0, 640, 480, 1))},
+    "a page both read and unread": {"unread": [0], "reasons": ["damaged"]},
+    "an unread page twice": {"unread": [1, 1], "reasons": ["damaged", "damaged"]},
+    "an unread page beyond the pictures of the file": {"unread": [2], "reasons": ["damaged"]},
+    "an unread page without a reason": {"unread": [1]},
+    "a reason without an unread page": {"reasons": ["damaged"]},
+    "more pages, read or not, than are decoded": {
+        "pictures": 2 * MAX_PAGES,
+        "unread": [*range(1, MAX_PAGES + 1)],
+        "reasons": [""] * MAX_PAGES,
+    },
+    "a face on a page that was not searched": {"pages": rows((1, 640, 480, 1))},
+    "a face on a page that could not be read": {
+        "pages": rows((1, 640, 480, 1)),
+        "unread": [0],
+        "reasons": ["damaged"],
+    },
+}
+
+
+@pytest.mark.parametrize("changed", INCONSISTENT.values(), ids=INCONSISTENT)
+def test_a_found_whose_pages_do_not_go_together_is_refused(changed: dict[str, object]) -> None:
+    assert code_of(codec_fed(packed_about())[0]) is None
+    codec, found = codec_fed(packed_about(**changed))
+    assert (found, code_of(codec)) == ([], ErrorCode.BAD_FIELD)
+    assert str(codec.error).startswith("found: ")
+
+
+def test_as_many_pages_as_are_decoded_arrive() -> None:
+    pages = tuple(Page(2 * number, 1 + number, 7, 1 + number % 8) for number in range(MAX_PAGES))
+    message = Found(1, some_faces(2), pages, (), (), 2 * MAX_PAGES, 0.5)
+    assert vectors.plain(codec_fed(wire.encode(message))[1][0]) == vectors.plain(message)
+    unread = tuple(range(1, MAX_PAGES))
+    message = Found(1, some_faces(2), pages[:1], unread, ("x" * MAX_TEXT,) * len(unread), MAX_PAGES, 0.5)
+    assert vectors.plain(codec_fed(wire.encode(message))[1][0]) == vectors.plain(message)
 
 
 @pytest.mark.parametrize(
@@ -590,6 +661,7 @@ BAD_ARRAYS = {
     "detectors in a column": {"detectors": array("|u1", [0, 1])},
     "turned unsigned": {"turned": array("<u4", [0])},
     "a turn of 45 degrees": one_face("turned", (45).to_bytes(4, "little")),
+    "a negative page": one_face("pages", (-1).to_bytes(4, "little", signed=True)),
     "an array too many": {"ages": array("<f4", [0])},
 }
 
@@ -655,7 +727,9 @@ def without(frame: bytes, *names: str) -> bytes:
     return framed(msgpack.packb(content))
 
 
-@pytest.mark.parametrize("names", [["sharpness"], ["inside"], ["sharpness", "comparable"], ["encodings"]])
+@pytest.mark.parametrize(
+    "names", [["sharpness"], ["inside"], ["sharpness", "comparable"], ["encodings"], ["pages"]]
+)
 def test_faces_without_one_of_their_arrays_are_refused(names: list[str]) -> None:
     codec, found = codec_fed(without(wire.encode(found_with(some_faces())), *names))
     assert (found, code_of(codec)) == ([], ErrorCode.BAD_FIELD)
@@ -728,18 +802,18 @@ NOT_TO_BE_SENT: dict[str, Any] = {
     "image as bytearray": Detect(1, bytearray(b"x")),  # type: ignore[arg-type]
     "versions as list": Hello([1], "", NONCE),  # type: ignore[arg-type]
     "versions of text": Hello(("1",), "", NONCE),  # type: ignore[arg-type]
-    "more versions than a list may have": Hello(tuple(range(33)), "", NONCE),
+    "more versions than a list may have": Hello(tuple(range(wire.MAX_ITEMS + 1)), "", NONCE),
     "nonce too short": Hello((1,), "", NONCE[1:]),
     "nonce too long": Hello((1,), "", NONCE + b"x"),
     "nonce of text": Hello((1,), "", "x" * 32),  # type: ignore[arg-type]
     "proof none": Proof(None),  # type: ignore[arg-type]
-    "faces none": Found(1, None, 1, 1, 1, 0.5),  # type: ignore[arg-type]
-    "width 0": Found(1, Faces.empty(), 0, 1, 1, 0.5),
-    "orientation 9": Found(1, Faces.empty(), 1, 1, 9, 0.5),
-    "seconds NaN": Found(1, Faces.empty(), 1, 1, 1, float("nan")),
-    "seconds infinite": Found(1, Faces.empty(), 1, 1, 1, float("inf")),
-    "seconds beyond any float": Found(1, Faces.empty(), 1, 1, 1, 10**400),
-    "seconds negative": Found(1, Faces.empty(), 1, 1, 1, -0.1),
+    "width 0": Found(1, Faces.empty(), (Page(0, 0, 1, 1),), (), (), 1, 0.5),
+    "height beyond 32 bits": Found(1, Faces.empty(), (Page(0, 1, 2**31, 1),), (), (), 1, 0.5),
+    "orientation 9": Found(1, Faces.empty(), (Page(0, 1, 1, 9),), (), (), 1, 0.5),
+    "seconds NaN": Found(1, Faces.empty(), ONE_PAGE, (), (), 1, float("nan")),
+    "seconds infinite": Found(1, Faces.empty(), ONE_PAGE, (), (), 1, float("inf")),
+    "seconds beyond any float": Found(1, Faces.empty(), ONE_PAGE, (), (), 1, 10**400),
+    "seconds negative": Found(1, Faces.empty(), ONE_PAGE, (), (), 1, -0.1),
     "faces without encodings": found_with(
         dataclasses.replace(some_faces(), encodings=np.full((1, 128), np.nan, np.float32))
     ),
@@ -796,7 +870,7 @@ def test_a_large_image_is_checked_like_a_small_one() -> None:
 
 def test_whole_seconds_are_sent_as_the_number_they_are() -> None:
     for seconds in (0, 3, 10**30):
-        (message,) = codec_fed(wire.encode(Found(1, Faces.empty(), 1, 1, 1, seconds)))[1]
+        (message,) = codec_fed(wire.encode(Found(1, Faces.empty(), ONE_PAGE, (), (), 1, seconds)))[1]
         assert isinstance(message, Found)
         assert type(message.seconds) is float
         assert message.seconds == float(seconds)
@@ -814,7 +888,7 @@ shares = st.floats(0, 1, width=32)
 
 
 @st.composite
-def faces(draw: st.DrawFn) -> Faces:
+def faces(draw: st.DrawFn, page: int) -> Faces:
     n = draw(st.integers(0, 5))
     lefts_and_tops = np.array(draw(st.lists(floats, min_size=2 * n, max_size=2 * n)), np.float32).reshape(
         n, 2
@@ -831,6 +905,24 @@ def faces(draw: st.DrawFn) -> Faces:
         np.array(draw(st.lists(shares, min_size=n, max_size=n)), np.float32),
         np.array(draw(st.lists(shares, min_size=n, max_size=n)), np.float32),
         np.array(draw(st.lists(st.booleans(), min_size=n, max_size=n)), np.bool_),
+        np.full(n, page, np.int32),
+    )
+
+
+@st.composite
+def founds(draw: st.DrawFn) -> Found:
+    numbered = sorted(draw(st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=8, unique=True)))
+    sides = st.integers(1, 2**31 - 1)
+    pages, unread = numbered[: draw(st.integers(1, len(numbered)))], numbered[1:]
+    unread = [number for number in unread if number not in pages]
+    return Found(
+        draw(ids),
+        draw(faces(draw(st.sampled_from(pages)))),
+        tuple(Page(number, draw(sides), draw(sides), draw(st.integers(1, 8))) for number in pages),
+        tuple(unread),
+        tuple(draw(texts) for _ in unread),
+        draw(st.integers(numbered[-1] + 1, 2**63 - 1)),
+        draw(numbers),
     )
 
 
@@ -866,15 +958,7 @@ STRATEGIES: dict[type[Message], st.SearchStrategy[Any]] = {
     Welcome: welcomes(),
     Detect: st.builds(Detect, ids, st.binary(max_size=300), faces_from=st.integers(0, 1000), search=texts),
     Cancel: st.builds(Cancel, ids),
-    Found: st.builds(
-        Found,
-        ids,
-        faces(),
-        positive,
-        positive,
-        st.integers(1, 8),
-        numbers,
-    ),
+    Found: founds(),
     Failed: st.builds(Failed, ids, codes, texts, st.booleans()),
     Ping: st.builds(Ping, ids),
     Pong: st.builds(Pong, ids),

@@ -12,6 +12,7 @@ import numpy as np
 
 from pyraface.core.errors import ErrorCode
 from pyraface.core.faces import DETECTORS, Faces
+from pyraface.core.pages import Page
 from pyraface.core.protocol import announcement, messages
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "protocol.md"
@@ -118,7 +119,10 @@ def _value(name: str, value: Any) -> Any:
             np.array(value["sharpness"], np.float32),
             np.array(value["inside"], np.float32),
             np.array(value["comparable"], np.bool_),
+            np.array(value["pages"], np.int32),
         )
+    if name == "pages":
+        return tuple(Page(*row) for row in value)
     if name == "code":
         return ErrorCode(value)
     if isinstance(value, list):

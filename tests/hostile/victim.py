@@ -227,7 +227,7 @@ def victim(tmp_path_factory: pytest.TempPathFactory, astronaut_jpeg: bytes) -> I
             await silence(found, 2000)
             await images_byte_by_byte(found)
 
-        run(warm_up(), timeout=280)
+        run(warm_up(), timeout=600)  # five thousand faces among them: 40 seconds of a processor
         found.mark()
         yield found
         assert process.stop() == 0

@@ -44,7 +44,13 @@ def errors_of_decoder(name: str, data: bytes = b"") -> Iterator[None]:
     except MemoryError as error:
         raise ImageMemoryError(f"a {name} that takes more memory than there is") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageTooLargeError(f"a {name} that is too large for Pillow: {_reason(error)}") from error
+        # its own words speak of an attack
+        found = re.search(r"\((\d+) pixels\)", str(error))
+        pixels = f"of {found[1]} pixels, more" if found else "with more pixels"
+        raise ImageTooLargeError(
+            f"a {name} {pixels} than an image may have; raise params/images/max_pixels in parameters.xml, and in a "
+            "program that sets its own limit, PIL.Image.MAX_IMAGE_PIXELS"
+        ) from error
     except Exception as error:
         if isinstance(error, SyntaxError) and str(error) == _NO_PIXELS:
             raise NotAnImageError(f"a {name} without pixels") from error

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from ...core.images.signatures import HEAD_BYTES, is_photograph
 
 _PHOTOGRAPHS = """
-.jpg .jpeg .jpe .jfif .jif .mpo .png .apng .webp .gif .tif .tiff .bmp .dib .heic .heif .hif .avif .jp2 .j2k .j2c .jpf .jpx
-.jxl .3fr .ari .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .k25 .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .raw .rw2 .rwl
-.sr2 .srf .srw .x3f
+.jpg .jpeg .jpe .jfif .jif .jps .mpo .png .apng .webp .gif .tif .tiff .bmp .dib .psd .psb
+.heic .heif .hif .heics .heifs .avci .avcs .avif .avifs .jp2 .j2k .j2c .jpc .jpf .jpm .jpx .jxl .jxr .hdp .wdp
+.3fr .ari .arw .bay .cr2 .cr3 .crw .cs1 .dcr .dcs .dng .drf .eip .erf .fff .gpr .iiq .k25 .kdc .mdc .mef .mos .mrw .nef
+.nrw .orf .ori .pef .ptx .pxn .raf .raw .rw2 .rwl .rwz .sr2 .srf .srw .x3f
 """
 
 _VIDEOS = """
@@ -21,7 +22,7 @@ _VIDEOS = """
 
 _OTHERS = """
 .aae .bak .bin .bup .cfg .cos .csv .css .ctg .dat .db .dll .doc .docx .exe .gpx .gz .htm .html .ico .idx .ifo .ini .js .json
-.jsonl .kml .lnk .log .m3u .m4a .md .mp3 .nfo .ods .odt .pdf .php .picasa .plist .pp3 .psb .psd .py .rar .rtf .srt .svg .tar
+.jsonl .kml .lnk .log .m3u .m4a .md .mp3 .nfo .ods .odt .pdf .php .picasa .plist .pp3 .py .rar .rtf .srt .svg .tar
 .tmp .txt .url .wav .wpl .xcf .xls .xlsx .xml .xmp .yaml .yml .zip
 """
 

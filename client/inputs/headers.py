@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ...core.errors import NotAnImageError
+from ...core.errors import ImageError
 from ...core.host import file_leases
 from ...core.images.signatures import HEAD_BYTES, format_of
 from ...core.images.sizes import size_of
@@ -89,7 +89,7 @@ def _header(path: str, file: int, limits: Limits) -> Header:
         )
     try:
         format = format_of(os.pread(file, HEAD_BYTES, 0))
-    except NotAnImageError as error:
+    except ImageError as error:
         return Header(path, problem=str(error).partition(";")[0])
     size = size_of(format, lambda at, length: os.pread(file, length, at))
     if size is None:

@@ -11,6 +11,7 @@ makes warnings errors.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from PIL import Image
 from ..errors import FormatNotReadError, ImageError, ImageMemoryError
 from ..pages import MAX_PAGE_PIXELS, MAX_PAGES, Unread
 from ..parameters import ImageLimits
-from . import animation, formats, jpeg, jpeg2000, orientation, png, signatures, sizes, tiff
+from . import animation, formats, jpeg, jpeg2000, orientation, png, raw_tiff, signatures, sizes, tiff
 from .checks import check_size, errors_of_decoder
 from .pixels import upright
 
@@ -35,8 +36,8 @@ class Picture:
         pixels: (height, width, 3) uint8, RGB, C-contiguous; a JPEG may have been decoded at a fraction of its size.
         width, height: of the upright image at the file's own size.
         orientation: 1 to 8, the EXIF orientation that was applied to the stored picture; 1 where the file has none,
-            or an invalid one. Always 1 for HEIC and AVIF: their decoders turn the picture, and an EXIF orientation beside it
-            must be ignored, because phones write both.
+            or an invalid one. Always 1 for HEIC, AVIF and JPEG XL: their decoders turn the picture, and an EXIF orientation
+            beside it must be ignored, because phones write both.
         page: its number in the file, from 0.
         pictures: number of pictures in the file, thumbnails and masks not counted.
     """
@@ -117,6 +118,8 @@ def pictures(
     name = signatures.format_of(data)
     if name == "WebP" and (size := sizes.webp_size(data)):
         check_size(size, limits)  # its plugin allocates memory for the pixels when it opens
+    if name in signatures.RAW or (name == "TIFF" and raw_tiff.is_raw(data)):
+        name = formats.CAMERA_RAW
     if name == "TIFF":
         pages = _tiff(data, limits, admit)
         del data
@@ -125,6 +128,10 @@ def pictures(
     with errors_of_decoder(name, data):
         if name == "JPEG":
             found: list[Picture | Unread] = [_jpeg(data, limits, reduction, admit)]
+        elif name == formats.CAMERA_RAW:
+            found = [_raw(data, limits, reduction, admit)]
+        elif name == signatures.JPEG_XL:
+            found = [_jpeg_xl(data, limits, admit)]
         else:
             found = _frame(name, data, limits, admit)
     del data  # the picture is searched while this waits: neither it nor the file is held here
@@ -132,7 +139,65 @@ def pictures(
     yield from found
 
 
-def _jpeg(data: bytes, limits: ImageLimits, reduction: Reduction, admit: Callable[[int], None]) -> Picture:
+def _raw(data: bytes, limits: ImageLimits, reduction: Reduction, admit: Callable[[int], None]) -> Picture:
+    """Returns the full picture of a camera's raw file at the scale of its largest preview."""
+    formats.require(formats.CAMERA_RAW)
+    from . import raw
+
+    other = raw_tiff.largest_preview(data)
+    found = raw.preview(data)
+    check_size(found.size, limits)
+    size, own = (0, 0), 1
+    if found.jpeg:
+        with formats.opened("JPEG", found.jpeg) as image:
+            size, own = image.size, orientation.orientation_of(image.info)
+    # in several strips, of which LibRaw gives the first, or not compressed
+    whole = other if other is not None and other.width * other.height > size[0] * size[1] else None
+    if whole is not None:
+        size = whole.width, whole.height
+    elif not found.jpeg:
+        raise FormatNotReadError(
+            f"a camera raw file whose largest preview is no JPEG is not read: {signatures.DEVELOP}"
+        )
+    check_size(size, limits)
+    turn = found.turn(size, own)
+    borders = found.borders(size, turn)
+
+    def admit_framed(pixels: int) -> None:
+        admit(math.ceil(pixels * borders))
+
+    if whole is not None:
+        admit_framed(size[0] * size[1])
+        pixels = upright(raw_tiff.preview_pixels(data, whole), turn)
+    else:
+        factor = found.reduction(size, reduction(*found.size))
+        pixels = _jpeg(found.jpeg, limits, lambda *_: factor, admit_framed, turn=turn).pixels
+    return Picture(found.framed(pixels), *found.size, found.orientation)
+
+
+def _jpeg_xl(data: bytes, limits: ImageLimits, admit: Callable[[int], None]) -> Picture:
+    formats.require(signatures.JPEG_XL)
+    from . import jpeg_xl
+
+    found = jpeg_xl.header(data)
+    check_size((found.width, found.height), limits)
+    admit(found.width * found.height)
+    return Picture.whole(jpeg_xl.decoded(data, found))
+
+
+def _jpeg(
+    data: bytes,
+    limits: ImageLimits,
+    reduction: Reduction,
+    admit: Callable[[int], None],
+    *,
+    turn: int | None = None,
+) -> Picture:
+    """Returns the picture of a JPEG.
+
+    Args:
+        turn: the orientation to apply; None: that in its EXIF or XMP.
+    """
     jpeg.check(data)
     ended = jpeg.has_end(data)
     file = data if ended else data.rstrip(b"\0") + jpeg.END
@@ -154,7 +219,7 @@ def _jpeg(data: bytes, limits: ImageLimits, reduction: Reduction, admit: Callabl
         if loaded is None:
             image.load()
             loaded = image
-        found = orientation.orientation_of(image.info)
+        found = orientation.orientation_of(image.info) if turn is None else turn
         turned = found in orientation.ON_ITS_SIDE
         size = (height, width) if turned else (width, height)
         return Picture(upright(loaded, found), *size, found, pictures=jpeg.pictures(data, image.info))

@@ -12,7 +12,12 @@ HEAD_BYTES = 256
 READ = ("JPEG", "PNG", "WebP", "GIF", "TIFF", "BMP", "HEIC", "AVIF", "JPEG 2000")
 """The formats that are read."""
 
-PHOTOGRAPHS = frozenset({*READ, "JPEG XL", "Canon raw (CR2)", "Canon raw (CR3)", "camera raw"})
+JPEG_XL = "JPEG XL"
+
+RAW = ("camera raw", "Canon raw (CR2)", "Canon raw (CR3)")
+"""The names of raw files of cameras. Others begin as a TIFF does: `tiff.is_raw` tells them."""
+
+PHOTOGRAPHS = frozenset({*READ, JPEG_XL, *RAW})
 """The formats that hold photographs, read or not; the others in the table are documents, icons, films."""
 
 _NO_PICTURES = ("PDF", "SVG or XML", "video")
@@ -21,17 +26,20 @@ _NO_PICTURES = ("PDF", "SVG or XML", "video")
 SAVE = "save it as JPEG, PNG or TIFF"
 """The remedy for a picture that is not read."""
 
+DEVELOP = "save it as JPEG or TIFF in the camera's program"
+"""The remedy for a raw file that is not read."""
+
 _MAGIC = (
     (rb"\xff\xd8\xff", "JPEG"),
     (rb"\x89PNG\r\n\x1a\n", "PNG"),
     (rb"GIF8[79]a", "GIF"),
     (rb"RIFF....WEBP", "WebP"),
-    (rb"II\*\0....CR", "Canon raw (CR2)"),
+    (rb"II\*\0....CR\x02\0", "Canon raw (CR2)"),
     (rb"II[*+]\0|MM\0[*+]", "TIFF"),
     (rb"BM", "BMP"),
     (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "JPEG 2000"),
     # not read, but named in the error: the user learns what the file is, and that it is not damaged
-    (rb"\0\0\0\x0cJXL |\xff\x0a", "JPEG XL"),
+    (rb"\0\0\0\x0cJXL |\xff\x0a", JPEG_XL),
     (rb"FUJIFILMCCD-RAW|IIRO|IIRS|MMOR|IIU\0|\0MRM|FOVb|II\x1a\0\0\0HEAPCCDR", "camera raw"),
     (rb"II\xbc", "JPEG XR"),
     (rb"8BPS", "Photoshop"),
@@ -58,7 +66,7 @@ _BITMAP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
 
 
 def format_of(data: bytes) -> str:
-    """Returns the format of a file, one of READ, from its first bytes.
+    """Returns the format of a file, one of READ, JPEG_XL or one of RAW, from its first bytes.
 
     Raises:
         FormatNotReadError: a picture in another format; the message names it.
@@ -67,7 +75,7 @@ def format_of(data: bytes) -> str:
     if not data:
         raise NotAnImageError("the file is empty")
     name = _format(data)
-    if name in READ:
+    if name in PHOTOGRAPHS:
         return name
     if name and name not in _NO_PICTURES:
         raise FormatNotReadError(f"{name} is not read: {SAVE}")

@@ -27,10 +27,10 @@ Cameras and scanners write some 20 to 50 entries for a picture, so that thousand
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _MEANING = 256, 257, 258, 259, 262
 _ORIENTATION, _SAMPLES, _PLANAR, _TILE_WIDTH, _FORMAT = 274, 277, 284, 322, 339
-_KIND, _OLD_KIND, _DNG = 254, 255, 50706
+_KIND, _OLD_KIND, SUBDIRECTORIES, DNG = 254, 255, 330, 50706
 _TAGS = frozenset(
     (_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _MEANING, _ORIENTATION, _SAMPLES, _PLANAR, _TILE_WIDTH, _FORMAT)
-).union((_KIND, _OLD_KIND, _DNG))
+).union((_KIND, _OLD_KIND, SUBDIRECTORIES, DNG))
 
 _VALUES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 """Codes of struct for TIFF's unsigned integers, by type (TIFF 6.0, section 2, and the BigTIFF design)."""
@@ -93,6 +93,10 @@ _FORMATS = {_UNSIGNED: "unsigned", _SIGNED: "signed", _FLOAT: "float"}
 _SEPARATE = 2
 
 
+Tags = dict[int, tuple[int, ...]]
+"""The values of each tag; an entry may have none."""
+
+
 @dataclass(frozen=True)
 class Directory:
     """Directory of one picture of a TIFF (TIFF 6.0, sections 2 and 8).
@@ -149,11 +153,11 @@ def pictures(data: bytes) -> tuple[list[Directory], str]:
     others: list[Directory] = []
     damage = ""
     try:
-        for at, tags in _directories(data):
-            if _DNG in tags:
+        for at, tags in directories(data):
+            if DNG in tags:
                 found = others = []
                 break
-            directory = _directory(data, at, tags)
+            directory = directory_of(data, at, tags)
             if directory.page:
                 found.append(directory)
             elif not directory.preview:
@@ -189,11 +193,19 @@ def _layout(data: bytes) -> tuple[str, str, str, int, int]:
     return (order, "Q", "Q", 20, 8) if big else (order, "I", "H", 12, 4)
 
 
-def _directories(data: bytes) -> Iterator[tuple[int, dict[int, tuple[int, ...]]]]:
-    """Yields the place of each directory in the file's chain, and its tags: the values that are unsigned integers."""
+def directories(data: bytes, at: int = 0) -> Iterator[tuple[int, Tags]]:
+    """Yields the place of each directory in a chain, and its tags: the values that are unsigned integers.
+
+    Args:
+        at: place of the first directory; 0: where the file's header says.
+
+    Raises:
+        struct.error, OverflowError, TruncatedImageError: the file is truncated or damaged.
+    """
     order, offset, number, entry, place = _layout(data)
     size = struct.calcsize(offset)
-    (at,) = struct.unpack_from(order + offset, data, place)
+    if not at:
+        (at,) = struct.unpack_from(order + offset, data, place)
     seen: set[int] = set()
     entries = 0
     while at and at not in seen and entries < MAX_ALL_ENTRIES:
@@ -208,7 +220,7 @@ def _directories(data: bytes) -> Iterator[tuple[int, dict[int, tuple[int, ...]]]
         start = at + struct.calcsize(order + number)
         end = start + entry * count
         (at,) = struct.unpack_from(order + offset, data, end)
-        tags: dict[int, tuple[int, ...]] = {}
+        tags: Tags = {}
         for place in range(start, end, entry):
             tag, kind, values = struct.unpack_from(f"{order}HH{offset}", data, place)
             if tag not in _TAGS:
@@ -222,7 +234,9 @@ def _directories(data: bytes) -> Iterator[tuple[int, dict[int, tuple[int, ...]]]
         yield here, tags
 
 
-def _directory(data: bytes, at: int, tags: dict[int, tuple[int, ...]]) -> Directory:
+def directory_of(data: bytes, at: int, tags: Tags) -> Directory:
+    """Returns the directory at a place of the file, which has these tags."""
+
     def value(tag: int, default: int) -> int:
         return (tags.get(tag) or (default,))[0]
 

@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pillow_heif
 import tifffile
@@ -23,6 +24,7 @@ from pyraface.core.pages import Page, Unread
 from pyraface.core.protocol import announcement
 from pyraface.core.protocol.pairing import Exchange, Secret
 from pyraface.core.results import Result
+from tests.core.images import raw_files
 from tests.core.protocol import vectors
 from tests.support import parameters_xml
 
@@ -158,7 +160,18 @@ def pictures() -> list[bytes]:
         ]
         for pixels, more in pages:
             file.write(pixels, photometric="rgb", metadata=None, **more)
-    return [*found, stream.getvalue()]
+    found.append(stream.getvalue())
+    for make in raw_files.MAKERS.values():
+        found.append(make(raw_files.jpeg(colours), 6))
+    for options in (
+        {"level": 90},
+        {"lossless": True, "usecontainer": True},
+        {"lossless": True, "bitspersample": 12},
+    ):
+        found.append(
+            bytes(imagecodecs.jpegxl_encode(wide >> 4 if "bitspersample" in options else colours, **options))
+        )
+    return found
 
 
 def outputs() -> list[bytes]:

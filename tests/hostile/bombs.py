@@ -11,6 +11,8 @@ import numpy as np
 import pillow_heif
 from PIL import Image
 
+from tests.core.images import raw_files
+
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -185,3 +187,48 @@ def jpeg_2000(side: int, tile: int) -> bytes:
     data = bytearray(encoded(flat(side, side), "JPEG2000"))
     struct.pack_into(">II", data, data.index(b"\xff\x4f\xff\x51") + 24, tile, tile)
     return bytes(data)
+
+
+def raw(preview: bytes, width: int = 4000, height: int = 2500) -> bytes:
+    """A camera's raw file that says it has so many pixels."""
+    return raw_files.dng(preview, 1, raw_files.sensor(width, height))
+
+
+def raw_with_uncompressed_preview(width: int, height: int) -> bytes:
+    """A camera's raw file with a preview of so many pixels, none of which are there."""
+    size = {(256, raw_files.LONG): (width,), (257, raw_files.LONG): (height,), (279, raw_files.LONG): (0,)}
+    preview = raw_files.uncompressed(np.zeros((16, 24, 3), np.uint8)) | size | raw_files.DNG
+    return raw_files.tiff([raw_files.Directory(preview, [raw_files.sensor(4000, 2500)])])
+
+
+def raw_that_loops(good: bytes) -> bytes:
+    """A camera's raw file in which each directory is below the others, and follows itself."""
+    data = bytearray(raw_files.nef(good))
+    first = int.from_bytes(data[4:8], "big")
+    below = data.index(struct.pack(">HHI", 330, 4, 2)) + 8
+    list_at = int.from_bytes(data[below : below + 4], "big")
+    data[list_at : list_at + 8] = struct.pack(">II", first, first)
+    end = first + 2 + 12 * int.from_bytes(data[first : first + 2], "big")
+    data[end : end + 4] = struct.pack(">I", first)
+    return bytes(data)
+
+
+def boxes() -> bytes:
+    """The boxes of a Canon raw file (CR3), ten thousand in each other."""
+    inside = b""
+    for _ in range(10_000):
+        inside = struct.pack(">I4s", len(inside) + 8, b"moov") + inside
+    return b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + inside
+
+
+def jpeg_xl(pixels: object, **options: object) -> bytes:
+    """A JPEG XL without loss."""
+    import imagecodecs
+
+    return bytes(imagecodecs.jpegxl_encode(pixels, lossless=True, effort=1, **options))
+
+
+def jpeg_xl_header(side: int) -> bytes:
+    """A JPEG XL whose header says that it is square, and that is cut off behind it."""
+    bits = "0" + "11" + f"{side - 1:030b}"[::-1] + "100" + "1"
+    return b"\xff\x0a" + int(bits[::-1], 2).to_bytes(5, "little") + bytes(1000)

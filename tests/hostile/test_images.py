@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 
 from pyraface.core.errors import ErrorCode
@@ -34,6 +35,8 @@ class Sent(NamedTuple):
     name: str
     make: Callable[[bytes], bytes]
     code: ErrorCode | None
+    package: str = ""
+    """The package that reads it."""
 
 
 IMAGES = [
@@ -125,6 +128,65 @@ IMAGES = [
     Sent("JPEG 2000 of 40000 tiles", lambda _: bombs.jpeg_2000(3000, 15), OTHER),
     Sent("JPEG 2000 of 9 million tiles", lambda _: bombs.jpeg_2000(3000, 1), OTHER),
     Sent("AVIF cut off", lambda _: bombs.encoded(bombs.flat(), "AVIF")[:-40], CUT),
+    Sent(
+        "raw file with a photograph as its preview", lambda good: bombs.raw(good, 1500, 1000), SEEN, "rawpy"
+    ),
+    Sent("raw file of 45000 x 45000", lambda good: bombs.raw(good, 45000, 45000), LARGE, "rawpy"),
+    Sent(
+        "raw file with a preview that says 65500 x 65500",
+        lambda good: bombs.raw(bombs.resized_header(good, 65500, 65500)),
+        LARGE,
+        "rawpy",
+    ),
+    Sent(
+        "raw file with a preview of a thousand scans",
+        lambda _: bombs.raw(bombs.many_scans(1000)),
+        OTHER,
+        "rawpy",
+    ),
+    Sent(
+        "raw file with a preview cut off",
+        lambda good: bombs.raw(good[: len(good) // 2], 600, 400),
+        CUT,
+        "rawpy",
+    ),
+    Sent(
+        "raw file whose preview of 20000 x 8000 is not there",
+        lambda _: bombs.raw_with_uncompressed_preview(20000, 8000),
+        CUT,
+        "rawpy",
+    ),
+    Sent("raw file that loops", bombs.raw_that_loops, OTHER, "rawpy"),
+    Sent("raw file of nothing but zeros", lambda _: b"FUJIFILMCCD-RAW " + bytes(1_000_000), OTHER, "rawpy"),
+    Sent("Canon raw (CR3) of boxes in boxes", lambda _: bombs.boxes(), OTHER, "rawpy"),
+    Sent("JPEG XL of 2^30 x 2^30", lambda _: bombs.jpeg_xl_header(2**30), LARGE, "imagecodecs"),
+    Sent(
+        "JPEG XL of 3000 x 3000 that is not there", lambda _: bombs.jpeg_xl_header(3000), CUT, "imagecodecs"
+    ),
+    Sent(
+        "JPEG XL that is as large as allowed, and flat",
+        lambda _: bombs.jpeg_xl(np.zeros((2500, 4000, 3), np.uint8)),
+        SEEN,
+        "imagecodecs",
+    ),
+    Sent(
+        "JPEG XL of 16 bits that is as large as allowed",
+        lambda _: bombs.jpeg_xl(np.zeros((2500, 4000, 3), np.uint16)),
+        SEEN,
+        "imagecodecs",
+    ),
+    Sent(
+        "JPEG XL of 300 frames",
+        lambda _: bombs.jpeg_xl(np.zeros((300, 64, 64, 3), np.uint8), photometric="rgb"),
+        SEEN,
+        "imagecodecs",
+    ),
+    Sent(
+        "JPEG XL cut off",
+        lambda _: bombs.jpeg_xl(np.asarray(bombs.noise(300, 200)))[:-5000],
+        CUT,
+        "imagecodecs",
+    ),
     Sent("SVG of a billion laughs", lambda _: bombs.LAUGHS, NO),
     Sent("PNG of 60000 x 1", lambda _: bombs.encoded(bombs.noise(60000, 1), "PNG"), SEEN),
     Sent("PNG of 1 x 60000", lambda _: bombs.encoded(bombs.noise(1, 60000), "PNG"), SEEN),
@@ -145,6 +207,8 @@ IMAGES = [
 
 @pytest.mark.parametrize("sent", IMAGES, ids=lambda sent: sent.name)
 def test_what_an_image_holds(victim: Victim, sent: Sent) -> None:
+    if sent.package:
+        pytest.importorskip(sent.package, reason=f"{sent.package} is not installed: pip install '.[test]'")
     image = sent.make(victim.photograph)
     assert len(image) < FRAME - 100
 

@@ -48,6 +48,7 @@ def test_other_files_have_the_reason_for_their_error(tmp_path: Path) -> None:
         "text.jpg": (b"no image", "not an image"),
         "empty.jpg": (b"", "the file is empty"),
         "film.jpg": (b"\0\0\0\x18ftypmp42", None),
+        "layers.psd": (b"8BPS\0\1" + bytes(20), "Photoshop is not read: save it as JPEG, PNG or TIFF"),
     }
     for name, (content, problem) in contents.items():
         (tmp_path / name).write_bytes(content)

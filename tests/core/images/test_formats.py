@@ -6,6 +6,8 @@ import io
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -54,6 +56,19 @@ def test_an_mpo_gives_its_first_picture(portrait: Pixels) -> None:
     stream = io.BytesIO()
     Image.fromarray(portrait).save(stream, "MPO", save_all=True, append_images=[Image.new("RGB", (90, 120))])
     assert difference(decode(stream.getvalue(), LIMITS).pixels, portrait) <= 4
+
+
+def test_an_ultra_hdr_photograph_gives_its_ordinary_picture(portrait: Pixels) -> None:
+    height, width, _ = portrait.shape
+    light = np.ones((height, width, 4), np.float16)
+    light[..., :3] = (portrait / 255) ** 2.2
+    data = bytes(imagecodecs.ultrahdr_encode(light))
+    assert data.count(b"\xff\xd8\xff") > 1, "it has a gain map"
+    picture = decode(data, LIMITS)
+    assert (picture.width, picture.height) == (width, height)
+    with Image.open(io.BytesIO(data)) as ordinary:
+        assert difference(picture.pixels, np.asarray(ordinary.convert("RGB"))) <= 1
+    assert difference(picture.pixels, portrait) <= 30, "it is brighter than its gain map"
 
 
 @pytest.mark.parametrize("tags", [{254: 1}, {50706: b"\1\4\0\0"}], ids=["preview first", "DNG"])

@@ -40,8 +40,6 @@ def test_a_file_that_is_no_image_is_told_by_its_kind(data: bytes, kind: str) -> 
     [
         (b"8BPS\0\1" + b"\0" * 40, "Photoshop"),
         (b"8BPS\0\2" + b"\0" * 40, "Photoshop"),
-        (b"\xff\x0a" + b"\0" * 40, "JPEG XL"),
-        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
         (b"\0\0\1\0\1\0", "Windows icon"),
         (b"icns\0\0\1\0", "Apple icon"),
         (b"gimp xcf v011\0", "GIMP"),
@@ -56,6 +54,20 @@ def test_a_file_that_is_no_image_is_told_by_its_kind(data: bytes, kind: str) -> 
         (b"\x0a\5\1\x08\0\0\0\0", "PCX"),
         (b"\1\xda\1\1\0\3\0\x30", "SGI"),
         (b"SIMPLE  =                    T", "FITS"),
+    ],
+)
+def test_a_picture_that_is_not_read_is_told_by_its_kind_and_with_a_remedy(data: bytes, kind: str) -> None:
+    with pytest.raises(FormatNotReadError, match="save it as JPEG, PNG or TIFF") as raised:
+        decode(data, LIMITS)
+    assert kind in str(raised.value)
+    assert raised.value.code is ErrorCode.FORMAT_NOT_READ
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"\xff\x0a" + b"\0" * 40, "JPEG XL"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
         (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + b"\0" * 40, "Canon raw (CR3)"),
         (b"II*\0\x10\0\0\0CR\2\0" + b"\0" * 40, "Canon raw (CR2)"),
         (b"FUJIFILMCCD-RAW 0201", "camera raw"),
@@ -67,11 +79,9 @@ def test_a_file_that_is_no_image_is_told_by_its_kind(data: bytes, kind: str) -> 
         (b"II\x1a\0\0\0HEAPCCDR\2\0", "camera raw"),
     ],
 )
-def test_a_picture_that_is_not_read_is_told_by_its_kind_and_with_a_remedy(data: bytes, kind: str) -> None:
-    with pytest.raises(FormatNotReadError, match="save it as JPEG, PNG or TIFF") as raised:
-        decode(data, LIMITS)
-    assert kind in str(raised.value)
-    assert raised.value.code is ErrorCode.FORMAT_NOT_READ
+def test_a_format_that_a_package_reads_is_told_by_its_name(data: bytes, kind: str) -> None:
+    assert format_of(data) == kind
+    assert is_photograph(data)
 
 
 def test_each_format_that_is_read_has_a_parser() -> None:

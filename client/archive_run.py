@@ -57,6 +57,7 @@ async def run(options: argparse.Namespace) -> bool:
             overwrite=options.overwrite,
             retry_failed=options.retry_failed,
             redo_from=options.redo_from,
+            repair=options.repair,
         )
     )
     with journal, Progress(quiet=options.quiet, terminal_taken=journal.watched) as progress:
@@ -111,7 +112,8 @@ async def run(options: argparse.Namespace) -> bool:
 async def _work(client: Client, images: Images, interrupt: _Interrupt) -> None:
     """Processes the images, and brings the output up to date."""
     journal, progress = interrupt.journal, interrupt.progress
-    await asyncio.to_thread(journal.load)
+    for line in await asyncio.to_thread(journal.load):
+        progress.say(line)
     if await images.any_is(lambda _: True):  # without an image, no server is looked for or started
         await _process(client, images, interrupt)
     for path, reason in images.unreadable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,14 @@ class ComputedBy:
         """Returns the origin that a line of an output has, None for any other value."""
         if not isinstance(value, dict):
             return None
-        texts = [text for key in _KEYS if isinstance(text := value.get(key), str)]
-        return cls(*texts) if len(texts) == len(_KEYS) else None
+        texts = tuple(text for key in _KEYS if isinstance(text := value.get(key), str))
+        return _computed_by(*texts) if len(texts) == len(_KEYS) else None
 
 
 _KEYS = tuple(field.name for field in fields(ComputedBy))
+
+
+@lru_cache
+def _computed_by(engine: str, device: str, version: str) -> ComputedBy:
+    """The lines of an output have few of them."""
+    return ComputedBy(engine, device, version)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+import zstandard
 from jsonschema import Draft202012Validator
 
 from pyraface.core.results import path_from_json
@@ -52,9 +54,21 @@ def name_of(line: dict[str, Any]) -> str:
     return Path(path_from_json(line)).name
 
 
+def content_of(path: Path) -> bytes:
+    """Returns the content of an output, decompressed by other libraries than pyraface's."""
+    data = path.read_bytes()
+    if path.name.endswith(".gz"):
+        return gzip.decompress(data)
+    return (
+        zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True).read()
+        if path.name.endswith(".zst")
+        else data
+    )
+
+
 def check_outputs(folder: Path) -> None:
     """Checks every whole line of every output below a folder."""
-    for path in sorted(folder.rglob("*.jsonl")):
-        if path.is_file() and not path.is_symlink():
-            text = path.read_bytes()
+    for path in sorted(folder.rglob("*.jsonl*")):
+        if path.is_file() and not path.is_symlink() and path.suffix in (".jsonl", ".gz", ".zst"):
+            text = content_of(path)
             checked(text[: text.rfind(b"\n") + 1])

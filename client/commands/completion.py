@@ -35,7 +35,7 @@ def answer(program: Callable[[], argparse.ArgumentParser]) -> NoReturn:
     completers = {
         "paths": paths,
         "servers": servers,
-        "output": completion.files(".jsonl"),
+        "output": completion.files(".jsonl", ".jsonl.gz", ".jsonl.zst"),
         "parameters": completion.files(".xml"),
     }
     completion.answer(parser, completers, skip=int(named))

@@ -53,11 +53,17 @@ def parser() -> argparse.ArgumentParser:
         "-o",
         "--output",
         metavar="FILE.jsonl",
-        help="the file to write to (default: standard output). Resumes an existing output: images already recorded and "
-        "unchanged are skipped",
+        help="the file to write to (default: standard output); FILE.jsonl.gz and FILE.jsonl.zst are compressed. Resumes "
+        "an existing output: images already recorded and unchanged are skipped",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the output file instead of resuming it"
+    )
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="move broken lines of the output to FILE.broken, then resume it; without this option, a broken line ends the "
+        "run before it starts",
     )
     parser.add_argument(
         "--retry-failed",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import re
+import stat
 
 from ...core.errors import NoImagesError, OutputError
 from ..inputs import standard_input
@@ -15,6 +17,9 @@ MOST_NAMED = 3
 
 SIMILAR = 0.75
 """Least similarity of a misspelt subcommand, by difflib: server and servers have 0.92, paris and pair, two words, 0.67."""
+
+STANDARD_OUTPUT = "-"
+"""The name of standard output. A file with this name is ./-.jsonl or the like."""
 
 _PATH = "\0"
 """Beginning of a word after `--`, which is a path even if it begins with a dash. No word of a command line holds a NUL."""
@@ -47,13 +52,30 @@ def advice(words: list[str]) -> str | None:
     return f"did you mean pyraface {near[0]}?" if near else None
 
 
+_SPECIAL = re.compile(r"/dev/(std(out|err)|fd/\d+)|/proc/[^/]+/fd/\d+")
+"""Names of files that this process has open."""
+
+_NEED_AN_OUTPUT = {
+    "overwrite": "replaces",
+    "retry_failed": "resumes",
+    "redo_from": "resumes",
+    "repair": "resumes",
+}
+
+
 def check_output(options: argparse.Namespace) -> None:
-    """Checks that an option about an existing output comes with one, and that such options go together.
+    """Checks that the output is named as JSON lines, that an option about it comes with one, and that options go together.
+
+    `--output -` is standard output, as no --output is.
 
     Raises:
-        OutputError: they do not.
+        OutputError: something does not fit.
     """
-    for option, work in (("overwrite", "replaces"), ("retry_failed", "resumes"), ("redo_from", "resumes")):
+    if options.output == STANDARD_OUTPUT:
+        options.output = None
+    if options.output is not None:
+        _check_suffix(options.output)
+    for option, work in _NEED_AN_OUTPUT.items():
         if getattr(options, option) and options.output is None:
             name = option.replace("_", "-")
             raise OutputError(f"--{name} {work} an output file: name it with --output FILE.jsonl")
@@ -61,6 +83,38 @@ def check_output(options: argparse.Namespace) -> None:
         raise OutputError(
             "--redo-from and --overwrite exclude each other: --overwrite processes every image again"
         )
+    for option in ("overwrite", "dry_run"):
+        if options.repair and getattr(options, option):
+            name = option.replace("_", "-")
+            raise OutputError(
+                f"--repair and --{name} exclude each other: --repair changes the output and resumes it"
+            )
+
+
+def _check_suffix(path: str) -> None:
+    """Checks that the name of a regular file, or of a new one, names a format.
+
+    Raises:
+        OutputError: it does not.
+    """
+    from ..outputs import formats
+    from ..outputs.compression import COMPRESSIONS
+
+    if formats.names(path) or _SPECIAL.fullmatch(path):
+        return
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return
+        with open(path, "rb") as file:
+            ours = file.read(len(formats.DEFAULT.beginning)) == formats.DEFAULT.beginning
+    except (OSError, ValueError):
+        ours = False
+    stem, last = os.path.splitext(path)
+    right = f"{stem}.jsonl{last if last.lower() in COMPRESSIONS else ''}"
+    raise OutputError(
+        f"--output {path}: the output is JSON lines, in a file whose name ends in .jsonl, .jsonl.gz or .jsonl.zst: "
+        f"{'rename this one to resume it' if ours else 'name it'}, for example {right}"
+    )
 
 
 def leave_a_directory_that_is_gone(options: argparse.Namespace) -> None:

@@ -39,6 +39,8 @@ def completed(record: dict[str, object]) -> dict[str, object]:
 def _face(face: object) -> dict[str, object]:
     if not isinstance(face, dict):
         raise ValueError("one of its faces is no object")
+    if not isinstance(face.get("box"), dict) or not isinstance(face.get("encoding"), list):
+        raise ValueError("one of its faces has no box or no encoding")
     quality = face.get("quality")
     known = _ordered(quality if isinstance(quality, dict) else {}, QUALITY_KEYS)
     return _ordered({**face, "page": face.get("page") or 0, "quality": known}, FACE_KEYS)

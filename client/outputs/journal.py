@@ -15,20 +15,17 @@ from ...core.errors import OutputError
 from ...core.results import Result, path_as_json, path_from_json, time_as_json
 from ...core.text import plural
 from ..inputs.file_reader import File
+from . import loading
+from .compressed_lines import CompressedLines
 from .formats import format_of
 from .former_lines import completed
-from .index import Entry, Head, Index, LineState, Outdated, time_key
+from .index import Entry, Index, LineState, Outdated, time_key
+from .lines import BROKEN, Change, Lines, PlainLines
 from .output_file import OutputFile
 from .validity import Stale, Validity
 
-MAX_LINE_BYTES = 256 << 20
-"""Limit for a line, far beyond any real one: it would hold a hundred thousand faces. A longer line is never read whole."""
-
 LATEST = 100
 """Lines from which the speed of each server is computed."""
-
-PROBE_BYTES = 4096
-"""Bytes written and removed again to check that the disk has room. After a crash, their rest is an incomplete line."""
 
 
 class Journal:
@@ -44,6 +41,7 @@ class Journal:
         overwrite: replace an existing file when the first line is written.
         retry_failed: process again the images in which a server found an error, too.
         redo_from: engines, devices and versions whose results are computed again.
+        repair: move broken lines to FILE.broken; without it they are an error.
         unchanged: only read the lines: `write`, `repeat` and `finish` are not called.
 
     Raises:
@@ -66,6 +64,7 @@ class Journal:
         overwrite: bool = False,
         retry_failed: bool = False,
         redo_from: Sequence[str] = (),
+        repair: bool = False,
         unchanged: bool = False,
     ) -> None:
         self.known = self.known_failed = self.repeated = 0
@@ -73,8 +72,12 @@ class Journal:
         self._validity = Validity(redo_from=redo_from, retry_failed=retry_failed)
         self._index = Index()
         self._lock = threading.Lock()
-        self._format = format_of(path)
+        self._format, compression = format_of(path)
         self._output = OutputFile(path, unchanged=unchanged)
+        self._lines: Lines = PlainLines(self._output)
+        if compression is not None:
+            self._lines = CompressedLines(self._output, compression())
+        self._repair = repair
         self.waits = self._output.waits
         self.watched = self._output.watched
         self.replaces = overwrite and self._output.keeps
@@ -88,7 +91,10 @@ class Journal:
         self._output.stop()  # first, because another thread may hold the lock until it is interrupted
         with self._lock:
             try:
-                self._output.close()
+                try:
+                    self._lines.end()
+                finally:
+                    self._output.close()
             except OutputError:
                 if error is None:
                     raise
@@ -100,44 +106,29 @@ class Journal:
         """
         self._output.stop()
 
-    def load(self) -> None:
+    def load(self) -> list[str]:
         """Reads the lines of earlier runs, and cuts off an incomplete last line.
 
+        Returns:
+            What was moved to another file, for the user.
+
         Raises:
-            OutputError: the file was not written by pyraface, the disk has no room, or no line has an engine, device or
-                version whose results are to be computed again.
+            OutputError: the file was not written by pyraface, a line is broken, the disk has no room, or no line has an
+                engine, device or version whose results are to be computed again.
         """
+        moved = 0
         with self._lock:
             if self._output.keeps:
                 if not self.replaces:
-                    self._read()
-                self._output.check_room(self._format.beginning.ljust(PROBE_BYTES))
+                    if self._repair:
+                        moved = loading.repair(self._output, self._lines, self._format)
+                    loading.load(self._output, self._lines, self._format, self._index)
+                self._lines.check_room(self._format.beginning)
             self._index.sort()
             if not self._output.stopped:
                 lines = (self._index.counts(state) for state in (LineState.DONE, LineState.FAILED))
                 self._validity.check([origin for counts in lines for origin in counts], self._output.name)
-
-    def _read(self) -> None:
-        start = 0
-        for number, line in enumerate(self._output.lines(MAX_LINE_BYTES), 1):
-            if self._output.stopped:
-                return
-            if not line.endswith(b"\n"):
-                if len(line) == MAX_LINE_BYTES or (number == 1 and not self._may_be_cut(line)):
-                    raise self._foreign(
-                        number, "it is too long" if number > 1 else "it does not begin like one"
-                    )
-                break
-            head: Head | None = None
-            # a block that was not written before a power cut contains zeros
-            if number == 1 or b"\0" not in line:
-                try:
-                    head = self._format.head(line)
-                except (ValueError, RecursionError) as error:
-                    raise self._foreign(number, str(error)) from None
-            self._index.add(head, start, start + len(line))
-            start += len(line)
-        self._output.cut(start)
+        return [f"{plural(moved, 'broken line')} moved to {self._output.name}{BROKEN}"] if moved else []
 
     def begin(self, fingerprints: Container[str]) -> list[str]:
         """Returns the lines that summarise an existing output for the user.
@@ -185,7 +176,7 @@ class Journal:
         with self._lock:
             for start in self._index.latest(LATEST):
                 try:
-                    record = self._format.decode(self._output.line_at(start))
+                    record = self._format.decode(self._lines.line_at(start))
                     pixels = float(record["width"]) * float(record["height"])  # type: ignore[arg-type]
                     took = float(record["seconds"])  # type: ignore[arg-type]
                 except (ValueError, RecursionError, KeyError, TypeError):  # only its head was checked
@@ -223,7 +214,7 @@ class Journal:
             if same is None:
                 return False
             try:
-                record = completed(self._format.decode(self._output.line_at(same.start)))
+                record = completed(self._format.decode(self._lines.line_at(same.start)))
             except (ValueError, RecursionError):  # until now only the head of the line was read
                 return False
             if record["digest"] != file.digest:
@@ -281,23 +272,24 @@ class Journal:
         Raises:
             OutputError: the new file could not be written, or a former line is damaged; the old file is unchanged.
         """
-        if not self._output.keeps:
-            return
         with self._lock:
+            if not self._output.keeps:
+                self._lines.end()
+                return
             for entry in self._index.doubtful():
-                if not os.path.lexists(self._format.head(self._output.line_at(entry.start)).path):
+                if not os.path.lexists(self._format.head(self._lines.line_at(entry.start)).path):
                     self._index.drop(entry.number)
             if next(self._index.outdated(), None) is not None:
-                self._output.rewrite(map(self._brought_up_to_date, self._index.outdated()))
+                self._lines.rewrite(map(self._brought_up_to_date, self._index.outdated()))
 
-    def _brought_up_to_date(self, line: Outdated) -> tuple[int, int, bytes]:
+    def _brought_up_to_date(self, line: Outdated) -> Change:
         if line.dropped:
-            return line.start, line.end, b""
+            return Change(line.start, line.end, b"")
         try:
-            record = completed(self._format.decode(self._output.line_at(line.start)))
+            record = completed(self._format.decode(self._lines.line_at(line.start)))
         except (ValueError, RecursionError) as error:
-            raise self._foreign(line.number + 1, str(error)) from None
-        return line.start, line.end, self._format.encode(record)
+            raise loading.foreign(self._output, line.number + 1, str(error)) from None
+        return Change(line.start, line.end, self._format.encode(record))
 
     def _valid(self, entry: Entry) -> bool:
         """Returns whether a line is valid in this run, so that its image need not be sent."""
@@ -307,19 +299,8 @@ class Journal:
         line = self._format.encode(record)
         before = self._index.at(path)
         if self.replaces:
-            self._output.cut(0)
+            self._lines.cut(0)
             self.replaces = False
-        self._output.append(line)
+        self._lines.append(line)
         if before is not None:
             self._index.drop(before.number)
-
-    def _may_be_cut(self, line: bytes) -> bool:
-        """Returns whether these bytes can be the rest of an incomplete first line of an output."""
-        beginning = self._format.beginning
-        return line.startswith(beginning) or beginning.startswith(line)
-
-    def _foreign(self, number: int, reason: str) -> OutputError:
-        return OutputError(
-            f"{self._output.name}: line {number} was not written by pyraface ({reason}): choose another name, or "
-            "replace the file with --overwrite"
-        )

@@ -1,7 +1,7 @@
-"""Output file: a file or a pipe of whole lines, written by one run at a time.
+"""Output file: a file or a pipe that is written by one run at a time.
 
-A line that was written only in part is cut off at once, or, after a SIGKILL, when the file is read again. To remove lines, a
-new file is written beside the old one and then replaces it.
+What was written only in part is cut off at once, or, after a SIGKILL, when the file is read again (`Lines`). To remove
+lines, a new file is written beside the old one and then replaces it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import select
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from ...core.errors import OutputError, ReaderGoneError
 from ...core.host import file_leases
@@ -39,6 +39,7 @@ class OutputFile:
         watched: whether it is a terminal, a pipe or a socket, which is read while it is written.
         keeps: whether it is a regular file, which can be read, cut and replaced.
         empty: whether it is a regular file without content.
+        unchanged: whether it is only read.
         stopped: whether `stop` was called.
     """
 
@@ -46,7 +47,7 @@ class OutputFile:
         self.name = path or "standard output"
         self.stopped = False
         self._path = path or ""
-        self._unchanged = unchanged
+        self.unchanged = unchanged
         if unchanged:
             self._file = self._open_to_read()
         elif path is None:
@@ -76,7 +77,7 @@ class OutputFile:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path)
         try:
-            if self.keeps and not (self.empty or self._unchanged):
+            if self.keeps and not (self.empty or self.unchanged):
                 os.fsync(self._file)
             os.close(self._file)
         except OSError as error:
@@ -88,30 +89,25 @@ class OutputFile:
             self.stopped = True
             os.eventfd_write(self._stopping, 1)
 
-    def lines(self, longest: int) -> Iterator[bytes]:
-        """Yields the lines with their line ends, then the bytes after the last line end. A long line is yielded in pieces.
+    @property
+    def size(self) -> int:
+        """The bytes of a regular file."""
+        return os.fstat(self._file).st_size
 
-        Args:
-            longest: most bytes of a line or a piece.
+    def read(self, start: int, most: int) -> bytes:
+        """Returns at most so many bytes of a regular file, from byte `start` on; b"" behind its end.
+
+        Raises:
+            OutputError: the file cannot be read.
         """
-        with open(self._file, "rb", buffering=CHUNK, closefd=False) as stream:
-            stream.seek(0)
-            while line := stream.readline(longest):
-                yield line
-
-    def line_at(self, start: int) -> bytes:
-        """Returns the line that begins at byte `start`, without its line end."""
-        line = b""
-        while b"\n" not in line:
-            piece = os.pread(self._file, 1 << 16, start + len(line))
-            if not piece:
-                raise OutputError(f"{self.name} was changed by another program while it was written")
-            line += piece
-        return line.partition(b"\n")[0]
+        try:
+            return os.pread(self._file, most, start)
+        except OSError as error:
+            raise OutputError(f"{self.name} cannot be read: {leases.reason(error)}") from error
 
     def cut(self, size: int) -> None:
         """Truncates the file to `size` bytes; the next line is written after them."""
-        if self._unchanged:
+        if self.unchanged:
             return
         os.ftruncate(self._file, size)
         os.lseek(self._file, size, os.SEEK_SET)
@@ -123,7 +119,7 @@ class OutputFile:
         Raises:
             OutputError: the disk is full, or the file cannot be written.
         """
-        if self._unchanged:
+        if self.unchanged:
             return
         end = os.lseek(self._file, 0, os.SEEK_END)
         self.append(probe)
@@ -152,12 +148,12 @@ class OutputFile:
             raise self._error(error) from error
         self.empty = False
 
-    def rewrite(self, changes: Iterable[tuple[int, int, bytes]]) -> None:
-        """Replaces the file, in one step, with a copy in which lines are changed: a complete file exists at any moment.
+    def rewrite(self, pieces: Iterable[bytes | tuple[int, int]]) -> None:
+        """Replaces the file, in one step, with another: a complete file exists at any moment.
 
         Args:
-            changes: the first byte and the one after the last of each such line, and what stands in its place: a line with
-                its end, or nothing. In the order of the file.
+            pieces: what the new file consists of: bytes, and ranges of bytes of this file, each by its first byte and the
+                one after its last. They may read this file.
 
         Raises:
             OutputError: the new file could not be written; the old one is unchanged.
@@ -174,14 +170,13 @@ class OutputFile:
                 os.fchmod(new, stat.S_IMODE(status.st_mode))
                 with contextlib.suppress(PermissionError):
                     os.fchown(new, status.st_uid, status.st_gid)
-                position = 0
-                for start, end, line in changes:
+                for piece in pieces:
                     if self.stopped:
                         raise OSError(errno.EINTR, "interrupted")
-                    self._copy(new, position, start)
-                    _write(new, line)
-                    position = end
-                self._copy(new, position, status.st_size)
+                    if isinstance(piece, bytes):
+                        _write(new, piece)
+                    else:
+                        self._copy(new, *piece)
                 os.fsync(new)
                 os.replace(beside, self._path)
             except BaseException:
@@ -191,11 +186,12 @@ class OutputFile:
                 raise
         except OSError as error:
             raise OutputError(
-                f"{self.name} holds superseded lines, or lines of an earlier version, that could not be removed or "
-                f"completed: {error.strerror}; of two lines of one path the later is valid, and the next run tries again"
+                f"{self.name} could not be written anew: {error.strerror}; it stays as it is, where of two lines of one "
+                "path the later is valid, and the next run tries again"
             ) from error
         os.close(self._file)
         self._file = new
+        self.empty = self.size == 0
         # some file systems cannot sync a directory; there the new name reaches the disk later
         with contextlib.suppress(OSError):
             directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

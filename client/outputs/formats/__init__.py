@@ -6,8 +6,10 @@ To add one: a file here with a class that has the methods of Format, and its suf
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Protocol
 
+from ..compression import COMPRESSIONS, Compression
 from ..index import Head
 from .json_lines import JsonLines
 
@@ -40,6 +42,16 @@ FORMATS: dict[str, Format] = {".jsonl": DEFAULT}
 """The formats, by the suffix of the file name."""
 
 
-def format_of(path: str | None) -> Format:
-    """Returns the format for the suffix of a path, or JSON lines; `path` is None for standard output."""
-    return FORMATS.get(os.path.splitext(path or "")[1].lower(), DEFAULT)
+def format_of(path: str | None) -> tuple[Format, Callable[[], Compression] | None]:
+    """Returns the format and the compression for the suffixes of a path; `path` is None for standard output."""
+    stem, suffix = os.path.splitext(os.path.basename(path or "").lower())
+    compression = COMPRESSIONS.get(suffix)
+    if compression is not None:
+        suffix = os.path.splitext(stem)[1]
+    return FORMATS.get(suffix, DEFAULT), compression
+
+
+def names(path: str) -> bool:
+    """Returns whether the suffixes of a path name a format."""
+    name = os.path.basename(path).lower()
+    return name.endswith(tuple(format_ + last for format_ in FORMATS for last in ("", *COMPRESSIONS)))

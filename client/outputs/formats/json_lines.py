@@ -11,6 +11,14 @@ from ..index import Head, LineState, Origin
 
 _SIZES = range(2**63)
 
+_DECODER = json.JSONDecoder()
+
+_ENDS = (b"]}]}\n", b',"faces":[]}\n', b"]}]}", b',"faces":[]}')
+"""Ends of a line: of the encoding, the face, the faces and the line; with the line's end or without."""
+
+_FORMER = (b']}],"server":', b',"faces":[],"server":')
+"""What follows the faces in a line of an earlier version."""
+
 _RETRIED = frozenset(code.value for code in ErrorCode if code.retried)
 
 
@@ -33,8 +41,11 @@ class JsonLines:
     def head(self, line: bytes) -> Head:
         """Returns the head of a line. Of a line that `encode` wrote, only the part before the faces is decoded."""
         faces = line.find(b',"faces":[')  # in a string, the quotes would have backslashes
-        if faces >= 0 and line.startswith(self.beginning) and line.rstrip().endswith(b"}"):
-            record = self.decode(line[:faces] + b"}")
+        if faces >= 0 and line.startswith(self.beginning) and self._ends_well(line):
+            text = line[:faces].decode() + "}"
+            record, end = _DECODER.raw_decode(text)
+            if end != len(text):
+                raise ValueError("it has another object behind its own")
             record["faces"] = []
         else:
             record = self.decode(line)
@@ -59,3 +70,9 @@ class JsonLines:
             state,
             tuple(record)[: len(KEYS)] != KEYS,
         )
+
+    def _ends_well(self, line: bytes) -> bool:
+        """Returns whether a line with faces ends as one of this version or a former one, and is not two lines."""
+        if line.find(self.beginning, 1) >= 0:
+            return False
+        return line.endswith(_ENDS) or (line.rstrip().endswith(b"}") and any(end in line for end in _FORMER))

@@ -9,6 +9,7 @@ import pytest
 
 from pyraface.client.inputs.file_reader import File, digest_of
 from pyraface.client.outputs import formats
+from pyraface.client.outputs.compression import Gzip, Zstandard
 from pyraface.client.outputs.formats.json_lines import JsonLines
 from pyraface.client.outputs.index import Head, LineState, Origin
 from pyraface.client.outputs.journal import Journal
@@ -33,14 +34,37 @@ class Reversed:
 
 
 @pytest.mark.parametrize(
-    "path", [None, "faces.jsonl", "FACES.JSONL", "faces", "faces.txt", "/dev/stdout", ".jsonl"]
+    "path", [None, "faces.jsonl", "FACES.JSONL", "faces", "faces.txt", "/dev/stdout", ".jsonl", "a.gz/faces"]
 )
 def test_an_output_is_json_lines_unless_its_suffix_names_another_format(
     monkeypatch: pytest.MonkeyPatch, path: str | None
 ) -> None:
     monkeypatch.setitem(formats.FORMATS, ".esrever", Reversed())
-    assert isinstance(formats.format_of(path), JsonLines)
-    assert isinstance(formats.format_of("faces.jsonl.Esrever"), Reversed)
+    format_, compression = formats.format_of(path)
+    assert isinstance(format_, JsonLines)
+    assert compression is None
+    assert isinstance(formats.format_of("faces.jsonl.Esrever")[0], Reversed)
+
+
+@pytest.mark.parametrize(
+    ("path", "compression"), [("a.jsonl.gz", Gzip), ("A.JSONL.ZST", Zstandard), ("b/a.esrever.gz", Gzip)]
+)
+def test_a_second_suffix_names_a_compression(
+    monkeypatch: pytest.MonkeyPatch, path: str, compression: type
+) -> None:
+    monkeypatch.setitem(formats.FORMATS, ".esrever", Reversed())
+    format_, named = formats.format_of(path)
+    assert isinstance(format_, Reversed if "esrever" in path else JsonLines)
+    assert named is compression
+    assert formats.names(path)
+
+
+@pytest.mark.parametrize(
+    "path", ["faces.csv", "faces", "faces.json", "faces.gz", "a.jsonl/faces", "jsonl", ""]
+)
+def test_other_names_name_no_format(path: str) -> None:
+    assert not formats.names(path)
+    assert formats.names(f"{path}.jsonl")
 
 
 def test_a_journal_is_written_read_and_resumed_in_the_format_of_its_suffix(

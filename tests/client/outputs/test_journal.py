@@ -7,130 +7,33 @@ import fcntl
 import json
 import os
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from pyraface.client.inputs.file_reader import File, digest_of
+from pyraface.client.inputs.file_reader import digest_of
 from pyraface.client.outputs import journal as module
+from pyraface.client.outputs import loading
 from pyraface.client.outputs.journal import Journal
-from pyraface.core.computed_by import ComputedBy
 from pyraface.core.errors import ErrorCode, OutputError
-from pyraface.core.faces import Faces
-from pyraface.core.pages import Page
 from pyraface.core.protocol.messages import Failed, Found
 from pyraface.core.results import Result
-from tests.output_lines import checked, name_of
-
-OURS, OTHER = "0123456789abcdef", "fedcba9876543210"
-ONNX = ComputedBy("onnx", "cpu, int8", "0.1.0, onnxruntime 1.32.0, dlib 20.0.1")
-DLIB = ComputedBy("dlib", "cuda, Orin", "0.1.0, dlib 19.24.6")
-
-
-def about(path: Path) -> Result:
-    """What is known of a file before a server answers."""
-    file = read(path)
-    return Result(file.path, file.digest, file.size, file.modified)
-
-
-def faces(count: int, seed: int = 0) -> Faces:
-    chance = np.random.default_rng(seed)
-    corners = chance.random((count, 2), np.float32) * 100
-    return Faces(
-        np.concatenate([corners, corners + 50], axis=1),
-        chance.random(count, np.float32),
-        np.zeros(count, np.int32),
-        np.full(count, "cnn", "U5"),
-        np.zeros(count, np.int32),
-        chance.standard_normal((count, 128), np.float32),
-        chance.random(count, np.float32),
-        chance.random(count, np.float32),
-        chance.random(count) < 0.5,
-        np.zeros(count, np.int32),
-    )
-
-
-def read(path: Path) -> File:
-    status = path.stat()
-    data = path.read_bytes()
-    return File(str(path), len(data), status.st_mtime_ns, digest_of(data), data)
-
-
-def found(
-    path: Path, fingerprint: str = OURS, count: int = 1, computed_by: ComputedBy | None = ONNX
-) -> Result:
-    return about(path).answered(
-        "attic", fingerprint, computed_by, Found(1, faces(count), (Page(0, 300, 200, 1),), (), (), 1, 0.5)
-    )
-
-
-def failed(path: Path, fingerprint: str = OURS) -> Result:
-    answer = Failed.because(1, ErrorCode.IMAGE_TRUNCATED, "it is cut off")
-    return about(path).answered("attic", fingerprint, ONNX, answer)
-
-
-def unreadable(path: Path) -> Result:
-    return Result(str(path), error=(ErrorCode.UNREADABLE, "cannot be read: Input/output error"))
-
-
-class Archive:
-    """A folder of photographs and the output about them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "photographs"
-        self.folder.mkdir()
-        self.output = folder / "faces.jsonl"
-        self.summary = ""
-        """Of the last run: how many images were done again, and why."""
-
-    def photo(self, name: str, content: str = "") -> Path:
-        path = self.folder / name
-        path.write_text(content or name)
-        return path
-
-    def run(
-        self,
-        detect: Callable[[Path], Result] = found,
-        *,
-        fingerprints: tuple[str, ...] = (OURS,),
-        retry_failed: bool = False,
-        redo_from: tuple[str, ...] = (),
-        finish: bool = True,
-    ) -> list[str]:
-        """One run over the folder; returns the names of the images that went to a server."""
-        sent = []
-        with Journal(str(self.output), retry_failed=retry_failed, redo_from=redo_from) as journal:
-            journal.load()
-            journal.begin(set(fingerprints))
-            for path in sorted(self.folder.iterdir()):
-                if not journal.has(str(path)) and not journal.repeat(read(path)):
-                    sent.append(path.name)
-                    journal.write(detect(path))
-            if finish:
-                journal.finish()
-            self.summary = journal.summary()
-        return sent
-
-    def lines(self) -> dict[str, dict[str, object]]:
-        """The lines by the file's name; each has one."""
-        lines = checked(self.output.read_bytes())
-        by_name = {name_of(line): line for line in lines}
-        assert len(by_name) == len(lines)
-        return by_name
-
-    def words(
-        self,
-        fingerprints: tuple[str, ...] = (OURS,),
-        *,
-        retry_failed: bool = False,
-        redo_from: tuple[str, ...] = (),
-    ) -> list[str]:
-        with Journal(str(self.output), retry_failed=retry_failed, redo_from=redo_from) as journal:
-            journal.load()
-            return journal.begin(set(fingerprints))
+from tests.client.outputs.archive import (
+    DLIB,
+    ONNX,
+    OTHER,
+    OURS,
+    Archive,
+    about,
+    faces,
+    failed,
+    found,
+    read,
+    unreadable,
+)
+from tests.output_lines import name_of
 
 
 @pytest.fixture
@@ -566,7 +469,7 @@ def test_a_file_of_others_is_refused_and_left_as_it_is(archive: Archive, content
 def test_a_file_without_line_ends_is_not_read_whole(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MAX_LINE_BYTES", 10_000)
+    monkeypatch.setattr(loading, "MAX_LINE_BYTES", 10_000)
     archive.output.write_bytes(b'{"path":' + b"x" * 20_000)
     with pytest.raises(OutputError, match="line 1 was not written"), Journal(str(archive.output)) as journal:
         journal.load()

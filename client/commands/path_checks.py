@@ -110,7 +110,8 @@ def _check_suffix(path: str) -> None:
     except (OSError, ValueError):
         ours = False
     stem, last = os.path.splitext(path)
-    right = f"{stem}.jsonl{last if last.lower() in COMPRESSIONS else ''}"
+    stem = stem if formats.names(stem) else f"{stem}.jsonl"
+    right = stem + (last if last.lower() in COMPRESSIONS else "")
     raise OutputError(
         f"--output {path}: the output is JSON lines, in a file whose name ends in .jsonl, .jsonl.gz or .jsonl.zst: "
         f"{'rename this one to resume it' if ours else 'name it'}, for example {right}"

@@ -186,6 +186,11 @@ CASES = [
         },
     ),
     Case(
+        "benchmarks.outputs",
+        "--lines 30 --turns 1",
+        {rf"\| `faces\.jsonl[^`]*` \| \d+ bytes \| {FIGURE} µs \| {FIGURE} µs \|": 3},
+    ),
+    Case(
         "benchmarks.encodings",
         "--markdown FOLDER/table.md",
         {

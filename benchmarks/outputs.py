@@ -19,6 +19,7 @@ import numpy as np
 from pyraface.client.outputs.journal import Journal
 from pyraface.core.computed_by import ComputedBy
 from pyraface.core.faces import Faces
+from pyraface.core.pages import Page
 from pyraface.core.protocol.messages import Found
 from pyraface.core.results import Result
 
@@ -44,7 +45,7 @@ def results(count: int) -> list[Result]:
         faces = faces.with_quality(chance.random(size, np.float32), np.ones(size, np.bool_))
         path = f"/archive/2024/{number // 1000:03}/IMG_{number:07}.jpg"
         about = Result(path, f"sha256:{number:064x}", 3_000_000 + number, 1_764_115_200_000_000_000 + number)
-        answer = Found(1, faces, 4000, 3000, 1, 0.1234)
+        answer = Found(1, faces, (Page(0, 4000, 3000, 1),), (), (), 1, 0.1234)
         found.append(about.answered("attic (192.168.7.11:5000)", FINGERPRINT, by, answer))
     return found
 

@@ -34,6 +34,7 @@ class Frame:
     Attributes:
         start, size: the place of its content, and how many bytes of that can be read.
         raw, raw_end: the bytes of the file in which it stands: the first, and the one after the last.
+        stop: the byte of the file before which reading its content ends: the zeros of a power cut, or its end.
         good: whether it is whole, and holds whole lines, and not too many.
         damaged: whether some of its bytes are not those that were compressed.
     """
@@ -42,6 +43,7 @@ class Frame:
     size: int
     raw: int
     raw_end: int
+    stop: int
     good: bool = True
     damaged: bool = False
 
@@ -153,7 +155,7 @@ class CompressedLines:
         """Yields the content of frames, as far as it can be read."""
         for frame in self._frames[first:after]:
             left = frame.size
-            reader = iter(FrameReader(self._compression, self._output.read, frame.raw))
+            reader = iter(FrameReader(self._compression, self._output.read, frame.raw, frame.stop))
             while left and (piece := next(reader, b"")):
                 yield piece[:left]
                 left -= len(piece[:left])
@@ -169,7 +171,7 @@ class CompressedLines:
         ended = True
         while raw < self._output.size:
             reader, size, content = FrameReader(self._compression, self._output.read, raw), 0, bytearray()
-            begun, whole, damaged = ended, False, False
+            begun, whole, damaged, stop = ended, False, False, None
             try:
                 for piece in reader:
                     if len(content) > MOST_FRAME_BYTES:
@@ -185,25 +187,25 @@ class CompressedLines:
                 damaged = blank is None
                 if damaged and not tolerant:
                     raise self._damage(lines, error) from error
-                content = self._before(blank or raw, raw)[size:]
+                stop = raw if blank is None else blank
+                content = self._before(stop, raw)[size:]
             lines += content.count(b"\n")
             size += len(content)
             if content:
                 ended = content.endswith(b"\n")
                 yield bytes(content)
             good = whole and begun and ended and size <= MOST_FRAME_BYTES
-            self._frames.append(Frame(start, size, raw, end, good, damaged))
+            # of a long frame, what was yielded before the damage stays
+            stop = end if stop is None or damaged else stop
+            self._frames.append(Frame(start, size, raw, end, stop, good, damaged))
             raw, start = end, start + size
 
     def _before(self, blank: int, raw: int) -> bytearray:
         """Returns the whole lines of a frame that stand before a byte of the file."""
 
-        def read(position: int, most: int) -> bytes:
-            return self._output.read(position, min(most, blank - position)) if position < blank else b""
-
         content = bytearray()
         try:
-            for piece in FrameReader(self._compression, read, raw):
+            for piece in FrameReader(self._compression, self._output.read, raw, blank):
                 content += piece
         except DamagedFrameError:
             content.clear()
@@ -301,7 +303,7 @@ class _Framer:
 
     def _append(self, size: int, raw: int) -> None:
         start, at = (self._frames[-1].end, self._frames[-1].raw_end) if self._frames else (0, 0)
-        self._frames.append(Frame(start, size, at, at + raw))
+        self._frames.append(Frame(start, size, at, at + raw, at + raw))
 
 
 class _Cursor:

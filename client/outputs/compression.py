@@ -6,6 +6,7 @@ such files reads them as one.
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -126,8 +127,6 @@ class Zstandard:
 
     def __init__(self) -> None:
         # at the first output of this kind, not at the start of every command
-        import sys
-
         if sys.version_info >= (3, 14):
             from compression import zstd
         else:
@@ -169,14 +168,22 @@ class FrameReader:
     Args:
         read: returns at most so many bytes of the file (second argument) from a byte on (first argument).
         start: the first byte of the frame.
+        stop: the byte before which reading ends, if the frame does not end before.
 
     Attributes:
         end: the byte after the frame, once it has been read; None for a frame that is cut off.
     """
 
-    def __init__(self, compression: Compression, read: Callable[[int, int], bytes], start: int) -> None:
+    def __init__(
+        self,
+        compression: Compression,
+        read: Callable[[int, int], bytes],
+        start: int,
+        stop: int = sys.maxsize,
+    ) -> None:
         self.end: int | None = None
-        self._compression, self._read, self._position = compression, read, start
+        self._compression, self._read = compression, read
+        self._position, self._stop = start, stop
 
     def __iter__(self) -> Iterator[bytes]:
         """Yields the content.
@@ -187,7 +194,8 @@ class FrameReader:
         frame, data = self._compression.decompressor(), b""
         while not frame.eof:
             if frame.needs_input:
-                data = self._read(self._position, PIECE)
+                left = self._stop - self._position
+                data = self._read(self._position, min(PIECE, left)) if left > 0 else b""
                 if not data:
                     return
                 self._position += len(data)

@@ -103,7 +103,7 @@ class OutputFile:
         try:
             return os.pread(self._file, most, start)
         except OSError as error:
-            raise OutputError(f"{self.name} cannot be read: {leases.reason(error)}") from error
+            raise OutputError(f"{self.name} cannot be read: {file_leases.reason(error)}") from error
 
     def cut(self, size: int) -> None:
         """Truncates the file to `size` bytes; the next line is written after them."""
@@ -215,7 +215,7 @@ class OutputFile:
             regular = True  # a new file; any other error is raised when it is opened
         if regular:
             self._path = os.path.realpath(self._path)  # a link stays a link when the file is replaced
-        # a device or a pipe may block; a regular file that another program keeps for itself must not (`leases`)
+        # a device or a pipe may block; a regular file that another program keeps for itself must not (`file_leases`)
         flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK if regular else os.O_WRONLY
         while True:
             try:

@@ -6,6 +6,7 @@ python -m tests.fuzz.seeds
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import io
 import json
 import shutil
@@ -16,6 +17,7 @@ import imagecodecs
 import numpy as np
 import pillow_heif
 import tifffile
+import zstandard
 from PIL import Image
 
 from pyraface.core.computed_by import ComputedBy
@@ -201,6 +203,25 @@ def outputs() -> list[bytes]:
     return [*lines, whole, whole[:-9], whole + bytes(9) + b"\n", whole + b"[]\n", *others]
 
 
+def compressed() -> list[bytes]:
+    """Lines in one frame and in several, whole, cut off, with zeros, and damaged."""
+    lines = b"".join(outputs()[:3])
+    found = []
+    for first, compress in ((b"\x00", gzip.compress), (b"\xff", zstandard.ZstdCompressor().compress)):
+        frame = compress(lines)
+        zeros = frame[:200] + bytes(64) + frame[264:]
+        for data in (
+            frame,
+            frame * 2,
+            frame[:-9],
+            frame + bytes(70),
+            zeros + frame,
+            frame[:90] + b"x" + frame[91:],
+        ):
+            found.append(first + data)
+    return found
+
+
 def pairs() -> list[bytes]:
     """The share of either side and one of nobody's, and a key as it is sealed, and not."""
     shares = [Exchange("1234-5678", asks=asks).share for asks in (True, False)]
@@ -233,6 +254,7 @@ def main() -> None:
         "image": pictures(),
         "size": pictures(),
         "journal": outputs(),
+        "compressed": compressed(),
         "pairing": pairs(),
         "outputs": networks(),
     }

@@ -30,6 +30,7 @@ from pyraface.core.parameters import ImageLimits
 from pyraface.core.protocol import announcement, wire
 from pyraface.core.protocol.messages import Message
 from pyraface.core.protocol.pairing import SHARE_BYTES, Exchange, Secret
+from tests.output_lines import content_of
 
 FRAME_LIMIT = 1 << 16
 
@@ -169,6 +170,25 @@ def journal(data: bytes) -> None:
         assert not JsonLines().head(line).former
 
 
+def compressed(data: bytes) -> None:
+    """A compressed output to resume, .gz or .zst by the first byte: a file that other programs read, or OutputError."""
+    path = Path(_FOLDER.name) / ("compressed.jsonl.gz" if data[:1] < b"\x80" else "compressed.jsonl.zst")
+    path.write_bytes(data[1:])
+    try:
+        with Journal(str(path)) as found:
+            found.load()
+    except OutputError as error:
+        assert str(error).isprintable()
+        assert path.read_bytes() == data[1:]
+        return
+    if path.exists():
+        lines = content_of(path)
+        assert lines.endswith(b"\n")
+        with Journal(str(path)) as found:
+            found.load()
+        assert content_of(path) == lines
+
+
 def pairing(data: bytes) -> None:
     """The other side's share, and behind it a sealed key: a secret and a key, or RemoteProtocolError."""
     share, sealed = data[:SHARE_BYTES], data[SHARE_BYTES:]
@@ -212,5 +232,5 @@ _ZERO = np.zeros(1, np.float32)
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
-    for target in (codec, payload, datagram, xml, image, size, journal, pairing, outputs)
+    for target in (codec, payload, datagram, xml, image, size, journal, compressed, pairing, outputs)
 }

@@ -24,6 +24,7 @@ RUNS = {
     "image": 3_000,
     "size": 20_000,
     "journal": 10_000,
+    "compressed": 2_000,
     "pairing": 500,
     "outputs": 1_500,
 }

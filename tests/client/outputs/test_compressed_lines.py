@@ -17,9 +17,8 @@ from pyraface.client.outputs import compressed_lines as module
 from pyraface.client.outputs import loading
 from pyraface.client.outputs.journal import Journal
 from pyraface.core.errors import OutputError
-from pyraface.core.protocol.messages import Found
 from pyraface.core.results import Result
-from tests.client.outputs.archive import ONNX, OURS, Archive, about, faces, failed, found, read
+from tests.client.outputs.archive import ONNX, OURS, Archive, about, answer, faces, failed, found, read
 from tests.client.outputs.test_journal import small_disk
 from tests.output_lines import content_of
 
@@ -34,8 +33,7 @@ def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Archive:
 
 def varied(path: Path) -> Result:
     """Faces of its own for each image, which are hardly compressed together."""
-    answer = Found(1, faces(1, zlib.crc32(path.name.encode())), 300, 200, 1, 0.5)
-    return about(path).answered("attic", OURS, ONNX, answer)
+    return about(path).answered("attic", OURS, ONNX, answer(faces(1, zlib.crc32(path.name.encode()))))
 
 
 def compress(content: bytes, suffix: str) -> bytes:

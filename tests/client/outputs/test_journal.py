@@ -18,6 +18,7 @@ from pyraface.client.outputs import journal as module
 from pyraface.client.outputs import loading
 from pyraface.client.outputs.journal import Journal
 from pyraface.core.errors import ErrorCode, OutputError
+from pyraface.core.pages import Page
 from pyraface.core.protocol.messages import Failed, Found
 from pyraface.core.results import Result
 from tests.client.outputs.archive import (

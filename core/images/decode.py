@@ -23,7 +23,19 @@ from PIL import Image
 from ..errors import FormatNotReadError, ImageError, ImageMemoryError
 from ..pages import MAX_PAGE_PIXELS, MAX_PAGES, Unread
 from ..parameters import ImageLimits
-from . import animation, formats, jpeg, jpeg2000, orientation, png, raw_tiff, signatures, sizes, tiff
+from . import (
+    animation,
+    formats,
+    jpeg,
+    jpeg2000,
+    orientation,
+    png,
+    profiles,
+    raw_tiff,
+    signatures,
+    sizes,
+    tiff,
+)
 from .checks import check_size, errors_of_decoder
 from .pixels import upright
 
@@ -97,7 +109,7 @@ def pictures(
     of a HEIC, the primary image. A page that cannot be read is an Unread, if another one can.
 
     Alpha is dropped and not blended with a background: face_recognition.load_image_file does so, and an invented
-    background would put edges into faces. Colour profiles are not applied, for the same reason. Gray of 16 bits is
+    background would put edges into faces. Profiles of spaces far from sRGB are applied (`profiles`). Gray of 16 bits is
     scaled to 8; other wide numbers, which have no agreed range, from their own smallest and largest.
 
     Any number of threads may call it. It takes 3 bytes a pixel at its peak for a sound JPEG in colour, 6 where that has to
@@ -222,7 +234,8 @@ def _jpeg(
         found = orientation.orientation_of(image.info) if turn is None else turn
         turned = found in orientation.ON_ITS_SIDE
         size = (height, width) if turned else (width, height)
-        return Picture(upright(loaded, found), *size, found, pictures=jpeg.pictures(data, image.info))
+        pixels = profiles.convert(upright(loaded, found), image.info)
+        return Picture(pixels, *size, found, pictures=jpeg.pictures(data, image.info))
 
 
 def _frame(
@@ -243,10 +256,11 @@ def _frame(
         if count > 1 and name != "HEIC":  # the images of a HEIC are no frames
             frame, page, unread = animation.first_not_blank(name, data, image, count, limits)
         frame.info.pop("transparency", None)
-        found = orientation.orientation_of(_metadata(name, data, image))
+        metadata = _metadata(name, data, image)
+        found = orientation.orientation_of(metadata)
         # its plugin turns the picture itself; AVIF's reports the container's orientation as if it were EXIF's
         stored = jpeg2000.in_full_range(frame, data) if name == "JPEG 2000" else frame
-        pixels = upright(stored, 1 if name == "HEIC" else found)
+        pixels = profiles.convert(upright(stored, 1 if name == "HEIC" else found), metadata)
         height, width, _ = pixels.shape
         turned = 1 if name in ("HEIC", "AVIF") else found
         return [Picture(pixels, width, height, turned, page, count), *unread]
@@ -255,8 +269,11 @@ def _frame(
 def _metadata(name: str, data: bytes, image: Image.Image) -> dict[str | tuple[int, int], object]:
     if name == "PNG":
         return png.metadata(data)
+    if name not in ("AVIF", "HEIC"):
+        return image.info
     # Pillow puts the turn of an AVIF's container into its EXIF; any other that stands beside it must be ignored
-    return {"exif": image.info.get("exif")} if name == "AVIF" else image.info
+    found: dict[str | tuple[int, int], object] = {"cicp": profiles.code_points(data)}
+    return found | {key: image.info.get(key) for key in ("exif", "icc_profile")}
 
 
 def _tiff(data: bytes, limits: ImageLimits, admit: Callable[[int], None]) -> Iterator[Picture | Unread]:
@@ -305,14 +322,16 @@ def _page(
     file = tiff.beginning_with(data, directory)
     if not directory.plain:
         found = orientation.orientation_of({}, directory.orientation)
-        return Picture.whole(upright(tiff.decoded(file, directory), found), found)
+        decoded = tiff.decoded(file, directory)
+        return Picture.whole(profiles.convert(upright(decoded, found), decoded.info), found)
     with formats.opened("TIFF", file) as image:
         check_size(image.size, limits)
         image.load()
         image.info.pop("transparency", None)
         found = orientation.orientation_of(image.info, directory.orientation)
         white = 4095 if directory.bits == 12 else 65535
-        return Picture.whole(upright(image, 1, white=white), found)  # the plugin turns it itself
+        pixels = upright(image, 1, white=white)  # the plugin turns it itself
+        return Picture.whole(profiles.convert(pixels, image.info), found)
 
 
 def claim_pillow(limits: ImageLimits) -> None:

@@ -56,10 +56,17 @@ def frames(data: bytes) -> int:
 
 
 def metadata(data: bytes) -> dict[str | tuple[int, int], object]:
-    """Returns the metadata that may hold an orientation, under the names that Pillow gives them."""
+    """Returns the metadata that may hold an orientation, or the space of colours, under the names that Pillow gives them.
+
+    `cicp` is the code points of primaries and transfer characteristics.
+    """
     found: dict[str | tuple[int, int], object] = {}
     for kind, start, end in _chunks(data):
-        if kind == b"eXIf":
+        if kind == b"cICP" and end - start == 4:
+            found["cicp"] = data[start], data[start + 1]
+        elif kind == b"iCCP":
+            found.setdefault("icc_profile", _inflated(data[start:end].partition(b"\0")[2][1:]))
+        elif kind == b"eXIf":
             found.setdefault("exif", data[start:end])
         elif kind in (b"tEXt", b"zTXt", b"iTXt"):
             keyword, _, text = data[start:end].partition(b"\0")
@@ -75,6 +82,8 @@ def metadata(data: bytes) -> dict[str | tuple[int, int], object]:
                 text = text[2:].split(b"\0", 2)[-1]  # after a language, and the keyword in that language
                 text = _inflated(text) if compressed else text
             found.setdefault(name, text.decode("latin-1"))
+    if "cicp" in found:  # it has precedence (PNG 3rd edition, section 4.3)
+        found.pop("icc_profile", None)
     return found
 
 

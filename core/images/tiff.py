@@ -317,7 +317,10 @@ def decoded(data: bytes, directory: Directory) -> Image.Image:
             image = 255 - image
     image = _bands(image, colours).cast("uchar")
     mode = {1: "L", 3: "RGB", 4: "CMYK"}[colours]
-    return Image.frombuffer(mode, (image.width, image.height), image.write_to_memory(), "raw", mode, 0, 1)
+    found = Image.frombuffer(mode, (image.width, image.height), image.write_to_memory(), "raw", mode, 0, 1)
+    if image.get_typeof("icc-profile-data") and directory.meaning != _LAB:
+        found.info["icc_profile"] = image.get("icc-profile-data")
+    return found
 
 
 def _bands(image: Any, colours: int) -> Any:

@@ -30,6 +30,7 @@ from benchmarks import (
     gpu,
     occlusion,
     outside,
+    profiles,
     quality,
     runtime,
     search,
@@ -255,6 +256,15 @@ CASES = [
             r"\| onnx and (dlib|onnx without int8) \| 1 \| 1 \| .* \| .* px \| 0 \|": 2,
             rf"\| weights with (10|7|4) bits of mantissa {cells(2)}": 3,
             rf"\| .* of a layer .*\(\d+\) {cells(2)}": 12,
+        },
+    ),
+    Case(
+        "benchmarks.profiles",
+        "--photographs 1",
+        {
+            r"\| (sRGB|Display P3|Adobe RGB|ProPhoto RGB|BT.2020).* \| \d+ \| \d+ \| .+ \| \d+\.\d% \|": (
+                2 + len(profiles.SPACES) + len(profiles.BACK)
+            ),
         },
     ),
     Case(

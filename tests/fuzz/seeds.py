@@ -26,7 +26,8 @@ from pyraface.core.pages import Page, Unread
 from pyraface.core.protocol import announcement
 from pyraface.core.protocol.pairing import Exchange, Secret
 from pyraface.core.results import Result
-from tests.core.images import raw_files
+from tests.core.images import icc, raw_files
+from tests.core.images.files import encoded, png
 from tests.core.protocol import vectors
 from tests.support import parameters_xml
 
@@ -173,6 +174,10 @@ def pictures() -> list[bytes]:
         found.append(
             bytes(imagecodecs.jpegxl_encode(wide >> 4 if "bitspersample" in options else colours, **options))
         )
+    # colours that are converted: by a profile, and by code points
+    found.append(encoded(picture, "JPEG", icc_profile=icc.profile(icc.PROPHOTO)))
+    rows = b"".join(b"\0" + row.tobytes() for row in colours)
+    found.append(png(24, 16, 8, 2, rows, (b"cICP", bytes([9, 16, 0, 1]))))
     return found
 
 

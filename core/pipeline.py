@@ -198,9 +198,11 @@ class Pipeline:
                 search=search,
             )
         except ImageError as error:
-            if not name:
-                raise
-            raise type(error)(f"{name}: {error}") from error
+            if name:
+                error.args = (
+                    f"{name}: {error}",
+                )  # of a new error, what it says beside its message would be lost
+            raise
         for page, reason in found.unread:
             log.warning("%s: picture %d is not read: %s", name or "image", page, reason)
         return found.faces

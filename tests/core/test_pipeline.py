@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -15,8 +16,9 @@ from pyraface.core import fingerprints, parameters, turning
 from pyraface.core.boxes import Boxes
 from pyraface.core.computed_by import ComputedBy
 from pyraface.core.engines import Detections, Engine, Pixels, Proposer, Tile
-from pyraface.core.errors import EngineError
+from pyraface.core.errors import EngineError, FormatNotReadError
 from pyraface.core.faces import Faces
+from pyraface.core.images import formats
 from pyraface.core.parameters import AUTOMATIC, Parameters
 from pyraface.core.pipeline import Pipeline
 from pyraface.core.search import Search
@@ -327,3 +329,16 @@ def test_a_search_that_was_named_and_cannot_run_is_an_error(astronaut: np.ndarra
     pipeline = Pipeline(searching("everywhere"), Proposing(missing=True))
     with pytest.raises(EngineError, match="YuNet's weights are missing"):
         pipeline.detect(astronaut, search="guided")
+
+
+def test_the_error_of_a_file_names_it_and_the_package_that_reads_it(
+    tmp_path: Path, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(formats, "_installed", lambda _: False)
+    file = tmp_path / "IMG_1.jxl"
+    file.write_bytes(b"\xff\x0a" + bytes(40))
+    with pytest.raises(
+        FormatNotReadError, match=r"IMG_1\.jxl: a JPEG XL is read where imagecodecs"
+    ) as raised:
+        pipeline.detect(file)
+    assert (raised.value.package, raised.value.elsewhere) == ("imagecodecs", True)

@@ -26,8 +26,10 @@ from pyraface.core.pages import Page, Unread
 from pyraface.core.protocol import announcement
 from pyraface.core.protocol.pairing import Exchange, Secret
 from pyraface.core.results import Result
+from tests.client.people.packets import microsoft, mwg, packet
 from tests.core.images import icc, raw_files
 from tests.core.images.files import encoded, png
+from tests.core.images.test_packets import WITH_XMP, app1, exif_segment, extended, jpeg
 from tests.core.protocol import vectors
 from tests.support import parameters_xml
 
@@ -181,6 +183,48 @@ def pictures() -> list[bytes]:
     return found
 
 
+def with_metadata() -> list[bytes]:
+    """Pictures with XMP in every place that is looked at."""
+    found = [make() for make in WITH_XMP.values()]
+    digest = b"0123456789ABCDEF" * 2
+    return [
+        *found,
+        jpeg(app1(digest), extended(digest, b"abc", 6, 0), extended(digest, b"def", 6, 3)),
+        jpeg(exif_segment(6)),
+    ]
+
+
+def xmp_packets() -> list[bytes]:
+    """Regions in every scheme and way of writing, and what XML can do to a reader."""
+    box = (0.25, 0.125, 0.5, 0.375)
+    kinds = [
+        mwg([("Ada", box), (None, box)], size=(640, 480)),
+        mwg([("Ada", (10, 20, 30, 40))], size=(480, 640), unit=None, kind=None),
+        mwg([(None, box)], inside='<mwg-rs:Extensions apple-fi:FaceID="57"/>', kind="Pet"),
+        microsoft([("Ada", box), ("Bob", None)]) + mwg([("Ada", box)]),
+        "<mwg-rs:Regions rdf:parseType='Resource'><mwg-rs:RegionList><rdf:Seq><rdf:li rdf:parseType='Resource'>"
+        "<mwg-rs:Area rdf:parseType='Resource'><stArea:h>0.25</stArea:h><stArea:w>0,25</stArea:w><stArea:x>1e-1</stArea:x>"
+        "<stArea:y>NaN</stArea:y></mwg-rs:Area><mwg-rs:Name>Ada</mwg-rs:Name></rdf:li></rdf:Seq></mwg-rs:RegionList>"
+        "</mwg-rs:Regions>",
+    ]
+    whole = [packet(kind) for kind in kinds]
+    return [*whole, whole[0].decode().encode("utf-16"), files()[3] + whole[0]]
+
+
+def picasa_files() -> list[bytes]:
+    """Folders of both forms, contacts, and lines of no form."""
+    faces = "[a.jpg]\nfaces=rect64(4000200080006000),a1;rect64(20008000ffff),ffffffffffffffff;rect64(),x\n"
+    return [
+        text.encode()
+        for text in (
+            f"[Picasa]\nname=x\n[Contacts2]\na1=Ada;;\n{faces}",
+            f"[Contacts]\na1=joe_lh,2\n{faces}",
+            "<contacts><contact id='a1' name='Ada'/></contacts>",
+            "[DEFAULT]\n=\n[\n]\n",
+        )
+    ]
+
+
 def outputs() -> list[bytes]:
     """Lines of each kind, whole and cut off, and what else may be at their place."""
     done = Result(
@@ -258,6 +302,9 @@ def main() -> None:
         "xml": files(),
         "image": pictures(),
         "size": pictures(),
+        "metadata": with_metadata(),
+        "xmp": xmp_packets(),
+        "picasa": picasa_files(),
         "journal": outputs(),
         "compressed": compressed(),
         "pairing": pairs(),

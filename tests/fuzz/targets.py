@@ -12,6 +12,10 @@ import numpy as np
 
 from pyraface.client.outputs.formats.json_lines import JsonLines
 from pyraface.client.outputs.journal import Journal
+from pyraface.client.people.frames import placed
+from pyraface.client.people.picasa import Folder, contacts_of
+from pyraface.client.people.regions import LONGEST_NAME, MOST_PROBLEMS, MOST_REGIONS, Areas, PhotographSize
+from pyraface.client.people.xmp import areas_of
 from pyraface.core import boxes as geometry
 from pyraface.core import parameters
 from pyraface.core.engines.network import yunet
@@ -23,7 +27,7 @@ from pyraface.core.errors import (
     ParametersError,
     RemoteProtocolError,
 )
-from pyraface.core.images import signatures, sizes
+from pyraface.core.images import packets, signatures, sizes
 from pyraface.core.images.decode import Picture, pictures
 from pyraface.core.pages import MAX_PAGES
 from pyraface.core.parameters import ImageLimits
@@ -139,6 +143,56 @@ def size(data: bytes) -> None:
         assert all(length <= sizes.WINDOW for length in reads)
 
 
+def metadata(data: bytes) -> None:
+    """An image file whose metadata are asked for: packets within the limits, after few reads, or ImageError."""
+    reads = []
+
+    def read(at: int, length: int) -> bytes:
+        reads.append(length)
+        return data[at : at + length]
+
+    try:
+        found = packets.metadata_of(read)
+    except ImageError as error:
+        assert "\n" not in str(error)
+        return
+    assert len(reads) <= packets.MOST_READS + sizes.MOST_READS + 1
+    assert 1 <= found.orientation <= 8
+    assert found.upright is None or min(found.upright) > 0
+    assert all(problem.isprintable() for problem in found.problems)
+
+
+def xmp(data: bytes) -> None:
+    """An XMP packet: regions inside the picture, and problems of one line each."""
+    _checked(areas_of(data))
+
+
+def picasa(data: bytes) -> None:
+    """A .picasa.ini, and a contacts.xml: faces inside the picture, and problems of one line each."""
+    try:
+        contacts = contacts_of(data)
+    except ValueError as error:
+        assert str(error).isprintable()
+        contacts = {}
+    folder = Folder(data, contacts)
+    assert all(problem.isprintable() for problem in folder.problems)
+    _checked(folder.areas_of("a.jpg"))
+
+
+def _checked(areas: Areas) -> None:
+    for orientation in range(1, 9):
+        found = placed(areas, PhotographSize(640, 480, orientation))
+        assert len(found.problems) <= MOST_PROBLEMS + 1
+        assert all(problem.isprintable() and len(problem) < 300 for problem in found.problems)
+        assert len(found.regions) <= MOST_REGIONS
+        for region in found.regions:
+            left, top, right, bottom = region.box
+            assert 0 <= left < right <= 640
+            assert 0 <= top < bottom <= 480
+            assert region.name is None or 0 < len(region.name) <= LONGEST_NAME
+            assert region.kind.isprintable()
+
+
 _FOLDER = tempfile.TemporaryDirectory(
     prefix="pyraface-fuzz-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 )
@@ -232,5 +286,19 @@ _ZERO = np.zeros(1, np.float32)
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
-    for target in (codec, payload, datagram, xml, image, size, journal, compressed, pairing, outputs)
+    for target in (
+        codec,
+        payload,
+        datagram,
+        xml,
+        image,
+        size,
+        metadata,
+        xmp,
+        picasa,
+        journal,
+        compressed,
+        pairing,
+        outputs,
+    )
 }

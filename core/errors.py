@@ -26,6 +26,7 @@
     |-- UnreadableError            a file has no bytes to send; .code says why
     |-- OutputError                the output cannot be written
     |   `-- ReaderGoneError        the reader of the output has ended, as `head` does: no error of either
+    |-- PeopleFileError            a people file is wrong, or cannot be read or written: names the file and the field
     |-- NoImagesError              the paths hold no image
     `-- NoServersError             no server reports its status
 
@@ -290,6 +291,10 @@ class ReaderGoneError(OutputError):
 
     EXIT_STATUS = 141
     """128 and the number of SIGPIPE, as a shell reports a program that `| head` ended: with pipefail no error is missed."""
+
+
+class PeopleFileError(PyrafaceError):
+    """A people file is wrong, or cannot be read or written; the message names the file, the field and what must be there."""
 
 
 class NoImagesError(PyrafaceError):

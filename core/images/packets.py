@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from ..text import plural
 from .orientation import ON_ITS_SIDE, TAG, orientation_of
-from .signatures import HEAD_BYTES, format_of
+from .signatures import HEAD_BYTES, JPEG_XL, RAW, format_of
 from .sizes import ReadAt, size_of
 
 MOST_BYTES = 16 << 20
@@ -35,8 +35,8 @@ _EXIF = b"Exif\0\0"
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 """Markers without a segment (ITU T.81, B.1.1.3)."""
 
-_CONTAINERS = ("HEIC", "AVIF")
-"""Formats that nest boxes, items and layers: libraries that read them have had fault after fault."""
+_CLOSED = frozenset({"HEIC", "AVIF", JPEG_XL, *RAW})
+"""Formats that are left to a confined process: containers of boxes, items and layers, and the makers' own raw files."""
 
 _GUID = 32
 """Characters that join the parts of extended XMP."""
@@ -47,12 +47,12 @@ class Metadata:
     """What the file of a picture says beside its pixels.
 
     Attributes:
-        format: one of `signatures.READ`.
+        format: one of `signatures.PHOTOGRAPHS`.
         stored: (width, height) of the pixels as they are stored; None where the header does not say it.
         orientation: 1 to 8, of EXIF or XMP; 1 where there is none.
         xmp: the XMP packets, each a document; in the order of the file.
         problems: one line each: what was left out, and why.
-        looked_inside: False for a HEIC or an AVIF: their containers are opened in a confined process alone.
+        looked_inside: False for HEIC, AVIF, JPEG XL and makers' raw files: they are opened in a confined process alone.
     """
 
     format: str
@@ -114,7 +114,7 @@ def metadata_of(read: ReadAt) -> Metadata:
         orientation_of(info, found.tag),
         tuple(found.xmp),
         tuple(found.problems),
-        looked_inside=format not in _CONTAINERS,
+        looked_inside=format not in _CLOSED,
     )
 
 

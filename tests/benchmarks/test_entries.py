@@ -32,12 +32,14 @@ from benchmarks import (
     outside,
     profiles,
     quality,
+    regions,
     runtime,
     search,
     sharpness,
     turned,
     zooming,
 )
+from tests.client.people.packets import mwg, packet
 from tests.simulation import world
 from tests.support import ROOT, environment, parameters_xml
 
@@ -354,6 +356,16 @@ CASES = [
             r"Upright photographs: 0 of 2 faces in 2 are declared turned\.": 1,
         },
     ),
+    Case(
+        "benchmarks.regions",
+        "PHOTOS/wider_face_val_subset --photos PHOTOS/xmp_regions --markdown FOLDER/table.md",
+        {
+            r"16 composed cases, \d+ names with a face, \d+ regions without one": 1,
+            rf"\| [^|]+ \| {FIGURE}% \| {FIGURE}% \| \d+ \|": len(regions.RULES) + 1,
+            rf"\| a\.jpg \| Ada \| mwg \| {FIGURE} \|": 1,
+            rf"reading and matching a photograph: {FIGURE} ms, at most {FIGURE} ms": 1,
+        },
+    ),
     Case("benchmarks.zooming", "", {rf"\| [^|]+ {cells(3)} {FIGURE} s \|": len(zooming.FILTERS)}),
 ]
 
@@ -377,6 +389,9 @@ def photographs(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray)
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         (mirrored if file.stem in ("b", "2") else portrait).save(file, quality=92)
+    (folder / "xmp_regions").mkdir()
+    portrait.save(folder / "xmp_regions" / "a.jpg", quality=92)
+    (folder / "xmp_regions" / "a.xmp").write_bytes(packet(mwg([("Ada", (0.2, 0.2, 0.8, 0.8))])))
     (folder / "deepface_pairs" / "pairs.csv").write_text(
         "file_x,file_y,same\n1.jpg,2.jpg,Yes\n1.jpg,3.jpg,No\n"
     )

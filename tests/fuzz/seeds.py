@@ -20,6 +20,8 @@ import tifffile
 import zstandard
 from PIL import Image
 
+from pyraface.client.people.people import SAID_BY, NamedFace, People
+from pyraface.client.people.people_json import dumped
 from pyraface.core.computed_by import ComputedBy
 from pyraface.core.errors import ErrorCode
 from pyraface.core.pages import Page, Unread
@@ -225,6 +227,17 @@ def picasa_files() -> list[bytes]:
     ]
 
 
+def people_files() -> list[bytes]:
+    """Nobody, two faces of one person, and fields that are wrong."""
+    people = People()
+    box = (1.0, 2.5, 30.0, 40.0)
+    for page, said_by in enumerate(SAID_BY):
+        person = people.named("Ada").id if page else None
+        people.say(NamedFace(f"sha256:{'0' * 64}", page, box, person, said_by))
+    whole = dumped(people)
+    return [dumped(People()), whole, whole.replace(b'"p1"', b"1"), whole.replace(b"30.0", b"NaN"), b"[]"]
+
+
 def outputs() -> list[bytes]:
     """Lines of each kind, whole and cut off, and what else may be at their place."""
     done = Result(
@@ -305,6 +318,7 @@ def main() -> None:
         "metadata": with_metadata(),
         "xmp": xmp_packets(),
         "picasa": picasa_files(),
+        "people": people_files(),
         "journal": outputs(),
         "compressed": compressed(),
         "pairing": pairs(),

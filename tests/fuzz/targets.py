@@ -13,6 +13,7 @@ import numpy as np
 from pyraface.client.outputs.formats.json_lines import JsonLines
 from pyraface.client.outputs.journal import Journal
 from pyraface.client.people.frames import placed
+from pyraface.client.people.people_json import dumped, parsed
 from pyraface.client.people.picasa import Folder, contacts_of
 from pyraface.client.people.regions import LONGEST_NAME, MOST_PROBLEMS, MOST_REGIONS, Areas, PhotographSize
 from pyraface.client.people.xmp import areas_of
@@ -25,6 +26,7 @@ from pyraface.core.errors import (
     ImageError,
     OutputError,
     ParametersError,
+    PeopleFileError,
     RemoteProtocolError,
 )
 from pyraface.core.images import packets, signatures, sizes
@@ -179,6 +181,18 @@ def picasa(data: bytes) -> None:
     _checked(folder.areas_of("a.jpg"))
 
 
+def people(data: bytes) -> None:
+    """A people file: people who are the same after another turn, or PeopleFileError of one line."""
+    try:
+        found = parsed(data, "faces.people.json")
+    except PeopleFileError as error:
+        assert str(error).startswith("faces.people.json: ")
+        assert str(error).isprintable()
+        return
+    written = dumped(found)
+    assert dumped(parsed(written, "faces.people.json")) == written
+
+
 def _checked(areas: Areas) -> None:
     for orientation in range(1, 9):
         found = placed(areas, PhotographSize(640, 480, orientation))
@@ -296,6 +310,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         metadata,
         xmp,
         picasa,
+        people,
         journal,
         compressed,
         pairing,

@@ -26,6 +26,7 @@ RUNS = {
     "metadata": 20_000,
     "xmp": 3_000,
     "picasa": 5_000,
+    "people": 5_000,
     "journal": 10_000,
     "compressed": 2_000,
     "pairing": 500,

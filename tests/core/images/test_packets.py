@@ -18,7 +18,7 @@ from pyraface.core.errors import FormatNotReadError, ImageError, NotAnImageError
 from pyraface.core.images import packets
 from pyraface.core.images.decode import decode
 from pyraface.core.images.packets import Metadata, metadata_of
-from pyraface.core.images.signatures import READ, format_of
+from pyraface.core.images.signatures import PHOTOGRAPHS, format_of
 from tests.conftest import photos_folder
 from tests.core.images.files import BOMBS, LIMITS, encoded, exif, png
 
@@ -259,4 +259,4 @@ def test_each_file_that_is_decoded_has_the_size_and_orientation_that_decoding_sa
 
 
 def test_every_format_is_looked_into_or_left_for_a_reason() -> None:
-    assert set(packets._READERS) | set(packets._CONTAINERS) | {"GIF", "BMP", "JPEG 2000"} == set(READ)
+    assert set(packets._READERS) | packets._CLOSED | {"GIF", "BMP", "JPEG 2000"} == PHOTOGRAPHS

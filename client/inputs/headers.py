@@ -48,10 +48,19 @@ def headers(paths: Iterable[str], limits: Limits) -> Iterator[Header]:
     paths = iter(paths)
     while stretch := list(itertools.islice(paths, STRETCH)):
         found: list[Header | None] = [None] * len(stretch)
+        errors: list[Exception] = []
 
-        def work(first: int, stretch: list[str] = stretch, found: list[Header | None] = found) -> None:
-            for at in range(first, len(stretch), THREADS):
-                found[at] = header_of(stretch[at], limits)
+        def work(
+            first: int,
+            stretch: list[str] = stretch,
+            found: list[Header | None] = found,
+            errors: list[Exception] = errors,
+        ) -> None:
+            try:
+                for at in range(first, len(stretch), THREADS):
+                    found[at] = header_of(stretch[at], limits)
+            except Exception as error:  # noqa: BLE001  it is raised where the headers are awaited
+                errors.append(error)
 
         # daemon threads: a disk that does not answer must not keep the program from ending
         threads = [threading.Thread(target=work, args=(first,), daemon=True) for first in range(THREADS)]
@@ -59,6 +68,8 @@ def headers(paths: Iterable[str], limits: Limits) -> Iterator[Header]:
             thread.start()
         for thread in threads:
             thread.join()
+        if errors:
+            raise errors[0]
         yield from filter(None, found)
 
 

@@ -322,7 +322,13 @@ def _page(
     file = tiff.beginning_with(data, directory)
     if not directory.plain:
         found = orientation.orientation_of({}, directory.orientation)
-        decoded = tiff.decoded(file, directory)
+        try:
+            decoded = tiff.decoded(file, directory)
+        except tiff.DecoderError:
+            rest = tiff.essential(file, directory)
+            if rest is None:
+                raise
+            decoded = tiff.decoded(rest, directory)
         return Picture.whole(profiles.convert(upright(decoded, found), decoded.info), found)
     with formats.opened("TIFF", file) as image:
         check_size(image.size, limits)

@@ -32,6 +32,21 @@ _TAGS = frozenset(
     (_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _MEANING, _ORIENTATION, _SAMPLES, _PLANAR, _TILE_WIDTH, _FORMAT)
 ).union((_KIND, _OLD_KIND, SUBDIRECTORIES, DNG))
 
+_PROFILE = 34675
+_PIXELS = frozenset(
+    (_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _MEANING, _SAMPLES, _PLANAR, _TILE_WIDTH, _FORMAT)
+).union(
+    (266, 273, 278, 279, 292, 293, 317, 320, 323, 324, 325, 332, 338, 347, *range(512, 522), *range(529, 533))
+)
+"""Tags without which the pixels cannot be read: FillOrder, StripOffsets, RowsPerStrip, StripByteCounts, options of fax,
+Predictor, ColorMap, tiles, InkSet, ExtraSamples, and those of JPEG and YCbCr."""
+
+MOST_COPIED = 64 << 20
+"""Bytes of a file that is copied without the entries that no pixel needs."""
+
+DecoderError = pyvips.Error
+"""Error of libvips, also for what it only warns of."""
+
 _VALUES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 """Codes of struct for TIFF's unsigned integers, by type (TIFF 6.0, section 2, and the BigTIFF design)."""
 
@@ -182,6 +197,35 @@ def beginning_with(data: bytes, directory: Directory) -> bytes:
     order, offset, _, _, place = _layout(data)
     head = data[:place] + struct.pack(order + offset, directory.at)
     return data if data.startswith(head) else head + data[len(head) :]
+
+
+def essential(data: bytes, directory: Directory) -> bytes | None:
+    """Returns a file whose only directory has no entries but those that the pixels need; None for one that is too long.
+
+    libvips only warns of some faults: of pixels, which must not be ignored, and of entries such as Software without its last
+    byte, which scanners write. Without these entries, a warning is about the pixels.
+    """
+    if len(data) > MOST_COPIED:
+        return None
+    order, offset, number, length, place = _layout(data)
+    size = struct.calcsize(offset)
+    (count,) = struct.unpack_from(order + number, data, directory.at)
+    start = directory.at + struct.calcsize(order + number)
+    entries: dict[int, bytes] = {}
+    for at in range(start, start + length * count, length):
+        tag, _, values = struct.unpack_from(f"{order}HH{offset}", data, at)
+        (first,) = struct.unpack_from(order + offset, data, at + 4 + size)
+        if tag in _PIXELS or (tag == _PROFILE and values and first + values <= len(data)):
+            entries.setdefault(tag, data[at : at + length])
+    end = len(data) + len(data) % 2
+    head = data[:place] + struct.pack(order + offset, end)
+    return b"".join(
+        [
+            *(head, data[len(head) :], bytes(end - len(data))),
+            *(struct.pack(order + number, len(entries)), *(entries[tag] for tag in sorted(entries))),
+            bytes(size),
+        ]
+    )
 
 
 def _layout(data: bytes) -> tuple[str, str, str, int, int]:

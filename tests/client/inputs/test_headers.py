@@ -105,3 +105,14 @@ def test_the_headers_come_in_the_order_of_the_paths_and_few_at_a_time(
     assert [header.path for header in rest[:3]] == [str(photograph), str(photograph), "gone 3"]
     assert len(rest) == 999
     assert sum(header.pixels == 5400 for header in rest) == 666
+
+
+def test_an_error_of_the_program_loses_no_file_silently(
+    photograph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(path: str, _: Limits) -> Header:
+        raise RuntimeError(path)
+
+    monkeypatch.setattr(module, "header_of", broken)
+    with pytest.raises(RuntimeError, match=r"photo\.jpg"):
+        list(headers([str(photograph)], LIMITS))

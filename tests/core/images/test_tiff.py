@@ -8,7 +8,7 @@ import itertools
 import random
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -376,3 +376,68 @@ def test_files_of_other_programs_are_read(file: str, right: list[tuple[int, ...]
     pixels = decode((cases / file).read_bytes(), LIMITS).pixels
     assert pixels.shape == (32, 48, 3)
     assert np.abs(pixels[16, [8, 24, 40]].astype(int) - right).max() <= 3
+
+
+def entry(data: bytearray, tag: int) -> int:
+    """Returns the place of an entry in the first directory of a little-endian TIFF."""
+    (at,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, at)
+    return next(
+        place
+        for place in range(at + 2, at + 2 + 12 * count, 12)
+        if data[place : place + 2] == struct.pack("<H", tag)
+    )
+
+
+def without_its_last_byte(data: bytearray, at: int) -> None:
+    count, place = struct.unpack_from("<II", data, at + 4)
+    data[place + count - 1] = ord("x")
+
+
+SOFTWARE, DATE, UNIT, PROFILE = 305, 306, 296, 34675
+FAULTS: dict[str, tuple[int, Callable[[bytearray, int], object]]] = {
+    "Software without its last byte": (SOFTWARE, without_its_last_byte),
+    "Software of no bytes": (SOFTWARE, lambda data, at: struct.pack_into("<I", data, at + 4, 0)),
+    "Software beyond the file": (SOFTWARE, lambda data, at: struct.pack_into("<I", data, at + 8, 1 << 30)),
+    "a profile beyond the file": (PROFILE, lambda data, at: struct.pack_into("<I", data, at + 8, 1 << 30)),
+    "a profile of no bytes": (PROFILE, lambda data, at: struct.pack_into("<I", data, at + 4, 0)),
+    "a date of 10 characters": (DATE, lambda data, at: struct.pack_into("<I", data, at + 4, 10)),
+    "two units of resolution": (UNIT, lambda data, at: struct.pack_into("<I", data, at + 4, 2)),
+    "a tag out of order": (SOFTWARE, lambda data, at: struct.pack_into("<H", data, at, 60000)),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # a worker silences Pillow's warnings
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("kind", ["u1", "u2", "f4"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_a_fault_in_an_entry_that_no_pixel_needs_costs_no_picture(
+    fault: str, kind: str, compression: str | None
+) -> None:
+    data, shown = written(
+        "RGB",
+        kind,
+        compression=compression,
+        predictor=compression is not None and kind != "u1",
+        software="a scanner's program",
+        datetime="2020:01:01 00:00:00",
+        resolution=(300, 300),
+        iccprofile=bytes(200),
+    )
+    tag, spoil = FAULTS[fault]
+    spoiled = bytearray(data)
+    spoil(spoiled, entry(spoiled, tag))
+    assert_shows(bytes(spoiled), shown)
+
+
+def test_damaged_pixels_beside_such_a_fault_are_an_error_all_the_same() -> None:
+    data, _ = written("RGB", "u2", compression="zlib", software="a scanner's program")
+    spoiled = bytearray(data)
+    without_its_last_byte(spoiled, entry(spoiled, SOFTWARE))
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages[0]
+        assert isinstance(page, tifffile.TiffPage)
+        at, length = page.dataoffsets[2], page.databytecounts[2]
+    spoiled[at : at + length] = bytes(length)
+    with pytest.raises(TruncatedImageError):
+        decode(bytes(spoiled), LIMITS)

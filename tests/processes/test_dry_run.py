@@ -36,6 +36,7 @@ def folder(tmp_path: Path) -> Path:
     for number in range(5):
         Image.new("RGB", SIZE, (number, 0, 0)).save(folder / "2024" / f"{number}.jpg")
     (folder / "notes.txt").write_text("not looked at")
+    (folder / "notes.jsonl").write_text("not looked at")
     (folder / "film.mp4").write_bytes(b"")
     return folder
 
@@ -61,7 +62,7 @@ def test_photographs_are_counted_and_measured_and_nothing_is_started(folder: Pat
     found = report(done)
     assert found["photographs"] == "5"
     assert found["to process"] == "5, 0.5 megapixels"
-    assert found["skipped"] == "1 video, 1 other file"
+    assert found["skipped"] == "1 video, 2 other files"
     assert found["time"].startswith("unknown, because this machine processed no image before")
     assert set(found) == {"photographs", "to process", "skipped", "time"}
     assert everything(tmp_path) == before, "a file was made or changed"
@@ -187,7 +188,7 @@ def test_patterns_and_standard_input_count_as_in_a_run(folder: Path) -> None:
         assert image.tell() == 0, "standard input was read"
     assert done.returncode == 0, done.stderr
     assert report(done)["photographs"] == "3 and the one on standard input"
-    assert report(done)["skipped"] == "1 video, 2 excluded entries, 1 other file"
+    assert report(done)["skipped"] == "1 video, 2 excluded entries, 2 other files"
 
 
 @pytest.mark.parametrize(
@@ -200,7 +201,8 @@ def test_patterns_and_standard_input_count_as_in_a_run(folder: Path) -> None:
             ["--output", "nowhere/faces.jsonl", ".", *LOCAL],
             "nowhere/faces.jsonl cannot be read: No such file",
         ),
-        (["--output", "notes.txt", ".", *LOCAL], "notes.txt: line 1 was not written by pyraface"),
+        (["--output", "notes.jsonl", ".", *LOCAL], "notes.jsonl: line 1 was not written by pyraface"),
+        (["--output", "notes.txt", ".", *LOCAL], "--output notes.txt: the output is JSON lines"),
     ],
 )
 def test_a_run_that_could_not_start_is_an_error(folder: Path, arguments: list[str], words: str) -> None:

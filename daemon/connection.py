@@ -64,7 +64,7 @@ class Connection:
         self._writer = writer
         self._client = client
         self._state = state
-        self._codec = wire.Codec(max_frame_bytes=state.limits.max_frame_bytes)
+        self._codec = wire.Codec(max_frame_bytes=state.welcome.max_frame_bytes)
         self._conversation = Conversation(Role.SERVER)
         self._share = Share(state.budget, state.limits.max_bytes_per_connection)
         self._claimed: int | None = None
@@ -208,8 +208,10 @@ class Connection:
         """Returns more bytes of an incomplete frame, within its deadline."""
         now = self._clock.now
         if self._deadline is None:
-            timeouts, rate = self._state.timeouts, self._state.limits.min_bytes_per_second
-            self._deadline = FrameDeadline(timeouts.frame, window=timeouts.slow, min_bytes_per_second=rate)
+            timeouts = self._state.timeouts
+            self._deadline = FrameDeadline(
+                timeouts.frame, window=timeouts.slow, min_bytes_per_second=self._lowest_rate()
+            )
         deadline = self._deadline
         while True:
             began = now()
@@ -219,6 +221,16 @@ class Connection:
             deadline.waited(now() - began, len(data or b""))
             if data:
                 return data
+
+    def _lowest_rate(self) -> int:
+        """Returns the bytes a second at which the present frame must arrive.
+
+        One that borrows from the budget keeps others waiting: it has to be fast enough to be complete in time.
+        """
+        rate, length = self._state.limits.min_bytes_per_second, self._codec.frame_bytes or 0
+        if not rate or length <= self._state.budget.part:
+            return rate
+        return max(rate, int(length / self._state.timeouts.frame))
 
     async def _read_anew(self) -> bytes:
         """Returns the beginning of a frame; the idle limit does not apply to a client that waits for an answer."""

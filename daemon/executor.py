@@ -1,7 +1,8 @@
 """Executor: the daemon's side of its worker: a queue, a time limit for each image, and restarts.
 
-At most `images_ahead` images are with the worker at a time; the rest wait in the queue, where they can be cancelled and
-survive the worker. The worker processes images in order, so the oldest image that it holds is the one in progress.
+At most `images_ahead` images, of BYTES_AHEAD together, are with the worker at a time; the rest wait in the queue, where
+they can be cancelled and survive the worker. The worker processes images in order, so the oldest image that it holds is
+the one in progress.
 
 When the worker dies, any image that it held may be to blame. Each is tried once more, alone; one that ends the worker
 again is answered with an error. If it died for want of memory, the next worker takes less (`scarcity`). An image over the
@@ -24,7 +25,7 @@ from ..core.errors import EngineError, EngineMemoryError, ErrorCode
 from ..core.host import subprocesses, tasks, threads
 from ..core.host.running_clock import RunningClock
 from ..core.protocol import wire
-from ..core.protocol.messages import Cancel, Closing, Detect, Failed, Found, Welcome
+from ..core.protocol.messages import Cancel, Closing, Detect, Failed, Found, ImageBytes, Welcome
 from ..core.text import plural
 from ..core.throughput import Speed, Throughput
 from .low_memory import Scarcity
@@ -40,6 +41,9 @@ END_TIMEOUT = 1.0
 
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.2, 30.0
 """Seconds before a worker is replaced, doubled until one answers an image."""
+
+BYTES_AHEAD = 64 << 20
+"""Bytes of the files of all images that the worker holds, which keeps them in memory; a larger one is with it alone."""
 
 MOST_FAILED_STARTS = 5
 """Workers in a row that never became ready: the machine then has a problem that another worker does not solve."""
@@ -123,7 +127,7 @@ class Executor:
         """Images without an answer."""
         return self.waiting + self.working
 
-    def submit(self, image: bytes, faces_from: int = 0, search: str = "") -> Job:
+    def submit(self, image: ImageBytes, faces_from: int = 0, search: str = "") -> Job:
         """Returns the job for an image file's bytes; await its `answer`. A full queue answers at once: busy.
 
         Args:
@@ -322,7 +326,7 @@ class Executor:
         if worker is None:
             return
         while self._queue and len(worker.jobs) < (1 if worker.frugal else self._images_ahead):
-            if worker.jobs and (self._queue[0].suspect or any(job.suspect for job in worker.jobs.values())):
+            if worker.jobs and not self._fits(worker, self._queue[0]):
                 break
             job = self._queue.popleft()
             worker.jobs[job.id] = job
@@ -330,6 +334,14 @@ class Executor:
             if len(worker.jobs) == 1:
                 self.speed.begin(self.clock.now())
                 self._set_timer(worker)
+
+    @staticmethod
+    def _fits(worker: Child, job: Job) -> bool:
+        """Returns whether the worker may have this job beside those that it has."""
+        held = worker.jobs.values()
+        if job.suspect or any(one.suspect for one in held):
+            return False
+        return len(job.image) + sum(len(one.image) for one in held) <= BYTES_AHEAD
 
     def _answered(self, worker: Child, answer: Answer) -> None:
         job = worker.jobs.pop(answer.id, None)

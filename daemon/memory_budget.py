@@ -21,27 +21,38 @@ and every credit in use these take a few MB."""
 class Budget:
     """Bytes that all connections together may hold: frames that are being received, and images without an answer.
 
-    Three quarters are divided evenly: each connection can use its part at any time, regardless of the others. A
-    connection borrows bytes beyond its part from the last quarter. If too little of that is left, the connection waits,
-    and nothing is read from it meanwhile; of the waiting claims, the first one that fits is granted first. A frame
-    larger than that quarter is admitted when nothing else is borrowed.
+    One quarter is divided evenly: each connection can use its part at any time, regardless of the others. A connection
+    borrows bytes beyond its part from the other three quarters. If too little of them is left, the connection waits, and
+    nothing is read from it meanwhile. Claims that borrow are granted in the order in which they came, so that small frames
+    do not keep a large one waiting for ever. The sum is never exceeded: a frame of more than `largest` bytes is refused.
 
     No deadlock is possible: every byte is held by a frame that has a deadline, or by an image that the executor answers
     within its time limit, and neither needs more of the budget to end.
+
+    Attributes:
+        largest: the bytes of the largest frame for which there can be room.
     """
 
     def __init__(self, most: int, connections: int) -> None:
-        self.part = most * 3 // 4 // connections
+        self.part = most // 4 // connections
         self.to_lend = most - self.part * connections
+        self.largest = max(self.part + self.to_lend, SMALL_FRAME)
         self.lent = 0
         self.waiting: list[_Claim] = []
 
     def serve(self) -> None:
         """Grants the waiting claims that fit now, in their order."""
-        for claim in self.waiting[:]:
+        waiting, self.waiting = self.waiting, []
+        for claim in waiting:
             if claim.share.take(claim.size):
-                self.waiting.remove(claim)
                 claim.granted.set_result(None)
+            else:
+                self.waiting.append(claim)
+
+    def has_room(self, more: int) -> bool:
+        """Returns whether `more` bytes can be lent: no earlier claim waits for that."""
+        waited_for = any(claim.share.allows(claim.size) for claim in self.waiting)
+        return not waited_for and self.lent + more <= self.to_lend
 
 
 class Share:
@@ -76,17 +87,20 @@ class Share:
         finally:
             if not claim.granted.done():
                 self._budget.waiting.remove(claim)
+                self._budget.serve()
         return claim.granted.done()
 
     def take(self, size: int) -> bool:
         """Returns whether there is room for `size` bytes, and takes them if so."""
-        if self.held and self.held + size > self._most:
-            return False
         more = max(0, self.held + size - self._budget.part) - self.borrowed
-        if more and self._budget.lent and self._budget.lent + more > self._budget.to_lend:
+        if not self.allows(size) or (more and not self._budget.has_room(more)):
             return False
         self._hold(size)
         return True
+
+    def allows(self, size: int) -> bool:
+        """Returns whether the connection's own limit has room for `size` bytes."""
+        return not self.held or self.held + size <= self._most
 
     def free(self, size: int) -> None:
         """Returns claimed bytes to the budget."""
@@ -148,7 +162,8 @@ class FrameDeadline:
             if self._bytes < self._min_bytes_per_second * self._in_window:
                 raise LimitError(
                     f"{plural(self._bytes, 'byte')} of a frame arrived in {self._window:g} s (params/timeout/slow_timeout); "
-                    f"the minimum is {self._min_bytes_per_second} a second (params/daemon/min_bytes_per_second)",
+                    f"the minimum is {self._min_bytes_per_second} a second (params/daemon/min_bytes_per_second; of a large "
+                    "frame, enough for it to be complete within params/timeout/frame_timeout)",
                     ErrorCode.SLOW_SENDER,
                 )
             self._in_window = 0.0

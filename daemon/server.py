@@ -140,7 +140,7 @@ class Server:
                     f"{error.strerror}; choose another port (params/ports/server_port_ip_disc) on this machine and on its "
                     "clients, or use --no-beacon"
                 ) from error
-        self._log_ready(welcome)
+        self._log_ready(state.welcome)
         process.notify("READY=1")
         await self._until_told_to_stop(executor, accepting)
 
@@ -178,6 +178,12 @@ class Server:
                 "this server, and everyone on the network can read and change every photograph"
             )
         packaged = "" if self._parameters.stated else " (packaged, with the defaults)"
+        if welcome.max_frame_bytes < self._parameters.daemon.max_frame_bytes:
+            log.warning(
+                "messages have at most %s, less than max_frame_bytes: params/daemon/max_bytes_in_flight, or a "
+                "quarter of a scarce memory, has no room for more",
+                plural(welcome.max_frame_bytes, "byte"),
+            )
         log.info("parameters: %s%s", one_line(self._parameters.source), packaged)
         places = ", ".join(place(address, self._port) for address in self._addresses)
         log.info("ready on %s: %s on %s", places, welcome.engine, welcome.device)

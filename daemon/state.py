@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .. import __version__
 from ..core.parameters import DaemonParameters, Timeouts
@@ -19,6 +19,7 @@ class ServerState:
     """Made once the executor is ready, and handed to every connection.
 
     Attributes:
+        welcome: its `max_frame_bytes` is that of parameters.xml, or of the largest frame for which the budget has room.
         credentials: None lets every client in, without TLS.
         budget: of bytes, for the images of all clients.
         draining: whether the server is stopping: it answers the requests that it has, and refuses new ones.
@@ -35,6 +36,8 @@ class ServerState:
 
     def __post_init__(self) -> None:
         self.budget = Budget(self.limits.max_bytes_in_flight, self.limits.max_connections)
+        most = min(self.welcome.max_frame_bytes, self.budget.largest)
+        self.welcome = replace(self.welcome, max_frame_bytes=most)
 
     def status(self, id: int, now: float) -> Status:
         """Returns the answer to an inquire.

@@ -8,10 +8,12 @@ import logging
 from dataclasses import dataclass, field
 
 from ..core.errors import ErrorCode, RemoteProtocolError, tells_of_memory
+from ..core.host import tasks
 from ..core.host.message_streams import read_message
 from ..core.host.running_clock import Timer
+from ..core.host.send_buffer import SendBuffer
 from ..core.protocol import wire
-from ..core.protocol.messages import Failed, Found, Message
+from ..core.protocol.messages import Failed, Found, ImageBytes, Message
 from ..core.text import one_line
 
 Answer = Found | Failed
@@ -37,7 +39,7 @@ class Job:
     """One image on its way through; `answer` is set exactly once."""
 
     id: int
-    image: bytes
+    image: ImageBytes
     faces_from: int
     search: str
     answer: asyncio.Future[Answer]
@@ -81,13 +83,17 @@ class Child:
     retired: bool = False
     starved: bool = False
     relay: asyncio.Task[None] = field(init=False)
+    sending: asyncio.Task[None] = field(init=False)
 
     def __post_init__(self) -> None:
+        # images wait in the bytes that were received: the transport would copy them
+        self._send_buffer = SendBuffer(self.writer, lambda: None)
+        self.sending = asyncio.create_task(self._send_buffer.run(), name="messages to the worker")
         assert self.process.stderr is not None
         self.relay = asyncio.create_task(self._relay(self.process.stderr), name="the worker's log")
 
     def send(self, message: Message) -> None:
-        self.writer.write(wire.encode(message))
+        self._send_buffer.put(*wire.encode_parts(message))
 
     async def receive(self) -> Message | None:
         """Returns the worker's next message, None at its end."""
@@ -105,6 +111,7 @@ class Child:
         if self.timer is not None:
             self.timer.cancel()
         self.writer.close()
+        await tasks.end([self.sending])
         if patience:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self.process.wait(), patience)

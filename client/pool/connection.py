@@ -16,6 +16,7 @@ from ...core.errors import (
 )
 from ...core.host import tasks
 from ...core.host.message_streams import read_message
+from ...core.host.send_buffer import SendBuffer
 from ...core.protocol import wire
 from ...core.protocol.conversation import Conversation
 from ...core.protocol.messages import (
@@ -32,7 +33,6 @@ from ...core.protocol.messages import (
     Welcome,
 )
 from ...core.text import plural
-from .send_buffer import SendBuffer
 
 Answer = Found | Failed
 

@@ -7,6 +7,7 @@ limit and those of all groups above it hold together. In a container, the group 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -91,6 +92,12 @@ class Memory:
         """Returns a line of /proc/meminfo, in bytes."""
         kibibytes = _line(self._proc / "meminfo", f"{name}:")
         return _UNLIMITED if kibibytes is None else kibibytes << 10
+
+
+def return_unused() -> None:
+    """Returns memory that was freed to the system, which the C library would keep for what comes next."""
+    with contextlib.suppress(AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def mebibytes(size: int) -> str:

@@ -28,6 +28,8 @@ from . import (
     formats,
     jpeg,
     jpeg2000,
+    large,
+    memory,
     orientation,
     png,
     profiles,
@@ -112,24 +114,24 @@ def pictures(
     background would put edges into faces. Profiles of spaces far from sRGB are applied (`profiles`). Gray of 16 bits is
     scaled to 8; other wide numbers, which have no agreed range, from their own smallest and largest.
 
-    Any number of threads may call it. It takes 3 bytes a pixel at its peak for a sound JPEG in colour, 6 where that has to
-    be turned; 7 for others, 4 in Pillow and 3 in the result; more where a library holds more: 10 for AVIF and a TIFF of
-    floats, 13 for a TIFF of 16 bits in tiles, 16 for WebP and 20 for JPEG 2000.
+    Any number of threads may call it. `memory` says how many bytes a pixel it takes.
 
     Args:
         reduction: called for a JPEG, whose decoder can leave out the finer detail of a reduced picture, in less time.
-        admit: receives the number of pixels of each picture before they are decoded, and may wait until there is memory for
+        admit: receives the most bytes that decoding takes before a picture is decoded, and may wait until there is room for
             them. The picture before it is no longer held here.
 
     Raises:
         NotAnImageError: no picture, or an image without pixels.
         FormatNotReadError: a format, or a variant of one, that is not read.
         TruncatedImageError: a file that is truncated or damaged.
-        ImageTooLargeError: more pixels or a longer side than `limits`; found before the pixels are decoded.
+        ImageTooLargeError: more pixels or a longer side than `limits`, or too many for the memory that the format's decoder
+            takes; found before the pixels are decoded.
     """
     name = signatures.format_of(data)
     if name == "WebP" and (size := sizes.webp_size(data)):
-        check_size(size, limits)  # its plugin allocates memory for the pixels when it opens
+        check_size(size, limits)
+        memory.needed(name, size, limits)  # its plugin allocates memory for the pixels when it opens
     if name in signatures.RAW or (name == "TIFF" and raw_tiff.is_raw(data)):
         name = formats.CAMERA_RAW
     if name == "TIFF":
@@ -175,11 +177,11 @@ def _raw(data: bytes, limits: ImageLimits, reduction: Reduction, admit: Callable
     turn = found.turn(size, own)
     borders = found.borders(size, turn)
 
-    def admit_framed(pixels: int) -> None:
-        admit(math.ceil(pixels * borders))
+    def admit_framed(size: int) -> None:
+        admit(math.ceil(size * borders))
 
     if whole is not None:
-        admit_framed(size[0] * size[1])
+        admit_framed(memory.needed(formats.CAMERA_RAW, size, limits))
         pixels = upright(raw_tiff.preview_pixels(data, whole), turn)
     else:
         factor = found.reduction(size, reduction(*found.size))
@@ -193,7 +195,7 @@ def _jpeg_xl(data: bytes, limits: ImageLimits, admit: Callable[[int], None]) -> 
 
     found = jpeg_xl.header(data)
     check_size((found.width, found.height), limits)
-    admit(found.width * found.height)
+    admit(memory.needed(signatures.JPEG_XL, (found.width, found.height), limits))
     return Picture.whole(jpeg_xl.decoded(data, found))
 
 
@@ -222,19 +224,26 @@ def _jpeg(
             )
         if (factor := reduction(width, height)) > 1:
             image.draft(None, (width // factor, height // factor))
-        admit(image.width * image.height)
+        whole = image.size == (width, height)
+        found = orientation.orientation_of(image.info) if turn is None else turn
+        a_pixel = memory.of_jpeg(image, turned=found > 1, reduced=not whole)
+        admit(memory.needed("JPEG", image.size, limits, a_pixel=a_pixel))
         if not (ended or jpeg.is_complete(file)):
             raise OSError("the file ends before the picture")
-        loaded: Image.Image | NDArray[np.uint8] | None = None
-        if image.size == (width, height):
-            loaded = jpeg.decoded(file, width, height)
-        if loaded is None:
-            image.load()
-            loaded = image
-        found = orientation.orientation_of(image.info) if turn is None else turn
+        pixels: NDArray[np.uint8] | None = None
+        if whole and found > 1 and width * height >= large.PIXELS:
+            pixels = large.decoded("JPEG", file, found)  # without the picture as it is stored beside it
+        if pixels is None:
+            loaded: Image.Image | NDArray[np.uint8] | None = None
+            if whole:
+                loaded = jpeg.decoded(file, width, height)
+            if loaded is None:
+                image.load()
+                loaded = image
+            pixels = upright(loaded, found)
         turned = found in orientation.ON_ITS_SIDE
         size = (height, width) if turned else (width, height)
-        pixels = profiles.convert(upright(loaded, found), image.info)
+        pixels = profiles.convert(pixels, image.info)
         return Picture(pixels, *size, found, pictures=jpeg.pictures(data, image.info))
 
 
@@ -249,18 +258,24 @@ def _frame(
             jpeg2000.check(data)
         count = animation.frames(name, data, image)
         page, unread = image.tell(), list[Unread]()
-        admit(image.width * image.height)
-        image.load()
-        check_size(image.size, limits)  # a HEIC may hold more than its header says
-        frame = image
-        if count > 1 and name != "HEIC":  # the images of a HEIC are no frames
-            frame, page, unread = animation.first_not_blank(name, data, image, count, limits)
-        frame.info.pop("transparency", None)
+        admit(memory.needed(name, image.size, limits))
+        animated = count > 1 and name != "HEIC"  # the images of a HEIC are no frames
         metadata = _metadata(name, data, image)
         found = orientation.orientation_of(metadata)
-        # its plugin turns the picture itself; AVIF's reports the container's orientation as if it were EXIF's
-        stored = jpeg2000.in_full_range(frame, data) if name == "JPEG 2000" else frame
-        pixels = profiles.convert(upright(stored, 1 if name == "HEIC" else found), metadata)
+        pixels: NDArray[np.uint8] | None = None
+        if image.width * image.height >= large.PIXELS and not animated:
+            pixels = large.decoded(name, file, found)
+        if pixels is None:
+            image.load()
+            check_size(image.size, limits)  # a HEIC may hold more than its header says
+            frame = image
+            if animated:
+                frame, page, unread = animation.first_not_blank(name, data, image, count, limits)
+            frame.info.pop("transparency", None)
+            # its plugin turns the picture itself; AVIF's reports the container's orientation as if it were EXIF's
+            stored = jpeg2000.in_full_range(frame, data) if name == "JPEG 2000" else frame
+            pixels = upright(stored, 1 if name == "HEIC" else found)
+        pixels = profiles.convert(pixels, metadata)
         height, width, _ = pixels.shape
         turned = 1 if name in ("HEIC", "AVIF") else found
         return [Picture(pixels, width, height, turned, page, count), *unread]
@@ -318,18 +333,17 @@ def _tiff(data: bytes, limits: ImageLimits, admit: Callable[[int], None]) -> Ite
 def _page(
     data: bytes, directory: tiff.Directory, limits: ImageLimits, admit: Callable[[int], None]
 ) -> Picture:
-    admit(directory.width * directory.height)
+    admit(memory.needed("TIFF", (directory.width, directory.height), limits))
     file = tiff.beginning_with(data, directory)
     if not directory.plain:
         found = orientation.orientation_of({}, directory.orientation)
         try:
-            decoded = tiff.decoded(file, directory)
+            return _other_tiff(file, directory, found)
         except tiff.DecoderError:
             rest = tiff.essential(file, directory)
             if rest is None:
                 raise
-            decoded = tiff.decoded(rest, directory)
-        return Picture.whole(profiles.convert(upright(decoded, found), decoded.info), found)
+        return _other_tiff(rest, directory, found)
     with formats.opened("TIFF", file) as image:
         check_size(image.size, limits)
         image.load()
@@ -338,6 +352,12 @@ def _page(
         white = 4095 if directory.bits == 12 else 65535
         pixels = upright(image, 1, white=white)  # the plugin turns it itself
         return Picture.whole(profiles.convert(pixels, image.info), found)
+
+
+def _other_tiff(file: bytes, directory: tiff.Directory, found: int) -> Picture:
+    decoded = tiff.decoded(file, directory)
+    info = tiff.profile(decoded, directory)
+    return Picture.whole(profiles.convert(upright(decoded, found), info), found)
 
 
 def claim_pillow(limits: ImageLimits) -> None:

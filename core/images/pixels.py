@@ -1,12 +1,13 @@
-"""Pixels: a loaded picture of any mode converted to RGB and turned upright, strip by strip."""
+"""Pixels: a picture of any mode converted to RGB and turned upright, strip by strip."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
+import pyvips
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
@@ -32,10 +33,19 @@ _TRANSPOSED = {
 _LAST_ROW_FIRST = {3, 4, 6, 7}
 
 
-def upright(
-    image: Image.Image | NDArray[np.uint8], orientation: int, *, white: int = 65535
-) -> NDArray[np.uint8]:
-    """Returns the pixels, (height, width, 3) uint8, of a loaded image or array, turned upright from an EXIF orientation.
+VipsImage = Any
+"""An image of libvips, which has no types."""
+
+Source = Image.Image | NDArray[np.uint8] | VipsImage
+"""A picture: a loaded image; an array, (height, width, 3), RGB; or an image of libvips, uchar, gray, RGB or CMYK, which is
+decoded as it is read, once, from top to bottom."""
+
+_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
+"""Pillow's name of what an image of libvips holds, by its bands."""
+
+
+def upright(image: Source, orientation: int, *, white: int = 65535) -> NDArray[np.uint8]:
+    """Returns the pixels, (height, width, 3) uint8, of a picture, turned upright from an EXIF orientation.
 
     It works strip by strip: converting and turning the whole image would take another 4 bytes a pixel each, and
     np.asarray two more copies of 3 bytes a pixel.
@@ -43,14 +53,15 @@ def upright(
     Args:
         white: value of white in a gray image of more than 8 bits without a sign.
     """
-    if isinstance(image, np.ndarray):
-        if orientation not in _TRANSPOSED:
+    if orientation not in _TRANSPOSED:
+        if isinstance(image, np.ndarray):
             return image
-        height, width, _ = image.shape
-        value_range = None
-    else:
-        width, height = image.size
-        value_range = _value_range(image) if image.mode in ("I", "F") else None
+        if isinstance(image, pyvips.Image) and image.bands == 3:
+            whole: NDArray[np.uint8] = image.numpy()
+            return whole
+    width, height = _size(image)
+    ranged = isinstance(image, Image.Image) and image.mode in ("I", "F")
+    value_range = _value_range(image) if ranged else None
     turned = orientation in ON_ITS_SIDE
     pixels = np.empty((width, height, 3) if turned else (height, width, 3), np.uint8)
     for top, strip in _strips(image):
@@ -77,19 +88,29 @@ def is_blank(image: Image.Image) -> bool:
     return True
 
 
-def _strips(image: Image.Image | NDArray[np.uint8]) -> Iterator[tuple[int, Image.Image]]:
+def _size(image: Source) -> tuple[int, int]:
+    return (image.shape[1], image.shape[0]) if isinstance(image, np.ndarray) else (image.width, image.height)
+
+
+def _strips(image: Source) -> Iterator[tuple[int, Image.Image]]:
     """Yields (top row, strip of whole rows)."""
-    height, width = image.shape[:2] if isinstance(image, np.ndarray) else (image.height, image.width)
+    width, height = _size(image)
     rows = max(1, STRIP_PIXELS // width)
+    # one thread asks for the strips of an image of libvips: several would not ask for them in order
+    region = pyvips.Region.new(image) if isinstance(image, pyvips.Image) else None
     for top in range(0, height, rows):
         end = min(top + rows, height)
         if isinstance(image, np.ndarray):
             yield top, Image.fromarray(image[top:end])
+        elif region is not None:
+            strip = region.fetch(0, top, width, end - top)
+            mode = _MODES[len(strip) // (width * (end - top))]
+            yield top, Image.frombuffer(mode, (width, end - top), strip, "raw", mode, 0, 1)
         else:
             yield top, image.crop((0, top, width, end))
 
 
-def _value_range(image: Image.Image) -> tuple[float, float]:
+def _value_range(image: Source) -> tuple[float, float]:
     """Returns the (smallest, largest) finite value, (0, 0) where there is none."""
     low, high = np.inf, -np.inf
     for _, strip in _strips(image):

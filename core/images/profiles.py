@@ -62,7 +62,7 @@ _BRIGHTEST, _STEPS = 2.0, 1 << 15
 
 
 def convert(pixels: Pixels, info: Mapping[str | tuple[int, int], object]) -> Pixels:
-    """Returns the pixels, (height, width, 3) uint8, which are converted in place, strip by strip, where they have to be.
+    """Returns the pixels, (height, width, 3) uint8, converted where they have to be, by strips; in place if allowed.
 
     Args:
         info: `icc_profile`, an ICC profile; where there is none, `cicp`, its (primaries, transfer) as code points.
@@ -74,6 +74,8 @@ def convert(pixels: Pixels, info: Mapping[str | tuple[int, int], object]) -> Pix
     elif isinstance(points, tuple):
         to_srgb = _by_code_points(*points)
     if to_srgb is not None:
+        if not pixels.flags.writeable:  # a decoder's own
+            pixels = pixels.copy()
         rows = max(1, STRIP_PIXELS // pixels.shape[1])
         for top in range(0, len(pixels), rows):
             pixels[top : top + rows] = to_srgb(pixels[top : top + rows])

@@ -10,11 +10,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import pyvips
-from PIL import Image
 
 from ..errors import FormatNotReadError, TruncatedImageError
 from ..text import plural
@@ -318,8 +316,10 @@ def directory_of(data: bytes, at: int, tags: Tags) -> Directory:
     )
 
 
-def decoded(data: bytes, directory: Directory) -> Image.Image:
-    """Returns the first picture of a file, which is not plain, of mode L, RGB or CMYK, as it is stored, without alpha.
+def decoded(data: bytes, directory: Directory) -> Any:
+    """Returns the first picture of a file, which is not plain, of 8 bits, gray, RGB or CMYK, as it is stored, without alpha.
+
+    It is decoded as it is read, from top to bottom, once.
 
     Unsigned samples of 16 bits are scaled by their full range. Other numbers have no agreed range: they are scaled from the
     smallest to the largest finite value of the picture.
@@ -341,8 +341,12 @@ def decoded(data: bytes, directory: Directory) -> Image.Image:
         raise FormatNotReadError(
             f"a {directory} is not read: save it as a TIFF of 8 or 16 bits in one plane, or as PNG"
         )
-    load = partial(pyvips.Image.tiffload_buffer, data, access="sequential", fail_on="warning")
-    image: Any = load()
+
+    def load() -> Any:
+        source = pyvips.Source.new_from_memory(data)  # a buffer would be copied
+        return pyvips.Image.tiffload_source(source, access="sequential", fail_on="warning")
+
+    image = load()
     if (image.width, image.height) != (directory.width, directory.height):
         raise TruncatedImageError(f"a {directory} whose directory is damaged: libvips finds another size")
     if directory.meaning == _LAB:
@@ -359,12 +363,14 @@ def decoded(data: bytes, directory: Directory) -> Image.Image:
         # libvips itself inverts whole numbers without a sign
         if directory.meaning == _WHITE_IS_ZERO and directory.format != _UNSIGNED:
             image = 255 - image
-    image = _bands(image, colours).cast("uchar")
-    mode = {1: "L", 3: "RGB", 4: "CMYK"}[colours]
-    found = Image.frombuffer(mode, (image.width, image.height), image.write_to_memory(), "raw", mode, 0, 1)
+    return _bands(image, colours).cast("uchar")
+
+
+def profile(image: Any, directory: Directory) -> dict[str | tuple[int, int], object]:
+    """Returns, as `icc_profile`, the profile of a picture that `decoded` returned; nothing if none is to be applied."""
     if image.get_typeof("icc-profile-data") and directory.meaning != _LAB:
-        found.info["icc_profile"] = image.get("icc-profile-data")
-    return found
+        return {"icc_profile": image.get("icc-profile-data")}
+    return {}
 
 
 def _bands(image: Any, colours: int) -> Any:

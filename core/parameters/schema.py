@@ -199,7 +199,7 @@ class EncodingParameters(Section):
 class ImageLimits(Section):
     """The largest image that is decoded; checked in the file's header, before any pixel is decoded."""
 
-    max_pixels: int = _whole("max_pixels", 120_000_000, 1, 1_000_000_000, "the most pixels of an image")
+    max_pixels: int = _whole("max_pixels", 200_000_000, 1, 1_000_000_000, "the most pixels of an image")
     max_side: int = _whole("max_side", 60_000, 1, 1_000_000, "the longest side of an image in pixels")
 
 
@@ -229,7 +229,7 @@ class Timeouts(Section):
     )
     handshake: float = _number("handshake_timeout", 10.0, 0.1, 86400, "seconds for a handshake")
     frame: float = _number(
-        "frame_timeout", 60.0, 0.1, 86400, "seconds from the first byte of a frame to its last"
+        "frame_timeout", 180.0, 0.1, 86400, "seconds from the first byte of a frame to its last"
     )
     slow: float = _number(
         "slow_timeout", 10.0, 0.1, 86400, "seconds over which min_bytes_per_second is averaged"
@@ -245,7 +245,7 @@ class Timeouts(Section):
 class DaemonParameters(Section):
     """The limits of a daemon."""
 
-    max_frame_bytes: int = _whole("max_frame_bytes", 128 << 20, 1024, (1 << 31) - 1, "the largest message")
+    max_frame_bytes: int = _whole("max_frame_bytes", 384 << 20, 1024, (1 << 31) - 1, "the largest message")
     max_connections: int = _whole("max_connections", 64, 1, 10_000, "connected clients")
     max_connections_per_address: int = _whole(
         "max_connections_per_address", 16, 1, 10_000, "connected clients from one address"

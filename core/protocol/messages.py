@@ -30,6 +30,9 @@ Positive = Annotated[int, range(1, 2**63)]
 Bytes32 = Annotated[bytes, 32]
 """Exactly 32 bytes: nonces and proofs (`proofs`)."""
 
+ImageBytes = bytes | bytearray
+"""The bytes of an image file. A receiver leaves a large one in the buffer into which it was received."""
+
 
 @dataclass(frozen=True)
 class Hello:
@@ -130,7 +133,7 @@ class Detect:
     id: int
     faces_from: Pixels = field(default=0, kw_only=True)
     search: str = field(default="", kw_only=True)
-    image: bytes
+    image: ImageBytes
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from ..faces import DETECTORS, TURNS, Faces
 from ..pages import MAX_PAGES, Page
 from ..text import plural
 from . import messages
-from .messages import Bytes32, Detect, Message
+from .messages import Bytes32, Detect, ImageBytes, Message
 
 PREFIX = struct.Struct(">I")
 
@@ -45,7 +45,13 @@ _BIN_32 = 0xC6
 
 OWN_PART = 1 << 16
 """Bytes from which an image is sent as a separate part of its frame, because copying it takes longer than sending two parts.
-From this size on msgpack's header of bytes is always "bin 32"."""
+From this size on msgpack's header of bytes is always "bin 32". A received image of this size stays in its frame's buffer."""
+
+_IMAGE = b"\xa5image" + bytes([_BIN_32])
+"""The key of the last field of Detect, and the beginning of its value."""
+
+_MAX_HEAD = 8192
+"""Bytes of a Detect before its image; its texts take less."""
 
 MAX_CONTAINERS = 64
 """Maps and lists in a frame. The largest message (Found) has 26. Without a limit, a frame of one-byte empty lists would take
@@ -132,14 +138,25 @@ class Codec:
             self._check_end()
             return None
         end = PREFIX.size + self._length
-        try:
-            with memoryview(self._buffer) as view, view[PREFIX.size : end] as payload:
-                message = decode(payload)
-        except RemoteProtocolError as error:
-            # not the exception itself: its traceback would keep everything unpacked from the frame in memory
-            self._fail(error.code, str(error))
-            return None
-        del self._buffer[:end]
+        message: Message | None = None
+        if self._length >= OWN_PART:
+            # what follows is short: a receiver stops reading at a complete frame
+            rest = self._buffer[end:]
+            del self._buffer[end:]
+            message = _with_own_image(self._buffer)
+            if message is None:
+                self._buffer += rest
+            else:
+                self._buffer = rest
+        if message is None:
+            try:
+                with memoryview(self._buffer) as view, view[PREFIX.size : end] as payload:
+                    message = decode(payload)
+            except RemoteProtocolError as error:
+                # not the exception itself: its traceback would keep everything unpacked from the frame in memory
+                self._fail(error.code, str(error))
+                return None
+            del self._buffer[:end]
         self._length = None
         self._read_prefix()
         return message
@@ -179,7 +196,7 @@ def encode(message: Message, *, max_frame_bytes: int = 2**32 - 1) -> bytes:
     return b"".join(encode_parts(message, max_frame_bytes=max_frame_bytes))
 
 
-def encode_parts(message: Message, *, max_frame_bytes: int = 2**32 - 1) -> list[bytes]:
+def encode_parts(message: Message, *, max_frame_bytes: int = 2**32 - 1) -> list[ImageBytes]:
     """Returns the frame for a message in parts, to be sent in order: a large image is a part of its own and is not copied.
 
     Raises:
@@ -187,12 +204,12 @@ def encode_parts(message: Message, *, max_frame_bytes: int = 2**32 - 1) -> list[
     """
     if (
         isinstance(message, Detect)
-        and type(message.image) is bytes
+        and type(message.image) in (bytes, bytearray)
         and OWN_PART <= len(message.image) < 2**32
     ):
         # empty bytes are packed as two bytes, and image is the last field: these two are replaced
         head = pack(dataclasses.replace(message, image=b""))[:-2] + _BIN.pack(_BIN_32, len(message.image))
-        payload = [head, message.image]
+        payload: list[ImageBytes] = [head, message.image]
     else:
         payload = [pack(message)]
     length = sum(len(part) for part in payload)
@@ -204,7 +221,27 @@ def encode_parts(message: Message, *, max_frame_bytes: int = 2**32 - 1) -> list[
     return [PREFIX.pack(length) + payload[0], *payload[1:]]
 
 
-def decode(payload: bytes | memoryview) -> Message:
+def _with_own_image(frame: bytearray) -> Detect | None:
+    """Returns the Detect in a frame that ends with its image, which is the rest of `frame` from then on: it is not copied.
+
+    None for any other frame, which is left as it was.
+    """
+    at = frame.find(_IMAGE, PREFIX.size, PREFIX.size + _MAX_HEAD)
+    start = at + len(_IMAGE) + 4
+    if at < 0 or int.from_bytes(frame[start - 4 : start], "big") != len(frame) - start:
+        return None
+    try:
+        # with empty bytes in its place
+        message = decode(frame[PREFIX.size : start - 5] + b"\xc4\0")
+    except RemoteProtocolError:
+        return None  # the frame as a whole shows what is wrong
+    if not isinstance(message, Detect):
+        return None
+    del frame[:start]
+    return dataclasses.replace(message, image=frame)
+
+
+def decode(payload: bytes | bytearray | memoryview) -> Message:
     """Returns the message of one frame's payload.
 
     Raises:
@@ -239,7 +276,7 @@ def pack(message: Any) -> bytes:
     return payload
 
 
-def unpack(payload: bytes | memoryview, kinds: tuple[type[_T], ...]) -> _T:
+def unpack(payload: bytes | bytearray | memoryview, kinds: tuple[type[_T], ...]) -> _T:
     """Returns the message of one of `kinds` that a msgpack map holds.
 
     Raises:
@@ -276,7 +313,7 @@ def _fields(kind: Hashable) -> dict[str, object]:
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
 
 
-def _unpack_map(payload: bytes | memoryview) -> dict[str, Any]:
+def _unpack_map(payload: bytes | bytearray | memoryview) -> dict[str, Any]:
     containers = 0
 
     def counted(container: Any) -> Any:
@@ -342,8 +379,8 @@ def _check(hint: object, value: object) -> None:
         if not isinstance(value, str) or len(value) > messages.MAX_TEXT:
             raise ValueError(f"must be text of at most {messages.MAX_TEXT} characters, not {_shown(value)}")
         value.encode("utf-8")  # a lone surrogate: UnicodeEncodeError is a ValueError
-    elif hint is bytes:
-        if not isinstance(value, bytes) or len(value) >= 2**32:
+    elif hint is bytes or hint == ImageBytes:
+        if not isinstance(value, (bytes, bytearray) if hint == ImageBytes else bytes) or len(value) >= 2**32:
             # the type alone: this may be an image that was sent as text, and the error may be logged
             raise ValueError(f"must be bytes, less than 2^32 of them, not a {type(value).__name__}")
     elif hint is ErrorCode:

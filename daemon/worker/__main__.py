@@ -18,6 +18,7 @@ from ...core.errors import EngineError, EngineMemoryError, ErrorCode, PyrafaceEr
 from ...core.host import threads
 from ...core.images.decode import Picture, claim_pillow
 from ...core.images.formats import load_decoders
+from ...core.images.large import keep_nothing
 from ...core.parameters import AUTOMATIC, SEARCHES, SearchName
 from ...core.pipeline import Pipeline
 from ...core.protocol.messages import Closing
@@ -99,15 +100,14 @@ def main() -> None:
     try:
         parameters = parameters_file.parse(sys.stdin.buffer.read())
         claim_pillow(parameters.images)
+        keep_nothing()
         process.prefer_to_be_killed()
         pipeline = Pipeline(parameters, arguments.engine, frugal=arguments.frugal)
         load_decoders()
         searches = warm_up(pipeline, frugal=arguments.frugal)
         deviation = _deviation(pipeline)
         memory = sandbox.memory(
-            parameters.daemon,
-            max_pixels=parameters.images.max_pixels,
-            tile_pixels=parameters.detection.tile_pixels,
+            parameters.daemon, parameters.images, tile_pixels=parameters.detection.tile_pixels
         )
         log.info("%s", sandbox.enter(memory, gpu=pipeline.engine.gpu))
         worker = Worker(channel, pipeline, searches, deviation)

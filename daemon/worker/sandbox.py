@@ -25,11 +25,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ...core.parameters import DaemonParameters
+from ...core.images.memory import most
+from ...core.parameters import DaemonParameters, ImageLimits
 from ..process import disable_core_dumps
-
-BYTES_A_PIXEL_DECODED, BYTES_A_PIXEL_DECODING = 3, 20
-"""Bytes per pixel of a decoded picture, and the most that decoding takes in addition: see `core.images.decode`."""
+from .decode_window import PICTURE_BYTES
 
 BYTES_A_TILE_PIXEL = 2048
 """Bytes per pixel of a tile after zooming. A tile of 3.84 Mpx took 350 in ONNX Runtime and 1000 in dlib without a BLAS."""
@@ -57,12 +56,13 @@ _CLONE_THREAD = 0x10000
 """From linux/sched.h: what clone() makes is a thread, not a process."""
 
 
-def memory(limits: DaemonParameters, *, max_pixels: int, tile_pixels: int) -> int:
+def memory(limits: DaemonParameters, images: ImageLimits, *, tile_pixels: int) -> int:
     """Returns the most bytes that the images of a worker take, within the limits of parameters.xml."""
-    # the engine's thread decodes the further pages of a file
-    decoding = (limits.decoding_threads + 1) * BYTES_A_PIXEL_DECODING * max_pixels
-    held = limits.images_ahead * (BYTES_A_PIXEL_DECODED * max_pixels + limits.max_frame_bytes)
-    return decoding + held + BYTES_A_TILE_PIXEL * tile_pixels + SLACK
+    # the engine's thread decodes the further pages of a file, whatever was decoded ahead
+    pictures = PICTURE_BYTES + most(images)
+    # one file may be in the buffer in which it was received, in the message, and changed for its decoder
+    files = (limits.images_ahead + 1) * limits.max_frame_bytes
+    return pictures + files + BYTES_A_TILE_PIXEL * tile_pixels + SLACK
 
 
 def enter(memory: int, *, gpu: bool) -> str:

@@ -10,6 +10,7 @@ itself. Before the first image the process gives up the rights that it no longer
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import logging
 import os
@@ -23,6 +24,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 from ...core.errors import EngineError, ErrorCode, ImageError, tells_of_memory
+from ...core.host.memory import return_unused
+from ...core.images import large
 from ...core.images.decode import Picture
 from ...core.pages import Unread
 from ...core.parameters import declaration
@@ -39,7 +42,7 @@ from ...core.protocol.messages import (
     Welcome,
 )
 from ...core.text import sendable
-from .decode_window import PIXELS_AHEAD, DecodeWindow, Place
+from .decode_window import PICTURE_BYTES, DecodeWindow, Place
 
 log = logging.getLogger("pyraface.worker")
 
@@ -88,7 +91,7 @@ class Worker:
         # both guarded by _lock; a cancel that arrives after the answer is not kept
         self._held: set[int] = set()
         self._cancelled: set[int] = set()
-        self._room = DecodeWindow(PIXELS_AHEAD)
+        self._room = DecodeWindow(PICTURE_BYTES)
         self._turns = itertools.count()
 
     def start(self) -> None:
@@ -114,7 +117,12 @@ class Worker:
             with self._lock:
                 self._held.discard(request.id)
                 self._cancelled.discard(request.id)
+            del request  # with its picture, which would stay in memory until the next request
             send(self._channel, answer)
+            if isinstance(answer, Found) and any(
+                page.width * page.height >= large.PIXELS for page in answer.pages
+            ):
+                return_unused()
 
     def _welcome(self) -> Welcome:
         parameters, engine = self._pipeline.parameters, self._pipeline.engine
@@ -152,35 +160,43 @@ class Worker:
                 self._codec.receive_data(data)
                 while (message := self._codec.next_message()) is not None:
                     if isinstance(message, Detect):
-                        with self._lock:
-                            self._held.add(message.id)
-                        picture = self._decoders.submit(self._decode, message, next(self._turns))
-                        self._requests.put(_Request(message.id, message.faces_from, message.search, picture))
+                        self._accept(message)
                     elif isinstance(message, Cancel):
                         with self._lock:
                             self._cancelled |= self._held & {message.id}
+                    del message  # with its image, which would stay in memory until the next message
                 if self._codec.error is not None:
                     log.error("the daemon broke the protocol: %s", self._codec.error)
                     break
+
+    def _accept(self, message: Detect) -> None:
+        with self._lock:
+            self._held.add(message.id)
+        # the image libraries take bytes, and the buffer in which they were received is freed
+        message = dataclasses.replace(message, image=bytes(message.image))
+        picture = self._decoders.submit(self._decode, message, next(self._turns))
+        self._requests.put(_Request(message.id, message.faces_from, message.search, picture))
 
     def _decode(self, request: Detect, turn: int) -> _Decoded:
         started = time.perf_counter()
         waited = 0.0
         place = Place(self._room, turn)
 
-        def admit(pixels: int) -> None:
+        def admit(size: int) -> None:
             nonlocal waited
             began = time.perf_counter()
-            place.admit(pixels)
+            place.admit(size)
             waited += time.perf_counter() - began
 
         try:
             if request.id in self._cancelled:
                 raise _Cancelled
             pictures = self._pipeline.pictures(
-                request.image, admit, faces_from=request.faces_from, search=request.search
+                bytes(request.image), admit, faces_from=request.faces_from, search=request.search
             )
             first = [next(pictures)]
+            if isinstance(first[0], Picture):
+                place.shrink(first[0].pixels.nbytes)
         except BaseException:
             place.free()
             raise
@@ -209,7 +225,6 @@ class Worker:
         try:
             decoded = request.picture.result()
             place = decoded.place
-            place.free()
             if request.id in self._cancelled:
                 raise _Cancelled
             started = time.perf_counter()

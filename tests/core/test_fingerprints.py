@@ -69,7 +69,7 @@ def test_whatever_changes_the_faces_changes_it_with_every_search(old: bytes, new
         (b"<screening>1<", b"<screening>0<"),
         (b"<engine_threads>0<", b"<engine_threads>3<"),
         (b"<search>auto<", b"<search>most<"),
-        (b"<max_pixels>120000000<", b"<max_pixels>1000000<"),
+        (b"<max_pixels>200000000<", b"<max_pixels>1000000<"),
         (b"<credits>4<", b"<credits>5<"),
     ],
 )

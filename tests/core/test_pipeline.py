@@ -18,7 +18,7 @@ from pyraface.core.computed_by import ComputedBy
 from pyraface.core.engines import Detections, Engine, Pixels, Proposer, Tile
 from pyraface.core.errors import EngineError, FormatNotReadError
 from pyraface.core.faces import Faces
-from pyraface.core.images import formats
+from pyraface.core.images import formats, memory
 from pyraface.core.parameters import AUTOMATIC, Parameters
 from pyraface.core.pipeline import Pipeline
 from pyraface.core.search import Search
@@ -63,7 +63,7 @@ def test_a_jpeg_is_decoded_no_larger_than_its_levels_need(
     admitted: list[int] = []
     picture = reducing.decode(data, admitted.append)
     assert picture.pixels.shape == (512, 501, 3)
-    assert admitted == [512 * 501]
+    assert admitted == [512 * 501 * memory.USUAL]
     assert (picture.width, picture.height, picture.orientation) == (2001, 2047, orientation)
     whole, reduced = pipeline.detect(data), reducing.find(picture)
     assert len(whole) == len(reduced) == 1

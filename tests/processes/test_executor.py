@@ -18,12 +18,13 @@ from PIL import Image
 from pyraface.core import parameters
 from pyraface.core.errors import EngineError, ErrorCode
 from pyraface.core.host.memory import Memory
+from pyraface.core.images.memory import USUAL
 from pyraface.core.protocol import wire
 from pyraface.core.protocol.messages import Cancel, Detect, Failed, Found, Message
 from pyraface.daemon import executor as executor_module
 from pyraface.daemon.executor import Executor
 from pyraface.daemon.low_memory import Scarcity
-from pyraface.daemon.worker.worker import PIXELS_AHEAD
+from pyraface.daemon.worker.decode_window import PICTURE_BYTES
 from pyraface.daemon.worker_process import Child, Job
 from tests.stub_daemon import stub_daemon
 from tests.support import Peer, parameters_xml, run
@@ -55,9 +56,9 @@ async def started(memory: Memory | None = None) -> AsyncIterator[Executor]:
 def test_more_large_pictures_than_are_decoded_ahead_are_all_answered() -> None:
     """Each takes its room and gives it back: one that is searched, one that is cut off, one that nobody wants."""
     stream = io.BytesIO()
-    Image.new("1", (5200, 5000)).save(stream, "PNG")
+    Image.new("1", (7000, 5000)).save(stream, "PNG")
     whole = stream.getvalue()
-    assert 5200 * 5000 <= PIXELS_AHEAD < 2 * 5200 * 5000
+    assert 7000 * 5000 * USUAL <= PICTURE_BYTES < 2 * 7000 * 5000 * USUAL
 
     async def talk() -> None:
         async with started() as executor:

@@ -49,7 +49,8 @@ def test_where_descriptors_run_out_clients_wait_and_are_let_in_later(
         assert "Traceback" not in short.said
 
 
-ROOM = 1 << 20
+ROOM = 4 << 20
+"""Bytes of the largest frame, and of all that is lent."""
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
         tmp_path_factory.mktemp("limits"),
         *("--engine", "onnx"),
         max_frame_bytes=ROOM,
-        max_bytes_in_flight=ROOM,
+        max_bytes_in_flight=ROOM * 4 // 3 + 4,
         max_bytes_per_connection=ROOM,
         max_connections=8,
         max_connections_per_address=4,
@@ -134,8 +135,8 @@ def test_who_waits_for_room_too_long_is_told_overloaded(server: DaemonProcess, a
         holder.writer.write(frame[:100])
 
         async def trickle() -> None:
-            for at in range(100, len(frame), 1000):
-                holder.writer.write(frame[at : at + 1000])
+            for at in range(100, len(frame), 20_000):  # as fast as a frame of this size must be
+                holder.writer.write(frame[at : at + 20_000])
                 await asyncio.sleep(0.1)
 
         trickling = asyncio.create_task(trickle())
@@ -215,6 +216,106 @@ def test_a_slow_sender_is_told_so(server: DaemonProcess) -> None:
         assert "min_bytes_per_second" in words.message
 
     run(talk())
+
+
+def test_a_sender_of_a_large_frame_that_would_not_be_done_in_time_frees_its_room_at_once(
+    server: DaemonProcess, astronaut: np.ndarray
+) -> None:
+    """It is faster than min_bytes_per_second, and keeps others waiting."""
+
+    async def talk() -> None:
+        peer = await connect(server, "127.0.0.1")
+        frame = wire.encode(Detect(1, bytes(ROOM - 100)))
+        began = time.monotonic()
+
+        async def trickle() -> None:
+            for at in range(0, len(frame), 2000):
+                peer.writer.write(frame[at : at + 2000])
+                await asyncio.sleep(0.05)
+
+        trickling = asyncio.create_task(trickle())
+        words = await last_words(peer)
+        trickling.cancel()
+        assert words.code is ErrorCode.SLOW_SENDER
+        assert "params/timeout/frame_timeout" in words.message
+        assert time.monotonic() - began < 5
+        await served(server, photograph(ROOM * 9 // 10, astronaut))
+
+    run(talk())
+
+
+def test_a_frame_that_is_announced_takes_no_memory(server: DaemonProcess) -> None:
+    process = psutil.Process(server.process.pid)
+
+    async def talk() -> None:
+        before = process.memory_info().rss
+        peer = await connect(server, "127.0.0.1")
+        peer.writer.write(wire.encode(Detect(1, bytes(ROOM - 100)))[:100])
+        await asyncio.sleep(0.3)
+        assert process.memory_info().rss < before + ROOM // 2
+        assert (await last_words(peer)).code is ErrorCode.SLOW_SENDER
+
+    run(talk())
+
+
+def test_a_frame_for_which_there_is_never_room_is_refused_by_its_length(tmp_path: Path) -> None:
+    """The welcome says so: with less room than the largest message, a client knows where not to send it."""
+    with stub_daemon(tmp_path, seconds=0.0, max_frame_bytes=ROOM, max_bytes_in_flight=ROOM) as server:
+        assert "params/daemon/max_bytes_in_flight" in server.said
+
+        async def talk() -> None:
+            peer, welcome = await Peer.welcomed(server.port)
+            assert ROOM * 3 // 4 <= welcome.max_frame_bytes < ROOM * 4 // 5
+            peer.writer.write(wire.PREFIX.pack(welcome.max_frame_bytes + 1))
+            words = await last_words(peer)
+            assert words.code is ErrorCode.FRAME_TOO_LARGE
+            assert str(welcome.max_frame_bytes) in words.message
+            peer, welcome = await Peer.welcomed(server.port)
+            head = len(wire.encode(Detect(1, bytes(70_000)))) - 70_000 - 4
+            peer.send(Detect(1, bytes(welcome.max_frame_bytes - head)))
+            assert isinstance(await peer.next(), Failed)
+            await peer.close()
+
+        run(talk())
+
+
+FRAME = 24 << 20
+
+
+def test_a_daemon_holds_no_more_than_max_bytes_in_flight_however_many_send(tmp_path: Path) -> None:
+    """Each image is in its memory once: while it arrives, waits, and goes to the worker."""
+    limits = {
+        "max_frame_bytes": FRAME,
+        "max_bytes_in_flight": 2 * FRAME,
+        "max_bytes_per_connection": FRAME,
+        "frame_timeout": 120,
+    }
+    with stub_daemon(tmp_path, seconds=0.0, **limits) as server:
+        process = psutil.Process(server.process.pid)
+        most = before = process.memory_info().rss
+
+        async def send(number: int) -> None:
+            peer, _ = await Peer.welcomed(server.port, local_addr=(f"127.0.0.{2 + number}", 0))
+            for id in range(3):
+                peer.send(Detect(id, b"\0" * (FRAME - 100)))
+                await peer.writer.drain()
+            for _ in range(3):
+                answer = await peer.next()
+                assert isinstance(answer, Failed), answer
+                assert answer.code is ErrorCode.NOT_AN_IMAGE
+            await peer.close()
+
+        async def talk() -> None:
+            nonlocal most
+            sending = asyncio.gather(*[send(number) for number in range(5)])
+            while not sending.done():
+                most = max(most, process.memory_info().rss)
+                await asyncio.sleep(0.01)
+            await sending
+
+        run(talk())
+        grown = most - before
+        assert FRAME < grown < 2 * FRAME + (16 << 20), f"{grown >> 20} MiB"
 
 
 def test_a_client_that_says_nothing_is_told_so_but_not_one_that_pings(server: DaemonProcess) -> None:

@@ -16,9 +16,10 @@ from PIL import Image
 
 from pyraface.core import parameters
 from pyraface.core.errors import ErrorCode
+from pyraface.core.images.memory import DECODING
 from pyraface.core.pipeline import Pipeline
 from pyraface.core.protocol.messages import Cancel, Detect, Failed, Found
-from pyraface.daemon.worker.worker import PIXELS_AHEAD
+from pyraface.daemon.worker.decode_window import PICTURE_BYTES
 from tests.stub_daemon import stub_daemon
 from tests.support import Peer, daemon, parameters_xml, pyraface, run
 
@@ -129,7 +130,8 @@ def test_a_file_is_cancelled_between_its_pages(tmp_path: Path) -> None:
 
 def test_large_pages_wait_for_no_picture_that_waits_for_them(tmp_path: Path) -> None:
     width, height = 5200, 5000
-    assert width * height <= PIXELS_AHEAD < 2 * width * height
+    size = DECODING["TIFF"] * width * height
+    assert size <= PICTURE_BYTES < 2 * size
     several, one = blank_pages(3, width, height), blank_pages(1, width, height)
 
     async def talk(port: int) -> None:

@@ -89,8 +89,8 @@ def in_a_thread():
 
 threading.Thread(target=in_a_thread, daemon=True).start()  # before, as the engine's are
 found = parameters.load()
-MEMORY = dict(max_pixels=found.images.max_pixels, tile_pixels=found.detection.tile_pixels)
-said = sandbox.enter(sandbox.memory(found.daemon, **MEMORY), gpu=sys.argv[2] == "gpu")
+memory = sandbox.memory(found.daemon, found.images, tile_pixels=found.detection.tile_pixels)
+said = sandbox.enter(memory, gpu=sys.argv[2] == "gpu")
 outcome = {}
 if "seccomp is off" in said:
     del attempts["a program"]  # it would start, and take the place of this one
@@ -220,8 +220,7 @@ found = parameters.load()
 claim_pillow(found.images)
 load_decoders()
 files = {path: Path(path).read_bytes() for path in json.load(sys.stdin)}
-MEMORY = dict(max_pixels=found.images.max_pixels, tile_pixels=found.detection.tile_pixels)
-sandbox.enter(sandbox.memory(found.daemon, **MEMORY), gpu=False)
+sandbox.enter(sandbox.memory(found.daemon, found.images, tile_pixels=found.detection.tile_pixels), gpu=False)
 outcome = {}
 
 def decode_all():

@@ -41,7 +41,7 @@ ELSEWHERE = {
     "client/console/prompt.py": "processes/test_pair_command.py",
     "client/commands/path_checks.py": "processes/test_detect_command.py",
     "client/commands/servers_table.py": "processes/test_servers_command.py",
-    "client/pool/connection.py": "processes/test_send_buffer.py",
+    "client/pool/connection.py": "processes/test_slow_network.py",
     "client/pool/pairing.py": "processes/test_pair_command.py",
     "client/pool/pool.py": "processes/test_api.py",
     "client/pool/supervisor.py": "processes/test_api.py",

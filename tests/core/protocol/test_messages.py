@@ -21,6 +21,7 @@ SPECIFIED = {
     "float": "number",
     "str": "text",
     "bytes": "bytes",
+    "ImageBytes": "bytes",
     "Bytes32": "32 bytes",
     "bool": "flag",
     "ErrorCode": "code",

@@ -222,6 +222,60 @@ def test_frames_may_be_cut_anywhere() -> None:
             assert [vectors.plain(message) for message in found] == expected
 
 
+def test_a_large_image_stays_in_the_buffer_in_which_it_was_received() -> None:
+    """The receiver holds it once. What follows it is not lost, and it can be sent on as it is."""
+    image = bytes(range(256)) * 1024
+    frame = wire.encode(Detect(7, image, search="guided", faces_from=20))
+    codec = wire.Codec(max_frame_bytes=LIMIT)
+    codec.receive_data(frame + wire.encode(Cancel(7)) + frame[:1000])
+    found = codec.next_message()
+    assert isinstance(found, Detect)
+    assert isinstance(found.image, bytearray)
+    assert (found.id, found.search, found.faces_from, found.image) == (7, "guided", 20, image)
+    assert codec.next_message() == Cancel(7)
+    assert codec.next_message() is None
+    assert codec.mid_frame
+    assert b"".join(wire.encode_parts(found)) == frame
+    assert wire.encode_parts(found)[1] is found.image
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        msgpack.packb({"type": "detect", "id": 1, "image": bytes(70_000), "faces_from": 0, "search": ""}),
+        msgpack.packb({"image": bytes(70_000), "type": "detect", "search": "", "id": 1, "faces_from": 0}),
+        msgpack.packb(
+            {"type": "detect", "id": 1, "faces_from": 0, "search": "\xe5image", "image": bytes(70_000)}
+        ),
+    ],
+    ids=["image in the middle", "image first", "its name in a text"],
+)
+def test_a_large_image_may_stand_anywhere(frame: bytes) -> None:
+    codec = wire.Codec(max_frame_bytes=LIMIT)
+    codec.receive_data(wire.PREFIX.pack(len(frame)) + frame)
+    found = codec.next_message()
+    assert isinstance(found, Detect), codec.error
+    assert found.image == bytes(70_000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"id": -1}, ErrorCode.BAD_FIELD),
+        ({"search": 5}, ErrorCode.BAD_FIELD),
+        ({"type": "welcome"}, ErrorCode.BAD_FIELD),
+        ({"type": "nothing"}, ErrorCode.UNKNOWN_MESSAGE),
+    ],
+)
+def test_what_is_wrong_before_a_large_image_is_found(changes: dict[str, object], code: ErrorCode) -> None:
+    fields = {"type": "detect", "id": 1, "faces_from": 0, "search": "", "image": bytes(70_000)}
+    frame = msgpack.packb({**fields, **changes})
+    codec = wire.Codec(max_frame_bytes=LIMIT)
+    codec.receive_data(wire.PREFIX.pack(len(frame)) + frame)
+    assert codec.next_message() is None
+    assert code_of(codec) == code
+
+
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_data_may_be_any_kind_of_bytes_and_is_copied(kind: Any) -> None:
     source = bytearray(wire.encode(Detect(1, b"picture")))
@@ -799,7 +853,7 @@ NOT_TO_BE_SENT: dict[str, Any] = {
     "text none": Closing(ErrorCode.BUSY, None),  # type: ignore[arg-type]
     "code as text": Closing("busy", ""),  # type: ignore[arg-type]
     "flag as number": Failed(1, ErrorCode.BUSY, "", 1),  # type: ignore[arg-type]
-    "image as bytearray": Detect(1, bytearray(b"x")),  # type: ignore[arg-type]
+    "image as memoryview": Detect(1, memoryview(b"x")),  # type: ignore[arg-type]
     "versions as list": Hello([1], "", NONCE),  # type: ignore[arg-type]
     "versions of text": Hello(("1",), "", NONCE),  # type: ignore[arg-type]
     "more versions than a list may have": Hello(tuple(range(wire.MAX_ITEMS + 1)), "", NONCE),

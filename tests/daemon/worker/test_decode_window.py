@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from pyraface.daemon.worker.decode_window import DecodeWindow
+from pyraface.daemon.worker.decode_window import DecodeWindow, Place
 
 SOON = 10.0
 
@@ -84,3 +84,22 @@ def test_one_that_fails_before_it_has_a_size_holds_nobody_up(decoders: Decoders)
     decoders.room.over(2)
     decoders.want(3, 10)
     decoders.expect(2, 3)
+
+
+def test_what_decoding_took_beyond_the_pixels_is_free_when_it_is_done_and_the_rest_after_the_search(
+    decoders: Decoders,
+) -> None:
+    place = Place(decoders.room, 0)
+    place.admit(90)
+    place.over()
+    decoders.want(1, 50)
+    decoders.expect()
+    place.shrink(40)
+    decoders.expect(1)
+    decoders.want(2, 50)
+    decoders.expect(1)
+    place.free()
+    place.free()  # nothing is freed twice
+    decoders.expect(1, 2)
+    decoders.want(3, 1)
+    decoders.expect(1, 2)

@@ -1,4 +1,4 @@
-"""Send buffer: messages to one server, written in pieces to show whether data is still being sent."""
+"""Send buffer: messages to one peer, written in pieces, without a copy, which shows whether they are still sent."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 PIECE = 1 << 18
 """Bytes written at a time. At most this many more can be buffered in this process unnoticed: TLS accepts any amount, and
@@ -16,17 +17,17 @@ class SendBuffer:
     """Sends messages in the order of `put`, while `run` runs.
 
     Args:
-        moved: called after each piece that was sent, which shows that the server is still receiving.
+        moved: called after each piece that was sent, which shows that the peer is still receiving.
     """
 
-    def __init__(self, writer: asyncio.StreamWriter, moved: Callable[[], None]) -> None:
+    def __init__(self, writer: asyncio.StreamWriter, moved: Callable[[], Any]) -> None:
         writer.transport.set_write_buffer_limits(high=PIECE)
         self._writer = writer
         self._moved = moved
         self._parts: deque[memoryview] = deque()
         self._filled = asyncio.Event()
 
-    def put(self, *parts: bytes) -> None:
+    def put(self, *parts: bytes | bytearray) -> None:
         """Sends the parts of one frame without copying them; a short frame is written at once, unless others wait."""
         if self._writer.is_closing():
             return

@@ -84,9 +84,7 @@ class Client:
         tell = on_event if on_event is not None else log.info
         known = None if keys is None else tuple(keys)
         self._pool = Pool(servers, self._parameters, tell, faces_from=faces_from, search=wanted, keys=known)
-        self._reader = FileReader(
-            max_file_bytes=self._parameters.daemon.max_frame_bytes, servers=lambda: self._pool.servers
-        )
+        self._reader = FileReader(limit=lambda: self._pool.file_limit, servers=lambda: self._pool.servers)
         self._drained = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = os.getpid()
@@ -243,7 +241,7 @@ class Client:
         from ..core.images import arrays
 
         try:
-            content = await asyncio.to_thread(arrays.lossless_file, image, self._parameters.images)
+            content = await asyncio.to_thread(arrays.lossless_file, image, self._pool.image_limits)
         except ImageError as error:
             return Result("", error=(error.code, str(error)))
         return Result("").answered(*await self._pool.ask(content))

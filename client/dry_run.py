@@ -152,7 +152,10 @@ class _Servers:
         if self._local or not welcomes:
             self.fingerprints.add(local_daemon.fingerprint(parameters, options.search, options.faces_from))
         self.limits = Limits(
-            parameters.daemon.max_frame_bytes,
+            max(
+                [welcome.max_frame_bytes for welcome in welcomes],
+                default=parameters.daemon.max_frame_bytes,
+            ),
             max([welcome.max_pixels for welcome in welcomes], default=parameters.images.max_pixels),
             parameters.images.max_side,
         )

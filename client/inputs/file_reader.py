@@ -26,6 +26,9 @@ HELD_BYTES, HELD_BYTES_A_SERVER = 128 << 20, 32 << 20
 """Bytes of files held at once, prefetched or in flight: a base and a share per server. The share is three photographs of
 10 MB, so that a server always has work."""
 
+MAX_FILE_BYTES = (1 << 31) - 1
+"""The largest file that is read whatever a server allows: parameters.xml sets no higher limit for a message."""
+
 CLOSED = "cannot be read: the client was closed"
 
 ATTEMPTS = 3
@@ -72,13 +75,14 @@ class FileReader:
     truncated it meanwhile, this process would crash.
 
     Args:
-        max_file_bytes: a larger file is not read.
+        limit: returns the bytes of the largest file that any server accepts at present, and whose limit that is, for people.
+            A larger file is not read. Any thread may call it.
         servers: returns the number of servers at present; the more servers, the more bytes may be held. A file larger than
             that limit is read when no other file is held.
     """
 
-    def __init__(self, *, max_file_bytes: int, servers: Callable[[], int]) -> None:
-        self._max_file_bytes = max_file_bytes
+    def __init__(self, *, limit: Callable[[], tuple[int, str]], servers: Callable[[], int]) -> None:
+        self._limit = limit
         self._servers = servers
         self._held = 0
         self._change = threading.Condition()
@@ -196,10 +200,11 @@ class FileReader:
                     before = os.fstat(number)
                     if not stat.S_ISREG(before.st_mode):
                         raise OSError(errno.EINVAL, "it is no regular file")
-                    if before.st_size > self._max_file_bytes:
+                    most, whose = self._limit()
+                    if before.st_size > min(most, MAX_FILE_BYTES):
                         raise UnreadableError(
-                            f"a file of {plural(before.st_size, 'byte')}; the limit is {self._max_file_bytes} "
-                            "(params/daemon/max_frame_bytes)",
+                            f"a file of {plural(before.st_size, 'byte')}; {whose} accepts at most "
+                            f"{min(most, MAX_FILE_BYTES)} (its params/daemon/max_frame_bytes)",
                             ErrorCode.FRAME_TOO_LARGE,
                         )
                     self._take(before.st_size)

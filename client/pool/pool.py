@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterator, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,8 +16,9 @@ from ...core.errors import REFUSALS, ErrorCode, ServerLostError
 from ...core.host import tasks
 from ...core.host.keyfile import Keys
 from ...core.host.running_clock import RunningClock, Timer
-from ...core.parameters import Parameters
+from ...core.parameters import ImageLimits, Parameters
 from ...core.protocol.messages import Failed, Found
+from ...core.text import plural
 from ..scheduling.instructions import Disconnect, GiveUp, Reason, Send, Withdraw
 from ..scheduling.scheduler import Scheduler
 from . import local_daemon
@@ -158,6 +159,31 @@ class Pool:
     def capacity(self) -> int:
         """Number of images that all servers together should hold, so that no server is idle."""
         return self._scheduler.capacity
+
+    @property
+    def file_limit(self) -> tuple[int, str]:
+        """The bytes of the largest file that a server accepts, and its name; lost ones count while they are expected back.
+
+        Any thread may ask for it.
+        """
+        known = [(one.connection.welcome.max_frame_bytes, one.name) for one in self._expected]
+        if not known:
+            return self._parameters.daemon.max_frame_bytes, "this client, which has no server yet,"
+        most, name = max(known)
+        return most, name if len(known) == 1 else f"of {plural(len(known), 'server')}, {name}"
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        """The limits on the pixels of an image that a server may accept."""
+        limits = self._parameters.images
+        known = [one.connection.welcome.max_pixels for one in self._expected]
+        return replace(limits, max_pixels=max(known, default=limits.max_pixels))
+
+    @property
+    def _expected(self) -> list[_Server]:
+        """The servers that are connected or expected back."""
+        servers = list(self._servers.values())
+        return [one for one in servers if not one.connection.lost.done() or one.key in self._missed]
 
     def status(self) -> list[ServerStatus]:
         """Returns the status of every server that was ever connected, in the order of their first connections."""

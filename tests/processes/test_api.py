@@ -430,6 +430,70 @@ def test_a_file_beyond_the_frame_limit_says_which_limit(tmp_path: Path, astronau
     assert "max_frame_bytes" in result.error[1]
 
 
+@pytest.fixture(scope="module")
+def bitmap(astronaut: np.ndarray) -> bytes:
+    """An image file of 786 KB."""
+    stream = io.BytesIO()
+    Image.fromarray(astronaut).save(stream, "BMP")
+    return stream.getvalue()
+
+
+def test_a_file_too_large_for_one_server_goes_to_another_whatever_this_machine_allows(
+    tmp_path: Path, bitmap: bytes
+) -> None:
+    """The limits are those of the servers; some of these files come while the server with room has others."""
+    small = {"max_frame_bytes": 100_000, "max_pixels": 1000}
+    files = [tmp_path / f"{number}.bmp" for number in range(6)]
+    for file in files:
+        file.write_bytes(bitmap)
+    with (
+        stub_daemon(tmp_path, seconds=0.0, **small) as narrow,
+        stub_daemon(tmp_path, seconds=0.2) as wide,
+    ):
+
+        async def talk() -> None:
+            places = f"127.0.0.1:{narrow.port},127.0.0.1:{wide.port}"
+            async with Client(places, parameters=settings(**small)) as client:
+                while client.servers < 2:
+                    await asyncio.sleep(0.01)
+                results = [result async for result in client.map(files)]
+                results.append(await client.detect(bitmap))
+                with Image.open(io.BytesIO(bitmap)) as image:
+                    results.append(await client.detect(image))
+                assert [result.error for result in results] == [None] * 8
+                assert {str(wide.port) in (result.server or "") for result in results} == {True}
+
+        run(talk())
+
+
+def test_a_file_too_large_for_every_server_is_an_error_that_names_the_limit_the_server_and_the_parameter(
+    tmp_path: Path, bitmap: bytes
+) -> None:
+    file = tmp_path / "photo.bmp"
+    file.write_bytes(bitmap)
+    with (
+        stub_daemon(tmp_path, seconds=0.0, max_frame_bytes=100_000) as one,
+        stub_daemon(tmp_path, seconds=0.0, max_frame_bytes=200_000) as other,
+    ):
+
+        async def talk() -> None:
+            places = f"127.0.0.1:{one.port},127.0.0.1:{other.port}"
+            async with Client(places, parameters=settings()) as client:
+                while client.servers < 2:
+                    await asyncio.sleep(0.01)
+                read, held = await client.detect(file), await client.detect(bitmap)
+            for result in (read, held):
+                assert result.error is not None
+                assert result.error[0] is ErrorCode.FRAME_TOO_LARGE
+                assert f"a file of {len(bitmap)} bytes; " in result.error[1]
+                assert "(its params/daemon/max_frame_bytes)" in result.error[1]
+            assert read.error is not None
+            assert "of 2 servers, " in read.error[1]
+            assert f"(127.0.0.1:{other.port}) accepts at most 200000 " in read.error[1]
+
+        run(talk())
+
+
 @pytest.mark.parametrize(
     ("servers", "says"),
     [

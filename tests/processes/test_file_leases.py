@@ -77,7 +77,7 @@ def given_up(holder: subprocess.Popen[str]) -> float:
 
 @contextmanager
 def reading() -> Iterator[FileReader]:
-    files = FileReader(max_file_bytes=1 << 20, servers=lambda: 0)
+    files = FileReader(limit=lambda: (1 << 20, "attic"), servers=lambda: 0)
     try:
         yield files
     finally:

@@ -22,7 +22,7 @@ MOST = 1 << 20
 
 
 def reader() -> FileReader:
-    return FileReader(max_file_bytes=MOST, servers=lambda: 0)
+    return FileReader(limit=lambda: (MOST, "attic"), servers=lambda: 0)
 
 
 def read_one(path: Path) -> File:
@@ -60,6 +60,41 @@ def test_what_has_no_bytes_to_send_is_said(tmp_path: Path, kind: str) -> None:
     with pytest.raises(UnreadableError) as caught:
         read_one(path)
     assert caught.value.code is (ErrorCode.FRAME_TOO_LARGE if kind == "too large" else ErrorCode.UNREADABLE)
+
+
+def test_the_limit_is_that_of_the_servers_at_the_time_and_its_error_says_whose(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(bytes(1001))
+    limits = iter([(1000, "attic"), (1001, "cellar")])
+
+    async def talk() -> None:
+        files = FileReader(limit=lambda: next(limits), servers=lambda: 1)
+        with pytest.raises(UnreadableError) as caught:
+            await files.read(str(path))
+        assert str(caught.value) == (
+            "a file of 1001 bytes; attic accepts at most 1000 (its params/daemon/max_frame_bytes)"
+        )
+        assert await files.read(str(path)) is not None
+        files.close()
+
+    run(talk())
+
+
+def test_no_server_can_have_a_file_read_that_no_message_can_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_module, "MAX_FILE_BYTES", 1000)
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(bytes(1001))
+
+    async def talk() -> None:
+        files = FileReader(limit=lambda: (1 << 62, "attic"), servers=lambda: 1)
+        with pytest.raises(UnreadableError, match="at most 1000") as caught:
+            await files.read(str(path))
+        assert caught.value.code is ErrorCode.FRAME_TOO_LARGE
+        files.close()
+
+    run(talk())
 
 
 @pytest.mark.parametrize("kind", ["photograph", "folder", "device"])
@@ -160,7 +195,7 @@ def test_more_servers_may_hold_more(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     path.write_bytes(bytes(100))
 
     async def held_with(servers: int) -> int:
-        files = FileReader(max_file_bytes=MOST, servers=lambda: servers)
+        files = FileReader(limit=lambda: (MOST, "attic"), servers=lambda: servers)
         tasks = [asyncio.create_task(files.read(str(path))) for _ in range(7)]
         await asyncio.sleep(0.3)
         done = sum(task.done() for task in tasks)

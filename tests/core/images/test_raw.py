@@ -17,6 +17,7 @@ from pyraface.core.errors import (
 )
 from pyraface.core.images import formats
 from pyraface.core.images.decode import Picture, decode
+from pyraface.core.images.memory import PIXEL
 from pyraface.core.parameters import ImageLimits
 from tests.core.images import raw_files
 from tests.core.images.files import LIMITS, Pixels, stored
@@ -167,7 +168,8 @@ def test_a_large_preview_is_decoded_at_the_fraction_that_the_full_picture_may_be
 def test_pixels_are_admitted_before_they_are_decoded_with_the_borders() -> None:
     admitted: list[int] = []
     picture = decode(dng(jpeg(scene(200, 200))), LIMITS, admit=admitted.append)
-    assert picture.pixels.size // 3 <= sum(admitted) <= 1.1 * picture.pixels.size / 3
+    bytes_of_pixels = picture.pixels.size // 3 * PIXEL
+    assert bytes_of_pixels <= sum(admitted) <= 1.1 * bytes_of_pixels
 
 
 @pytest.mark.parametrize(

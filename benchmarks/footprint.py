@@ -1,6 +1,6 @@
 """Footprint: the memory of a worker that is ready, and at most while it searches one photograph; usual and frugal.
 
-    python -m benchmarks.footprint [--megapixels 4,12,36,120] [--parameters FILE]
+    python -m benchmarks.footprint [--megapixels 4,12,36,120,200] [--parameters FILE]
 
 Each figure is of a process of its own: the most memory that it has had (VmHWM of proc(5)) after it has decoded and
 searched one JPEG, a portrait from scikit-image enlarged to that size. A worker that is not frugal has the next photographs
@@ -26,7 +26,7 @@ from .common import machine, today, versions
 def main() -> None:
     """Prints the table, in MiB."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.footprint", description=__doc__)
-    parser.add_argument("--megapixels", default="4,12,36,120", help="sizes of the photographs")
+    parser.add_argument("--megapixels", default="4,12,36,120,200", help="sizes of the photographs")
     parser.add_argument("--parameters", help="parameters.xml")
     parser.add_argument("--one", nargs=2, metavar=("SEARCH", "MEGAPIXELS"), help=argparse.SUPPRESS)
     parser.add_argument("--frugal", action="store_true", help=argparse.SUPPRESS)

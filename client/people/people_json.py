@@ -6,7 +6,6 @@ A person and a face take a line each, so that `grep`, `diff` and an editor show 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -76,7 +75,7 @@ class _Reader:
     def people(self, data: bytes) -> People:
         try:
             text = data.decode("utf-8-sig")
-            read = json.loads(text, object_pairs_hook=self._object, parse_constant=self._constant)
+            read = json.loads(text, object_pairs_hook=self._object)
         except json.JSONDecodeError as error:
             raise self._error(
                 "", f"is no JSON: {error.msg} in line {error.lineno}, column {error.colno}"
@@ -179,9 +178,6 @@ class _Reader:
             )
             raise self._error(one_line(twice, 40), "stands twice in one object")
         return found
-
-    def _constant(self, name: str) -> float:
-        return math.nan if name == "NaN" else math.inf  # refused where the field is read
 
     def _error(self, place: str, problem: str) -> PeopleFileError:
         return PeopleFileError(

@@ -107,7 +107,7 @@ def test_a_name_that_is_too_long_is_named_and_its_face_has_none() -> None:
 
 
 def test_a_hundred_thousand_faces_cost_a_line_and_little_memory() -> None:
-    for faces in (f"rect64({CORNERS}),{ADA};" * 100_000, ";" * 1_000_000, "x;" * 1_000_000):
+    for faces in (f"rect64({CORNERS}),{ADA};" * 100_000, ";" * 1_000_000, "xy;" * 1_000_000):
         ini = folder(faces)
         tracemalloc.start()
         found = ini.areas_of("a.jpg")

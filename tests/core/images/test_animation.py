@@ -84,6 +84,12 @@ def test_transparent_frames_are_judged_by_their_colours(format: str, portrait: P
     assert difference(picture.pixels, portrait) <= 8
 
 
+@pytest.mark.parametrize(("noise", "page"), [(4, 1), (20, 0)])
+def test_a_frame_of_nearly_one_colour_is_blank(noise: int, page: int, portrait: Pixels) -> None:
+    near = np.random.default_rng(0).integers(100, 101 + noise, (240, 180, 3), np.uint8)
+    assert decode(frames("PNG", [near, portrait]), LIMITS).page == page
+
+
 def test_a_default_picture_that_is_no_frame_counts_as_the_first(portrait: Pixels) -> None:
     data = frames("PNG", [plain((0, 0, 0)), Image.fromarray(portrait), plain((9, 9, 9))], default_image=True)
     picture = decode(data, LIMITS)

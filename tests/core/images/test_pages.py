@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import weakref
 from typing import Any
 
@@ -17,7 +18,7 @@ from pyraface.core.images.decode import Picture, decode, pictures
 from pyraface.core.images.memory import DECODING
 from pyraface.core.pages import MAX_PAGES, Unread
 from pyraface.core.parameters import ImageLimits
-from tests.core.images.files import LIMITS, Pixels, stored
+from tests.core.images.files import LIMITS, Pixels, encoded, stored
 
 RED, GREEN, BLUE, BLACK, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0), (255, 255, 255)
 
@@ -139,12 +140,12 @@ def directories(data: bytes | bytearray) -> list[tuple[int, int]]:
 
 
 def unreadable(data: bytes, page: int) -> bytes:
-    """The file with the width of one page a number that its pixels do not have."""
+    """The file with the pixels of one page said to lie beyond its end."""
     start, end = directories(data)[page]
     changed = bytearray(data)
     for entry in range(start + 2, end, 12):
-        if struct.unpack_from("<H", data, entry)[0] in (256, 257):
-            struct.pack_into("<I", changed, entry + 8, 30_000)
+        if struct.unpack_from("<H", data, entry)[0] == 273:
+            struct.pack_into("<I", changed, entry + 8, len(data) + 1000)
     return bytes(changed)
 
 
@@ -162,7 +163,7 @@ def test_a_page_that_cannot_be_read_is_named_and_costs_no_other(
             assert found[number][1] == colour
     reason = found[damaged][1]
     assert isinstance(reason, str)
-    assert "TIFF" in reason or "pixels" in reason
+    assert "a TIFF that is truncated" in reason
     assert "\n" not in reason
     assert count(data) == 4
 
@@ -198,10 +199,17 @@ def test_if_no_page_can_be_read_the_error_is_that_of_the_first() -> None:
         ImageError, match=r"gray, 1 sample of 64 bits.*the first of 3 pages, and no other"
     ) as error:
         decode(tiff(*[np.zeros((16, 24))] * 3), LIMITS)
-    assert error.value.__cause__ is None
     with pytest.raises(ImageError) as error:
         decode(tiff(np.zeros((16, 24))), LIMITS)
     assert "pages" not in str(error.value)
+
+
+def test_the_error_of_a_file_holds_no_pixels() -> None:
+    data = unreadable(unreadable(tiff(plain(RED), plain(RED), compression="zlib"), 0), 1)
+    with pytest.raises(ImageError, match="the first of 2 pages") as error:
+        decode(data, LIMITS)
+    assert error.value.__cause__ is None
+    assert error.value.__context__ is None
 
 
 def test_a_page_that_is_too_large_costs_no_other() -> None:
@@ -250,16 +258,28 @@ def test_a_file_whose_only_directory_has_no_size_is_an_error() -> None:
 
 
 def test_a_picture_is_not_held_while_the_next_is_decoded() -> None:
-    found = pictures(tiff(*[plain(RED, 300, 200)] * 3), LIMITS)
     alive: list[Any] = []
-    admitted = 0
-    for one in found:
+    found: list[Any] = []
+
+    def admit(_: int) -> None:
+        assert [kept() for kept in alive] == [None] * len(found)
+
+    for one in pictures(tiff(*[plain(RED, 300, 200)] * 3), LIMITS, admit=admit):
         assert isinstance(one, Picture)
-        assert [kept() is None for kept in alive] == [True] * admitted
         alive.append(weakref.ref(one.pixels))
-        admitted += 1
+        found.append(one.page)
         del one
-    assert admitted == 3
+    assert found == [0, 1, 2]
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF"])
+def test_a_file_is_not_held_while_its_last_picture_is_searched(format: str) -> None:
+    data = encoded(plain(RED, 300, 200), format)
+    before = sys.getrefcount(data)
+    found = pictures(data, LIMITS)
+    next(found)
+    assert sys.getrefcount(data) == before
+    assert list(found) == []
 
 
 def test_each_page_is_admitted_before_it_is_decoded() -> None:

@@ -17,11 +17,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
 
+from pyraface.core.pages import Page
 from pyraface.core.results import Result
 from tests.stub_daemon import stub_daemon
 
@@ -119,10 +120,9 @@ def million(folder: Path, files: int) -> None:
                 for path in sorted(parent.iterdir()):
                     status = path.stat()
                     digest, of_file = f"sha256:{status.st_ino:064x}", (status.st_size, status.st_mtime_ns)
-                    line = Result(
-                        str(path), digest, *of_file, fingerprint, None, 32, 32, server="x"
-                    ).as_json()
-                    lines.write(json.dumps(line, separators=(",", ":")) + "\n")
+                    line = Result(str(path), digest, *of_file, fingerprint, None, 32, 32, server="x")
+                    line = replace(line, pictures=1, pages=(Page(0, 32, 32, 1),))
+                    lines.write(json.dumps(line.as_json(), separators=(",", ":")) + "\n")
         done = client("--servers", place, "--output", output, images)
     print(
         f"| a tree of {files} files, all but 1000 done before | {done.wall:.0f} s | peak {done.peak:.0f} MiB |"

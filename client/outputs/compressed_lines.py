@@ -200,12 +200,11 @@ class CompressedLines:
             self._frames.append(Frame(start, size, raw, end, stop, good, damaged))
             raw, start = end, start + size
 
-    def _before(self, blank: int, raw: int) -> bytearray:
-        """Returns the whole lines of a frame that stand before a byte of the file."""
-
+    def _before(self, stop: int, raw: int) -> bytearray:
+        """Returns the whole lines of the frame at `raw` that stand before a byte of the file."""
         content = bytearray()
         try:
-            for piece in FrameReader(self._compression, self._output.read, raw, blank):
+            for piece in FrameReader(self._compression, self._output.read, raw, stop):
                 content += piece
         except DamagedFrameError:
             content.clear()
@@ -236,7 +235,7 @@ class CompressedLines:
         return self._output.size
 
     def _blank(self, raw: int, end: int) -> int | None:
-        """Returns the first byte of zeros in a part of the file; the last part may be shorter than those of a power cut."""
+        """Returns where zeros begin in a part of the file: those of a power cut, or fewer at the end of the file."""
         if not self._output.read(raw, len(BLANK)).strip(b"\0"):
             return raw
         return next(self._found(BLANK, raw, end), None)

@@ -60,8 +60,7 @@ class Origin(NamedTuple):
 _NO_ORIGIN = Origin("", None)
 
 
-@dataclass(frozen=True)
-class Head:
+class Head(NamedTuple):
     """Head of a line: the values that a later run needs, without the faces.
 
     Attributes:
@@ -253,7 +252,9 @@ class Index:
 
 def _path_key(path: str) -> bytes:
     """Returns 16 bytes that identify a path, the same for all its spellings: `a`, `./a`."""
-    return hashlib.blake2b(os.fsencode(os.path.abspath(path)), digest_size=16).digest()
+    if not path.startswith("/") or "/." in path or "//" in path or path.endswith("/"):
+        path = os.path.abspath(path)
+    return hashlib.blake2b(os.fsencode(path), digest_size=16).digest()
 
 
 def _digest_key(digest: str | None) -> bytes:

@@ -6,10 +6,12 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
 
+from pyraface.core.pages import Page
 from pyraface.core.results import Result
 from tests.stub_daemon import stub_daemon
 from tests.support import ROOT, environment
@@ -126,6 +128,7 @@ def write_lines(output: Path, real: Path, fingerprint: str) -> None:
     about = Result(
         "PATH", "DIGEST", status.st_size, status.st_mtime_ns, fingerprint, None, 16, 16, server="x"
     )
+    about = replace(about, pictures=1, pages=(Page(0, 16, 16, 1),))
     line = json.dumps(about.as_json(), separators=(",", ":")) + "\n"
     with output.open("w") as lines:
         written = 0

@@ -11,6 +11,7 @@ from ..core.faces import Faces as Faces
 from ..core.results import Result as Result
 from .api import Client as Client
 from .blocking import detect_faces as detect_faces
+from .blocking import encode_faces as encode_faces
 from .blocking import map_faces as map_faces
 from .pool.status import Availability as Availability
 from .pool.status import ServerStatus as ServerStatus

@@ -18,8 +18,11 @@ from collections.abc import (
 from contextlib import AbstractContextManager
 from typing import Any, cast
 
+from numpy.typing import ArrayLike
+
 from ..core import parameters as parameters_file
 from ..core.errors import ErrorCode, ImageError, UnreadableError
+from ..core.given_boxes import GivenBoxes
 from ..core.host import forks
 from ..core.images import inputs
 from ..core.images.inputs import ImageInput
@@ -149,6 +152,42 @@ class Client:
         assert result is not None  # only `skip` makes it None
         return result
 
+    def encode(
+        self,
+        image: ImageInput,
+        boxes: ArrayLike,
+        *,
+        turned: ArrayLike | None = None,
+        page: int = 0,
+    ) -> Coroutine[Any, Any, Result]:
+        """Returns, when awaited, a result with the encodings of faces in boxes that come from elsewhere.
+
+        The faces of the result are those of the boxes, in their order; nothing is searched for. Each is encoded as if it had
+        been found there: the boxes that `detect` found have the same encodings again, whichever server answers, but
+        for the last digits of another engine. `pipeline.Pipeline.encode` says the rest.
+
+        Cancelling the call cancels the request at the server. Failures are in the result, not raised: so is a box that
+        shows nothing of the picture (`bad-box`).
+
+        Args:
+            image: as for `detect`.
+            boxes: n rows of left, top, right, bottom, in pixels of the upright picture; at most 1000.
+            turned: the degrees clockwise, 0, 90, 180 or 270, that bring each face upright, n of them; None: the server
+                finds them out.
+            page: the number of the picture in the file that the boxes are in.
+
+        Raises:
+            TypeError, RuntimeError: as `detect`.
+            ValueError: a box is empty or not a number, or there are too many: the message names it, counted from 1. Raised
+                by the call itself, before it is awaited.
+        """
+        return self._encode(inputs.checked(image), GivenBoxes.of(boxes, turned, page))
+
+    async def _encode(self, image: ImageInput, given: GivenBoxes) -> Result:
+        result = await self._detect(image, None, given)
+        assert result is not None  # only `skip` makes it None
+        return result
+
     def map(
         self,
         images: Iterable[ImageInput] | AsyncIterable[ImageInput],
@@ -209,12 +248,14 @@ class Client:
         self._check()
         return self._pool.feeding()
 
-    async def _detect(self, image: ImageInput, skip: Callable[[File], bool] | None) -> Result | None:
+    async def _detect(
+        self, image: ImageInput, skip: Callable[[File], bool] | None, given: GivenBoxes | None = None
+    ) -> Result | None:
         self._check()
         if inputs.is_pixels(image):
-            return await self._detect_pixels(image)
+            return await self._detect_pixels(image, given)
         if inputs.is_file_content(image):
-            return await self._detect_content(image)
+            return await self._detect_content(image, given)
         path = os.fspath(cast("str | os.PathLike[str]", image))
         try:
             file = await self._reader.read(path, skip)
@@ -224,19 +265,19 @@ class Client:
             return None
         try:
             about = Result(file.path, file.digest, file.size, file.modified)
-            return about.answered(*await self._pool.ask(file.data))
+            return about.answered(*await self._pool.ask(file.data, given))
         finally:
             self._reader.release(file)
 
-    async def _detect_content(self, image: inputs.FileContent) -> Result:
+    async def _detect_content(self, image: inputs.FileContent, given: GivenBoxes | None) -> Result:
         try:
             content = await asyncio.to_thread(inputs.file_content, image)
         except OSError as error:
             return Result("", error=(ErrorCode.UNREADABLE, f"cannot be read: {error.strerror or error}"))
         digest = await asyncio.to_thread(digest_of, content)
-        return Result("", digest, len(content)).answered(*await self._pool.ask(content))
+        return Result("", digest, len(content)).answered(*await self._pool.ask(content, given))
 
-    async def _detect_pixels(self, image: inputs.Pixels) -> Result:
+    async def _detect_pixels(self, image: inputs.Pixels, given: GivenBoxes | None) -> Result:
         # not at the top: a client of files needs no image library
         from ..core.images import arrays
 
@@ -244,4 +285,4 @@ class Client:
             content = await asyncio.to_thread(arrays.lossless_file, image, self._pool.image_limits)
         except ImageError as error:
             return Result("", error=(error.code, str(error)))
-        return Result("").answered(*await self._pool.ask(content))
+        return Result("").answered(*await self._pool.ask(content, given))

@@ -1,6 +1,6 @@
-"""The library without asyncio: `detect_faces` and `map_faces`.
+"""The library without asyncio: `detect_faces`, `encode_faces` and `map_faces`.
 
-Both run a `Client` in a separate thread with its own event loop. Connections are kept and answers are received while the
+They run a `Client` in a separate thread with its own event loop. Connections are kept and answers are received while the
 caller processes a result, and the caller's thread may run an event loop itself.
 """
 
@@ -14,6 +14,9 @@ import queue
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator
 
+from numpy.typing import ArrayLike
+
+from ..core.given_boxes import GivenBoxes
 from ..core.host import forks, tasks
 from ..core.images import inputs
 from ..core.images.inputs import ImageInput
@@ -47,6 +50,33 @@ def detect_faces(
     (result,) = map_faces(
         [image], servers=servers, parameters=parameters, faces_from=faces_from, search=search
     )
+    return result
+
+
+def encode_faces(
+    image: ImageInput,
+    boxes: ArrayLike,
+    *,
+    turned: ArrayLike | None = None,
+    page: int = 0,
+    servers: str = "auto",
+    search: str = "",
+) -> Result:
+    """Returns a result with the encodings of faces in boxes that come from elsewhere, in the order of the boxes.
+
+    `Client.encode` says what `image`, `boxes`, `turned` and `page` may be, and is the one to use for many images; the
+    other arguments are those of `Client`.
+
+    Raises:
+        TypeError: the image has none of the forms that an image may have.
+        ValueError: a box is empty or not a number, or there are too many: the message names it, counted from 1; or there
+            is no search of this name.
+        ServerError: no server can be reached, and none can be started.
+        ParametersError: parameters.xml is invalid.
+    """
+    inputs.checked(image)
+    given = GivenBoxes.of(boxes, turned, page)
+    (result,) = _results(iter([image]), lambda: Client(servers, search=search), ordered=True, given=given)
     return result
 
 
@@ -91,9 +121,13 @@ def map_faces(
 
 
 def _results(
-    upcoming: Iterator[ImageInput], new_client: Callable[[], Client], *, ordered: bool
+    upcoming: Iterator[ImageInput],
+    new_client: Callable[[], Client],
+    *,
+    ordered: bool,
+    given: GivenBoxes | None = None,
 ) -> Generator[Result, None, None]:
-    work = _Work(new_client(), ordered=ordered)
+    work = _Work(new_client(), ordered=ordered, given=given)
     failure: Exception | None = None
     work.start()
     try:
@@ -131,15 +165,19 @@ class _End:
 class _Work:
     """A client and its event loop in a thread.
 
+    Args:
+        given: the boxes to be encoded in each image, which is not searched then.
+
     Attributes:
         news: a queue of results; None requests an image; an _End is the last item.
     """
 
-    def __init__(self, client: Client, *, ordered: bool) -> None:
+    def __init__(self, client: Client, *, ordered: bool, given: GivenBoxes | None) -> None:
         self.news: queue.SimpleQueue[Result | _End | None] = queue.SimpleQueue()
         self._client = client
         self._process = os.getpid()
         self._ordered = ordered
+        self._given = given
         self._thread = threading.Thread(target=self._run, name="pyraface", daemon=True)
         self._started = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -210,11 +248,21 @@ class _Work:
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         self._started.set()
-        results = self._client.map(self._images(), ordered=self._ordered)
+        images = self._images()
+        if self._given is None:
+            results = self._client.map(images, ordered=self._ordered)
+        else:
+            results = self._encoded(images, self._given)
         async with self._client, contextlib.aclosing(results):
             async for result in results:
                 await self._room.acquire()
                 self.news.put(result)
+
+    async def _encoded(
+        self, images: AsyncGenerator[ImageInput, None], given: GivenBoxes
+    ) -> AsyncGenerator[Result, None]:
+        async for image in images:
+            yield await self._client.encode(image, given.boxes, turned=given.turned, page=given.page)
 
     async def _images(self) -> AsyncGenerator[ImageInput, None]:
         while True:

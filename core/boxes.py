@@ -12,6 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 Boxes = NDArray[np.float32]
 
+DECIMALS = 2
+"""Of a box in the outputs: a hundredth of a pixel. A box is exact to a few pixels."""
+
 PAIRS_AT_ONCE = 1 << 16
 """Pairs of boxes whose overlaps are computed at once: they stay in the processor's cache, and of a crowd's millions of pairs
 only the result is in memory."""
@@ -78,6 +81,19 @@ def to_image(boxes: Boxes, scale: tuple[float, float], origin: tuple[float, floa
     factors = np.array([scale[0], scale[1]] * 2, np.float32)
     offsets = np.array([origin[0], origin[1]] * 2, np.float32)
     return cast("Boxes", boxes / factors + offsets)
+
+
+def from_image(boxes: Boxes, scale: tuple[float, float]) -> Boxes:
+    """Returns boxes of an image in the frame of the same image zoomed by `scale`, (x, y)."""
+    return boxes * np.array([scale[0], scale[1]] * 2, np.float32)
+
+
+def rounded(boxes: Boxes) -> Boxes:
+    """Returns the boxes in whole hundredths of a pixel, as outputs record them.
+
+    They are read back as exactly the same numbers.
+    """
+    return np.round(boxes.astype(np.float64), DECIMALS).astype(np.float32)
 
 
 def clip(boxes: Boxes, width: float, height: float) -> Boxes:

@@ -9,6 +9,7 @@
     |   |-- NotAnImageError        no picture
     |   |-- FormatNotReadError     a picture in a format, or a variant of one, that is not read; .package may help
     |   |-- TruncatedImageError    an image that is cut off or damaged
+    |   |-- BadBoxError            a box to be encoded lies outside of the picture
     |   `-- ImageTooLargeError     more pixels, or a longer side, than the limits allow
     |       `-- ImageMemoryError   more pixels than there is memory for
     |-- ProtocolError              the wire protocol was broken; .code says how
@@ -52,6 +53,7 @@ class ErrorCode(str, Enum):
     FORMAT_NOT_READ = "format-not-read"
     IMAGE_TRUNCATED = "image-truncated"
     IMAGE_TOO_LARGE = "image-too-large"
+    BAD_BOX = "bad-box"
     # the server
     TOO_SLOW = "too-slow"
     EXECUTOR_LOST = "executor-lost"
@@ -189,6 +191,12 @@ class TruncatedImageError(ImageError):
     """An image that is cut off or damaged."""
 
     code = ErrorCode.IMAGE_TRUNCATED
+
+
+class BadBoxError(ImageError):
+    """A box that is to be encoded shows nothing of the picture; the message names the box and the picture's size."""
+
+    code = ErrorCode.BAD_BOX
 
 
 class ImageTooLargeError(ImageError):

@@ -16,8 +16,8 @@ ENCODING_LENGTH = 128
 """Numbers in an encoding: dlib's face recognition network ends in 128 outputs."""
 
 
-Detector = Literal["cnn", "yunet"]
-"""The network that decided that a detection is a face: dlib's CNN, or YuNet."""
+Detector = Literal["cnn", "yunet", "given"]
+"""What decided that a box holds a face: dlib's CNN, YuNet, or the caller who gave the box."""
 
 DETECTORS: tuple[Detector, ...] = get_args(Detector)
 """The protocol numbers the detectors in this order, from 0."""
@@ -55,9 +55,9 @@ class Face:
     Attributes:
         box: (4,) float32: left, top, right, bottom, in pixels of the upright image, origin top left.
         confidence: the detector's score. dlib's is above its threshold (0 in dlib) and unbounded above; YuNet's is 0 to 1,
-            on a scale of its own.
-        level: the pyramid level that its box comes from.
-        detector: the network that decided that it is a face.
+            on a scale of its own; 0 of a given box.
+        level: the pyramid level that its box comes from; 0 of a given box.
+        detector: the network that decided that it is a face, or "given": the caller gave its box.
         turned: the degrees clockwise, 0, 90, 180 or 270, that bring it upright: it was found and encoded so.
         encoding: (128,) float32.
         quality: its size, its sharpness, how much of it is inside the image, and whether it is comparable.
@@ -103,9 +103,9 @@ class Faces(Sequence[Face]):
     Attributes:
         boxes: (n, 4) float32: left, top, right, bottom, in pixels of the upright image, origin top left.
         confidences: (n,) float32: the detector's score. dlib's is above its threshold (0 in dlib) and unbounded above;
-            YuNet's is 0 to 1, on a scale of its own.
+            YuNet's is 0 to 1, on a scale of its own; 0 of a given box.
         levels: (n,) int32: the pyramid level the box comes from; 0 is the whole image, 1 its quadrants, and so on.
-        detectors: (n,) text of 5 characters: the network that decided, "cnn" or "yunet".
+        detectors: (n,) text of 5 characters: the network that decided, "cnn" or "yunet", or "given" with the box.
         turned: (n,) int32: the degrees clockwise, 0, 90, 180 or 270, that bring a face upright: it was found and encoded so.
         encodings: (n, 128) float32: two faces of one person are usually closer than 0.6 (Euclidean distance);
             a row of NaN stands for an encoding that was not computed.

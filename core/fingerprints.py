@@ -35,6 +35,11 @@ def of(
     return hashlib.sha256("\n".join(text).encode()).hexdigest()[:16]
 
 
+def of_given(fingerprint: str) -> str:
+    """Returns the fingerprint of a result whose boxes were given: it does not stand for a search with `fingerprint`."""
+    return f"{fingerprint}-given"
+
+
 def from_size(fingerprint: str, faces_from: int) -> str:
     """Returns the fingerprint of a search for faces of at least `faces_from` pixels; 0: of the search itself."""
     return f"{fingerprint}-from-{faces_from}" if faces_from else fingerprint

@@ -11,15 +11,16 @@ from functools import partial
 from typing import ClassVar, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .. import __version__
 from . import boxes, engines, fingerprints, fusion, quality, turning
 from . import search as searches
 from .computed_by import ComputedBy
 from .engines import Engine, EngineName, EngineOptions, Proposer
-from .errors import EngineError, ImageError
+from .errors import BadBoxError, EngineError, ImageError, TruncatedImageError
 from .faces import Faces
+from .given_boxes import UNKNOWN_TURN, GivenBoxes
 from .host import forks
 from .images import arrays, inputs
 from .images.decode import Picture, at_once, decode, pictures
@@ -32,6 +33,10 @@ log = logging.getLogger("pyraface.pipeline")
 
 REDUCTIONS = (2, 4, 8)
 """The factors that a JPEG decoder offers: it leaves out the finer frequencies of each block of 8 x 8 pixels."""
+
+
+LEAST_SIDE = 1
+"""The pixels of a given box's width and height that must be inside of the picture."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,11 +185,57 @@ class Pipeline:
             ImageError: the bytes are not an image, or a damaged one, or one beyond the limits.
             EngineError: the engine failed, or cannot do this search.
         """
+        search_in = partial(self.find_all, faces_from=faces_from, search=search)
+        name, found = self._of_image(image, search_in, faces_from=faces_from, search=search)
+        for page, reason in found.unread:
+            log.warning("%s: picture %d is not read: %s", name or "image", page, reason)
+        return found.faces
+
+    def encode(
+        self,
+        image: ImageInput,
+        boxes: ArrayLike,
+        *,
+        turned: ArrayLike | None = None,
+        page: int = 0,
+        search: str = "",
+    ) -> Faces:
+        """Returns the faces in boxes that come from elsewhere, in the order of the boxes; nothing is searched for.
+
+        Each is encoded and measured as if the search had found it there: `detect`'s boxes have the same encodings again.
+        Its detector is "given", its confidence and its level are 0; `comparable` asks for its size, its sharpness and how
+        much of it is inside. A box that leaves the picture ends at its edge.
+
+        Args:
+            image: as for `detect`.
+            boxes: n rows of left, top, right, bottom, in pixels of the upright picture; at most 1000.
+            turned: the degrees clockwise, 0, 90, 180 or 270, that bring each face upright, n of them, as `Faces.turned` has
+                them; None: the search decides, as for a face that it finds there ("everywhere" turns none).
+            page: the number of the picture in the file that the boxes are in; 0 is also the frame at which an animation
+                is searched.
+            search: as for `detect`.
+
+        Raises:
+            ValueError: a box is empty or not a number, or there are too many; the message names it, counted from 1.
+            BadBoxError: a box shows nothing of the picture, or the file has no such picture.
+            Exception: as `detect`.
+        """
+        given = GivenBoxes.of(boxes, turned, page)
+        encode_in = partial(self.encode_all, given=given, search=search)
+        return self._of_image(image, encode_in, faces_from=0, search=search)[1].faces
+
+    def _of_image(
+        self,
+        image: ImageInput,
+        work: Callable[[Iterable[Picture | Unread]], Findings],
+        *,
+        faces_from: int,
+        search: str,
+    ) -> tuple[str, Findings]:
+        """Returns the path of an image, "" if it has none, and what `work` finds in its pictures."""
         inputs.checked(image)
         if inputs.is_pixels(image):
-            return self.find(
-                arrays.picture(image, self.parameters.images), faces_from=faces_from, search=search
-            )
+            return "", work([arrays.picture(image, self.parameters.images)])
         name = ""
         if inputs.is_file_content(image):
             content = inputs.file_content(image)
@@ -192,20 +243,13 @@ class Pipeline:
             name = os.fspath(cast("str | os.PathLike[str]", image))
             content = _read(name)
         try:
-            found = self.find_all(
-                self.pictures(content, faces_from=faces_from, search=search),
-                faces_from=faces_from,
-                search=search,
-            )
+            return name, work(self.pictures(content, faces_from=faces_from, search=search))
         except ImageError as error:
             if name:
                 error.args = (
                     f"{name}: {error}",
                 )  # of a new error, what it says beside its message would be lost
             raise
-        for page, reason in found.unread:
-            log.warning("%s: picture %d is not read: %s", name or "image", page, reason)
-        return found.faces
 
     def decode(
         self,
@@ -287,18 +331,54 @@ class Pipeline:
         """
         chosen = self.search(search)
         Pipeline._searched_in = os.getpid()
-        height, width, _ = picture.pixels.shape
         # in pixels of the decoded picture, which may be fewer than the file's
-        in_pixels = faces_from * width / picture.width
+        in_pixels = faces_from * _scale(picture)[0]
         candidates = chosen.candidates(picture.pixels, faces_from=in_pixels)
+        # as they are recorded, so that `encode` sees the same boxes again
+        candidates = replace(candidates, boxes=_decoded(picture, _upright(picture, candidates.boxes)))
         doubtful = fusion.doubtful(candidates, self.parameters.fusion)
         candidates = self._encoded(picture, candidates, doubtful)
         faces = fusion.fuse(candidates, self.parameters.fusion)
         faces = self._encoded(picture, faces, ~faces.encoded)
+        return self._measured(picture, faces)
+
+    def encode_all(
+        self, pictures: Iterable[Picture | Unread], given: GivenBoxes, *, search: str = ""
+    ) -> Findings:
+        """Returns the faces in the given boxes of one of a file's pictures; the others are not looked at.
+
+        Args:
+            pictures: as `pictures` returns them.
+            search: as for `encode`.
+
+        Raises:
+            Exception: as `encode`, and what `pictures` raises.
+        """
+        chosen = self.search(search)
+        Pipeline._searched_in = os.getpid()
+        picture = _picture_of(pictures, given.page)
+        seen = boxes.rounded(boxes.clip(given.boxes, picture.width, picture.height))
+        for number, sides in enumerate((seen[:, 2:] - seen[:, :2]).tolist(), start=1):
+            if min(sides) < LEAST_SIDE:
+                raise BadBoxError(
+                    f"box {number} shows nothing of the picture of {picture.width} x {picture.height} pixels: it must "
+                    f"have {LEAST_SIDE} pixel or more of its width and of its height inside"
+                )
+        at = _decoded(picture, seen)
+        turned = given.turned.copy()
+        if (unknown := turned == UNKNOWN_TURN).any():
+            turned[unknown] = chosen.turns(picture.pixels, at)[unknown]
+        inside = boxes.inside(given.boxes, picture.width, picture.height)
+        faces = Faces.detected(at, np.zeros(len(at), np.float32), level=0, detector="given", inside=inside)
+        faces = self._encoded(picture, replace(faces, turned=turned), np.ones(len(at), np.bool_))
+        faces = self._measured(picture, faces)
+        page = Page(picture.page, picture.width, picture.height, picture.orientation)
+        return Findings(faces, (page,), (), picture.pictures)
+
+    def _measured(self, picture: Picture, faces: Faces) -> Faces:
+        """Returns faces, boxes in pixels of the decoded picture, with their quality, in the frame of the upright one."""
         sharpness = quality.sharpness(picture.pixels, faces.boxes)
-        if (width, height) != (picture.width, picture.height):
-            full = boxes.to_image(faces.boxes, (width / picture.width, height / picture.height), (0.0, 0.0))
-            faces = replace(faces, boxes=boxes.clip(full, picture.width, picture.height))
+        faces = replace(faces, boxes=_upright(picture, faces.boxes))
         return quality.measured(faces, sharpness, self.parameters.encoding).on_page(picture.page)
 
     def _encoded(self, picture: Picture, faces: Faces, wanted: NDArray[np.bool_]) -> Faces:
@@ -315,6 +395,55 @@ class Pipeline:
             )
             encodings[number] = self.engine.encode(part, box)[0]
         return faces.with_encodings(encodings)
+
+
+def _scale(picture: Picture) -> tuple[float, float]:
+    """Pixels of the decoded picture per pixel of the upright one: less than 1 where it was reduced."""
+    height, width, _ = picture.pixels.shape
+    return width / picture.width, height / picture.height
+
+
+def _upright(picture: Picture, found: boxes.Boxes) -> boxes.Boxes:
+    """Returns boxes of the decoded picture in the frame of the upright one, as they are recorded."""
+    whole = boxes.to_image(found, _scale(picture), (0.0, 0.0))
+    return boxes.rounded(boxes.clip(whole, picture.width, picture.height))
+
+
+def _decoded(picture: Picture, recorded: boxes.Boxes) -> boxes.Boxes:
+    """Returns recorded boxes in the frame of the decoded picture."""
+    return boxes.from_image(recorded, _scale(picture))
+
+
+def _picture_of(pictures: Iterable[Picture | Unread], page: int) -> Picture:
+    """Returns the picture of this number; for 0, also the frame at which an animation is searched.
+
+    Raises:
+        BadBoxError: the file has no such picture.
+        TruncatedImageError: it cannot be read.
+    """
+    others: list[int] = []
+    held: Picture | None = None
+    for picture in pictures:
+        if isinstance(picture, Unread):
+            if picture.page == page:
+                raise TruncatedImageError(
+                    f"picture {page}, which the boxes are in, cannot be read: {picture.reason}"
+                )
+            continue
+        if picture.page == page:
+            return picture
+        if page == 0 and not others:
+            held = (
+                picture  # what follows tells whether it is a frame, or a page after one that cannot be read
+            )
+        others.append(picture.page)
+        del picture  # before the next one is decoded
+    if held is None:
+        listed = ", ".join(map(str, others))
+        raise BadBoxError(
+            f"picture {page}, which the boxes are in, was not decoded: those of this file are {listed}"
+        )
+    return held
 
 
 def _read(path: str) -> bytes:

@@ -47,9 +47,11 @@ def measured(faces: Faces, sharpness: NDArray[np.float32], parameters: EncodingP
         (faces.sizes >= parameters.least_size)
         & (sharpness >= parameters.least_sharpness)
         & (faces.inside >= parameters.least_inside)
-        & (faces.confidences >= parameters.least_confidence)
-        # where YuNet decided alone, dlib's network was far from sure
-        & (faces.detectors == "cnn")
+        # where YuNet decided alone, dlib's network was far from sure; of a given box, no network had to be
+        & (
+            (faces.detectors == "given")
+            | (faces.detectors == "cnn") & (faces.confidences >= parameters.least_confidence)
+        )
     )
     return faces.with_quality(sharpness, comparable)
 

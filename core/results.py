@@ -8,15 +8,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .boxes import DECIMALS
 from .computed_by import ComputedBy
 from .errors import DetectionError, ErrorCode
 from .faces import Faces
 from .pages import Page, Unread
 from .protocol.messages import Failed, Found
 from .text import sendable
-
-BOX_DECIMALS = 2
-"""A hundredth of a pixel: a box is exact to a few pixels."""
 
 SECONDS_DECIMALS = 4
 
@@ -188,7 +186,7 @@ def faces_as_json(faces: Faces) -> list[dict[str, object]]:
             "detector": detector,
             "turned": turned,
             "quality": {
-                "size": round(size, BOX_DECIMALS),
+                "size": round(size, DECIMALS),
                 "sharpness": _shortest(sharpness),
                 "inside": _shortest(inside),
                 "comparable": comparable,
@@ -197,7 +195,7 @@ def faces_as_json(faces: Faces) -> list[dict[str, object]]:
         }
         for page, box, confidence, level, detector, turned, size, sharpness, inside, comparable, encoding in zip(
             faces.pages.tolist(),
-            [[round(edge, BOX_DECIMALS) for edge in box] for box in faces.boxes.tolist()],
+            [[round(edge, DECIMALS) for edge in box] for box in faces.boxes.tolist()],
             faces.confidences.tolist(),
             faces.levels.tolist(),
             faces.detectors.tolist(),

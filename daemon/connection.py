@@ -19,6 +19,7 @@ from ..core.protocol.messages import (
     Closing,
     Detect,
     Draining,
+    Encode,
     Failed,
     Hello,
     Inquire,
@@ -26,6 +27,7 @@ from ..core.protocol.messages import (
     Ping,
     Pong,
     Proof,
+    Request,
 )
 from ..core.protocol.proofs import NONCE_BYTES, Role, Transcript
 from ..core.text import one_line, place, plural
@@ -251,8 +253,8 @@ class Connection:
                 return data
 
     def _handle(self, message: Message) -> None:
-        if isinstance(message, Detect):
-            self._detect(message)
+        if isinstance(message, (Detect, Encode)):
+            self._work_on(message)
         elif isinstance(message, Cancel):
             if message.id in self._jobs:  # otherwise the answer and the cancel have passed each other
                 self._state.executor.cancel(self._jobs[message.id])
@@ -261,13 +263,13 @@ class Connection:
         elif isinstance(message, Inquire):
             self._send(self._state.status(message.id, asyncio.get_running_loop().time()))
 
-    def _detect(self, request: Detect) -> None:
+    def _work_on(self, request: Request) -> None:
         refusal = self._refusal(request)
         if refusal is not None:
             self._send(refusal)
             return
         size = self._taken_over()  # held until the answer, even if the client has left
-        job = self._state.executor.submit(request.image, request.faces_from, request.search)
+        job = self._state.executor.submit(request)
         self._jobs[request.id] = job
         self._idle.clear()
 
@@ -281,7 +283,7 @@ class Connection:
 
         job.answer.add_done_callback(answer)
 
-    def _refusal(self, request: Detect) -> Failed | None:
+    def _refusal(self, request: Request) -> Failed | None:
         if self._state.draining:
             return Failed.because(request.id, ErrorCode.DRAINING, "the server is stopping")
         if len(self._jobs) >= self._state.welcome.credits:

@@ -25,7 +25,7 @@ from ..core.errors import EngineError, EngineMemoryError, ErrorCode
 from ..core.host import subprocesses, tasks, threads
 from ..core.host.running_clock import RunningClock
 from ..core.protocol import wire
-from ..core.protocol.messages import Cancel, Closing, Detect, Failed, Found, ImageBytes, Welcome
+from ..core.protocol.messages import Cancel, Closing, Failed, Found, Request, Welcome
 from ..core.text import plural
 from ..core.throughput import Speed, Throughput
 from .low_memory import Scarcity
@@ -127,13 +127,9 @@ class Executor:
         """Images without an answer."""
         return self.waiting + self.working
 
-    def submit(self, image: ImageBytes, faces_from: int = 0, search: str = "") -> Job:
-        """Returns the job for an image file's bytes; await its `answer`. A full queue answers at once: busy.
-
-        Args:
-            faces_from, search: as in `messages.Detect`.
-        """
-        job = Job(next(self._ids), image, faces_from, search, asyncio.get_running_loop().create_future())
+    def submit(self, request: Request) -> Job:
+        """Returns the job for a request, whatever its id; await its `answer`. A full queue answers at once: busy."""
+        job = Job(next(self._ids), request, asyncio.get_running_loop().create_future())
         if len(self._queue) >= self._max_waiting:
             job.fail(
                 ErrorCode.BUSY,
@@ -330,7 +326,8 @@ class Executor:
                 break
             job = self._queue.popleft()
             worker.jobs[job.id] = job
-            worker.send(Detect(job.id, job.image, faces_from=job.faces_from, search=job.search))
+            assert job.request is not None  # only answered ones have none, and they have left the queue
+            worker.send(dataclasses.replace(job.request, id=job.id))
             if len(worker.jobs) == 1:
                 self.speed.begin(self.clock.now())
                 self._set_timer(worker)
@@ -341,7 +338,7 @@ class Executor:
         held = worker.jobs.values()
         if job.suspect or any(one.suspect for one in held):
             return False
-        return len(job.image) + sum(len(one.image) for one in held) <= BYTES_AHEAD
+        return job.size + sum(one.size for one in held) <= BYTES_AHEAD
 
     def _answered(self, worker: Child, answer: Answer) -> None:
         job = worker.jobs.pop(answer.id, None)

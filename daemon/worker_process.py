@@ -13,7 +13,7 @@ from ..core.host.message_streams import read_message
 from ..core.host.running_clock import Timer
 from ..core.host.send_buffer import SendBuffer
 from ..core.protocol import wire
-from ..core.protocol.messages import Failed, Found, ImageBytes, Message
+from ..core.protocol.messages import Failed, Found, Message, Request
 from ..core.text import one_line
 
 Answer = Found | Failed
@@ -39,14 +39,18 @@ class Job:
     """One image on its way through; `answer` is set exactly once."""
 
     id: int
-    image: ImageBytes
-    faces_from: int
-    search: str
+    request: Request | None
+    """With the client's id; None once it is answered."""
     answer: asyncio.Future[Answer]
     deaths: int = 0
     """Workers that died, or ran out of memory, while they held this image."""
     cancelled: bool = False
     """The client no longer waits for the answer, so the image is not tried again."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the image, until the job is answered."""
+        return len(self.request.image) if self.request is not None else 0
 
     @property
     def suspect(self) -> bool:
@@ -55,7 +59,7 @@ class Job:
 
     def settle(self, answer: Answer) -> None:
         """Sets the answer, unless there is one."""
-        self.image = b""
+        self.request = None
         if not self.answer.done():
             self.answer.set_result(answer)
 

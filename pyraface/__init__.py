@@ -1,6 +1,7 @@
 """pyraface finds and encodes every face in large photo archives, on the machines you already own.
 
     detect_faces, map_faces     faces of one image and of many, through daemons on this machine or others
+    encode_faces                the encodings of faces in given boxes
     Client                      the same for asyncio
     Pipeline                    in this process, without a server
     distance, compare, iou      what the faces found have to do with each other

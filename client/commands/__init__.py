@@ -20,6 +20,7 @@ DEFAULT = "detect"
 
 SUBCOMMANDS = {
     "detect": "find and encode the faces in photographs (the default: its name may be left out)",
+    "encode": "encode the faces in given boxes of a photograph",
     "servers": "list the servers on the network",
     "pair": "get the key of another machine, to use the server there",
     "parameters": "show the parameters in force, each with where it comes from",

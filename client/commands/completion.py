@@ -28,12 +28,13 @@ def answer(program: Callable[[], argparse.ArgumentParser]) -> NoReturn:
 
     def servers(prefix: str, **_: object) -> list[str]:
         command = typed[0] if named else DEFAULT
-        words = ("auto", "local") if command == DEFAULT else ("auto",)
+        words = ("auto", "local") if command in (DEFAULT, "encode") else ("auto",)
         return [word for word in words if word.startswith(prefix)]
 
     parser = load(typed[0]).parser() if named else program()
     completers = {
         "paths": paths,
+        "photo": images,
         "servers": servers,
         "output": completion.files(".jsonl", ".jsonl.gz", ".jsonl.zst"),
         "parameters": completion.files(".xml"),

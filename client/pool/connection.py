@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import itertools
 import socket
 from typing import Any, TypeVar
@@ -22,13 +23,13 @@ from ...core.protocol.conversation import Conversation
 from ...core.protocol.messages import (
     Cancel,
     Closing,
-    Detect,
     Draining,
     Failed,
     Found,
     Inquire,
     Message,
     Ping,
+    Request,
     Status,
     Welcome,
 )
@@ -95,10 +96,8 @@ class ServerConnection:
         ]
         self._alive()
 
-    async def request(
-        self, image: bytes, cancelled: asyncio.Future[Any], *, faces_from: int = 0, search: str = ""
-    ) -> Answer:
-        """Returns the server's answer for the bytes of an image file; faces_from, search: as in `messages.Detect`.
+    async def request(self, request: Request, cancelled: asyncio.Future[Any]) -> Answer:
+        """Returns the server's answer to a request, which is sent with the next free id.
 
         The end of `cancelled` before that cancels the request; the server still answers, and until then its credit is
         in use.
@@ -109,12 +108,12 @@ class ServerConnection:
         if self.lost.done():
             raise self.lost.result()
         id = next(self._ids)
-        request = Detect(id, image, faces_from=faces_from, search=search)
+        request = dataclasses.replace(request, id=id)
         try:
             frame = wire.encode_parts(request, max_frame_bytes=self.welcome.max_frame_bytes)
         except LocalProtocolError:
             text = (
-                f"a file of {plural(len(image), 'byte')}; {self.welcome.name} accepts frames of at most "
+                f"a file of {plural(len(request.image), 'byte')}; {self.welcome.name} accepts frames of at most "
                 f"{plural(self.welcome.max_frame_bytes, 'byte')} (its params/daemon/max_frame_bytes)"
             )
             return Failed.because(id, ErrorCode.FRAME_TOO_LARGE, text)

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 from ...core import fingerprints
 from ...core.computed_by import ComputedBy
 from ...core.errors import REFUSALS, ErrorCode, ServerLostError
+from ...core.given_boxes import GivenBoxes
 from ...core.host import tasks
 from ...core.host.keyfile import Keys
 from ...core.host.running_clock import RunningClock, Timer
 from ...core.parameters import ImageLimits, Parameters
-from ...core.protocol.messages import Failed, Found
+from ...core.protocol.messages import Detect, Encode, Failed, Found, Request
 from ...core.text import plural
 from ..scheduling.instructions import Disconnect, GiveUp, Reason, Send, Withdraw
 from ..scheduling.scheduler import Scheduler
@@ -80,7 +81,8 @@ class _Server:
 class _Job:
     number: int
     """Its key in the scheduler."""
-    image: bytes
+    request: Request
+    """Its id is that of no connection yet."""
     answer: asyncio.Future[Answered]
     """Cancelled when the caller no longer waits for it."""
     failure: Answered | None = None
@@ -214,20 +216,28 @@ class Pool:
         self._draining = True
         self._decide()
 
-    async def ask(self, image: bytes) -> Answered:
+    async def ask(self, image: bytes, given: GivenBoxes | None = None) -> Answered:
         """Returns the answer for the bytes of an image file, and the server that gave it.
+
+        Args:
+            given: the boxes that are to be encoded; None: the image is searched for faces.
 
         If every server fails, the answer is the failure of the last one. Cancelling the call cancels the request at the
         server.
         """
-        job = _Job(next(self._numbers), image, asyncio.get_running_loop().create_future())
+        asked: dict[str, Any] = {"faces_from": self._faces_from, "search": self._search}
+        request = Detect(0, image, **asked) if given is None else Encode(0, given, image, **asked)
+        job = _Job(next(self._numbers), request, asyncio.get_running_loop().create_future())
         self._jobs[job.number] = job
         self._scheduler.put(job.number, 1.0 + len(image) / COST_BYTES)
         self._decide()
         if self._abandoned:
             self.no_server_left()
         try:
-            return await job.answer
+            answered = await job.answer
+            if given is None or not answered.fingerprint:
+                return answered
+            return answered._replace(fingerprint=fingerprints.of_given(answered.fingerprint))
         finally:
             if job.answer.cancelled():
                 self._scheduler.withdraw(job.number)
@@ -355,9 +365,7 @@ class Pool:
     async def _run(self, server: _Server, job: _Job, cancelled: asyncio.Future[None]) -> None:
         """Sends one image to one server, and reports the outcome to the scheduler."""
         try:
-            answer = await server.connection.request(
-                job.image, cancelled, faces_from=self._faces_from, search=self._search
-            )
+            answer = await server.connection.request(job.request, cancelled)
         except ServerLostError:
             return  # server_down puts the image back
         now = self._now

@@ -31,6 +31,7 @@ from .messages import (
     Closing,
     Detect,
     Draining,
+    Encode,
     Failed,
     Found,
     Hello,
@@ -75,7 +76,7 @@ Transitions = dict[tuple[Role, type[Message]], State]
 def _requests(state: State) -> Transitions:
     """Returns the messages that do not change a state: requests of the client, and answers of the server."""
     return {
-        **{(_CLIENT, kind): state for kind in (Detect, Cancel, Ping, Inquire)},
+        **{(_CLIENT, kind): state for kind in (Detect, Encode, Cancel, Ping, Inquire)},
         **{(_SERVER, kind): state for kind in (Found, Failed, Pong, Status)},
     }
 
@@ -190,9 +191,9 @@ class Conversation:
         return None
 
     def _check_id(self, message: Message) -> tuple[str, ErrorCode] | None:
-        if isinstance(message, Detect):
+        if isinstance(message, (Detect, Encode)):
             if message.id in self.in_flight:
-                return f"detect.id: {message.id} waits for its answer already", ErrorCode.BAD_FIELD
+                return f"{message.type}.id: {message.id} waits for its answer already", ErrorCode.BAD_FIELD
             self.in_flight.add(message.id)
         elif isinstance(message, Inquire):
             self._inquiries[message.id] += 1

@@ -1,9 +1,9 @@
 """Messages between client and daemon, and between a daemon and its worker. `wire` converts them to bytes and back.
 
 A connection begins with Hello, Challenge, Proof and Welcome (without authentication: Hello and Welcome). Then follow any
-number of Detect, each answered by exactly one Found or Failed with its id, in any order. Cancel, Ping and Pong, Inquire and
-Status may be sent at any time. Draining announces that the server is about to stop; Closing is the last message of a side
-that ends the connection because of an error. A pairing is a conversation of its own: Pair, Pair, Proof, Paired.
+number of Detect and Encode, each answered by exactly one Found or Failed with its id, in any order. Cancel, Ping and Pong,
+Inquire and Status may be sent at any time. Draining announces that the server is about to stop; Closing is the last message
+of a side that ends the connection because of an error. A pairing is a conversation of its own: Pair, Pair, Proof, Paired.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Annotated, ClassVar, get_args
 from ..computed_by import ComputedBy
 from ..errors import ErrorCode
 from ..faces import Faces
+from ..given_boxes import GivenBoxes
 from ..pages import MAX_PAGES, Page
 from ..text import sendable
 
@@ -134,6 +135,27 @@ class Detect:
     faces_from: Pixels = field(default=0, kw_only=True)
     search: str = field(default="", kw_only=True)
     image: ImageBytes
+
+
+@dataclass(frozen=True, eq=False)
+class Encode:
+    """A request for the encodings of faces in given boxes; nothing is searched for. Its id is one of those of Detect.
+
+    Attributes:
+        boxes: in one picture of the file; the answer has a face for each, in their order.
+        faces_from, search: as in Detect: a picture is decoded and its faces are turned as that search does.
+    """
+
+    type: ClassVar[str] = "encode"
+    id: int
+    faces_from: Pixels = field(default=0, kw_only=True)
+    search: str = field(default="", kw_only=True)
+    boxes: GivenBoxes
+    image: ImageBytes
+
+
+Request = Detect | Encode
+"""What is answered with Found or Failed."""
 
 
 @dataclass(frozen=True)
@@ -295,6 +317,7 @@ Message = (
     | Proof
     | Welcome
     | Detect
+    | Encode
     | Cancel
     | Found
     | Failed

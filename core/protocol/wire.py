@@ -29,10 +29,11 @@ from numpy.typing import NDArray
 from ..boxes import as_boxes
 from ..errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from ..faces import DETECTORS, TURNS, Faces
+from ..given_boxes import GivenBoxes
 from ..pages import MAX_PAGES, Page
 from ..text import plural
 from . import messages
-from .messages import Bytes32, Detect, ImageBytes, Message
+from .messages import Bytes32, Detect, Encode, ImageBytes, Message, Request
 
 PREFIX = struct.Struct(">I")
 
@@ -48,10 +49,10 @@ OWN_PART = 1 << 16
 From this size on msgpack's header of bytes is always "bin 32". A received image of this size stays in its frame's buffer."""
 
 _IMAGE = b"\xa5image" + bytes([_BIN_32])
-"""The key of the last field of Detect, and the beginning of its value."""
+"""The key of the last field of a request, and the beginning of its value."""
 
-_MAX_HEAD = 8192
-"""Bytes of a Detect before its image; its texts take less."""
+_MAX_HEAD = 32768
+"""Bytes of a request before its image; its texts and MOST_BOXES boxes take less."""
 
 MAX_CONTAINERS = 64
 """Maps and lists in a frame. The largest message (Found) has 26. Without a limit, a frame of one-byte empty lists would take
@@ -73,6 +74,9 @@ _ARRAYS: dict[str, type[Any]] = {
     "comparable": np.bool_,
     "pages": np.int32,
 }
+
+_GIVEN_ARRAYS: dict[str, type[Any]] = {"boxes": np.float32, "turned": np.int32}
+"""Those of GivenBoxes."""
 
 _DETECTOR_NAMES = np.array(DETECTORS, "U5")
 """A detector's number in a message is its index here."""
@@ -203,7 +207,7 @@ def encode_parts(message: Message, *, max_frame_bytes: int = 2**32 - 1) -> list[
         LocalProtocolError: a field has a wrong type or is out of range, or the frame exceeds the peer's limit.
     """
     if (
-        isinstance(message, Detect)
+        isinstance(message, (Detect, Encode))
         and type(message.image) in (bytes, bytearray)
         and OWN_PART <= len(message.image) < 2**32
     ):
@@ -221,8 +225,8 @@ def encode_parts(message: Message, *, max_frame_bytes: int = 2**32 - 1) -> list[
     return [PREFIX.pack(length) + payload[0], *payload[1:]]
 
 
-def _with_own_image(frame: bytearray) -> Detect | None:
-    """Returns the Detect in a frame that ends with its image, which is the rest of `frame` from then on: it is not copied.
+def _with_own_image(frame: bytearray) -> Request | None:
+    """Returns the request in a frame that ends with its image, which is the rest of `frame` from then on: it is not copied.
 
     None for any other frame, which is left as it was.
     """
@@ -235,7 +239,7 @@ def _with_own_image(frame: bytearray) -> Detect | None:
         message = decode(frame[PREFIX.size : start - 5] + b"\xc4\0")
     except RemoteProtocolError:
         return None  # the frame as a whole shows what is wrong
-    if not isinstance(message, Detect):
+    if not isinstance(message, (Detect, Encode)):
         return None
     del frame[:start]
     return dataclasses.replace(message, image=frame)
@@ -268,6 +272,8 @@ def pack(message: Any) -> bytes:
             value = float(value)  # an int would be sent as an integer, and one beyond 64 bits cannot be sent
         if isinstance(value, Faces):
             packed[name] = _pack_faces(value)
+        elif isinstance(value, GivenBoxes):
+            packed[name] = _pack_given(value)
         elif hint == _PAGES:
             packed[name] = _pack_array(np.array(value, np.int32).reshape(-1, len(Page._fields)), np.int32)
         else:
@@ -390,6 +396,9 @@ def _check(hint: object, value: object) -> None:
         if not isinstance(value, Faces):
             raise ValueError(f"must be faces, not {_shown(value)}")
         _check_faces(value)
+    elif hint is GivenBoxes:
+        if not isinstance(value, GivenBoxes):  # which checks itself
+            raise ValueError(f"must be given boxes, not {_shown(value)}")
     elif hint == _PAGES:
         _check_pages(value)
     else:
@@ -444,6 +453,8 @@ def _unpack_value(hint: object, value: object) -> object:
             raise ValueError(f"unknown error code {_shown(value)}") from None
     elif hint is Faces:
         value = _unpack_faces(value)
+    elif hint is GivenBoxes:
+        value = _unpack_given(value)
     elif hint == _PAGES:
         rows = _unpack_array(value, np.int32)
         if rows.shape != (len(rows), len(Page._fields)):
@@ -482,6 +493,24 @@ def _unpack_faces(value: object) -> Faces:
         raise ValueError(f"detectors must be 0 to {len(DETECTORS) - 1}, not {codes.max()}")
     arrays["detectors"] = _DETECTOR_NAMES[codes]
     return Faces(**arrays)
+
+
+def _pack_given(given: GivenBoxes) -> dict[str, object]:
+    arrays = {name: _pack_array(getattr(given, name), dtype) for name, dtype in _GIVEN_ARRAYS.items()}
+    return {**arrays, "page": given.page}
+
+
+def _unpack_given(value: object) -> GivenBoxes:
+    if not isinstance(value, dict) or value.keys() != {*_GIVEN_ARRAYS, "page"}:
+        raise ValueError(f"must be a map of {', '.join(_GIVEN_ARRAYS)}, page")
+    arrays = {}
+    for name, dtype in _GIVEN_ARRAYS.items():
+        try:
+            arrays[name] = _unpack_array(value[name], dtype)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    _check(int, value["page"])
+    return GivenBoxes(**arrays, page=value["page"])
 
 
 def _unpack_array(value: object, dtype: type[Any]) -> NDArray[Any]:

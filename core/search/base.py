@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ..boxes import Boxes
 from ..engines import Pixels
 from ..faces import Faces
 
@@ -19,6 +23,19 @@ class Search(Protocol):
 
         Raises:
             EngineError: the engine failed.
+        """
+        ...
+
+    def turns(self, image: Pixels, boxes: Boxes) -> NDArray[np.int32]:
+        """Returns the degrees clockwise, (n,), 0, 90, 180 or 270, that bring the face in each box upright.
+
+        It decides as `candidates` does for a face there; a search that turns nothing answers 0.
+
+        Args:
+            boxes: (n, 4), in pixels of the image.
+
+        Raises:
+            EngineError: the proposer failed.
         """
         ...
 

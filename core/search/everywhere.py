@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from .. import boxes, pyramid
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import boxes as geometry
+from .. import pyramid
+from ..boxes import Boxes
 from ..engines import Engine, Pixels
 from ..faces import Faces
 from ..parameters import DetectionParameters
@@ -35,16 +40,21 @@ class Everywhere:
             for place, found in zip(places, detected, strict=True):
                 origin = float(place[0]), float(place[1])
                 # the box of a face that continues beyond its tile is whole; only the image's own edge cuts it off
-                whole = boxes.to_image(found.voted, level.zoom, origin)
+                whole = geometry.to_image(found.voted, level.zoom, origin)
                 candidates.append(
                     Faces.detected(
-                        boxes.clip(whole, width, height),
+                        geometry.clip(whole, width, height),
                         found.confidences,
                         level=level.index,
-                        inside=boxes.inside(whole, width, height),
+                        inside=geometry.inside(whole, width, height),
                     )
                 )
         return Faces.concatenate(candidates)
+
+    def turns(self, image: Pixels, boxes: Boxes) -> NDArray[np.int32]:
+        """Returns 0 for each box: every tile is searched as it stands."""
+        del image
+        return np.zeros(len(boxes), np.int32)
 
     def finest_zoom(self, width: int, height: int, *, faces_from: float = 0) -> float:
         """Returns the zoom of the deepest level."""

@@ -86,6 +86,10 @@ class Most:
         )
         return replace(faces, levels=sure.levels, turned=turned)
 
+    def turns(self, image: Pixels, boxes: Boxes) -> NDArray[np.int32]:
+        """Returns the degrees clockwise that bring the face in each box upright, as the guided search does."""
+        return self._guided.turns(image, boxes)
+
     def finest_zoom(self, width: int, height: int, *, faces_from: float = 0) -> float:
         """Returns the zoom of the smallest face that can be proposed, in its crop."""
         return guided.crop_zoom(zooms(width, height, self._detection, faces_from=faces_from)[-1])

@@ -36,9 +36,11 @@ from ...core.protocol.messages import (
     PROTOCOL_VERSIONS,
     Cancel,
     Detect,
+    Encode,
     Failed,
     Found,
     Message,
+    Request,
     Welcome,
 )
 from ...core.text import sendable
@@ -60,10 +62,9 @@ class _Decoded(NamedTuple):
     seconds: float
 
 
-class _Request(NamedTuple):
-    id: int
-    faces_from: int
-    search: str
+class _Work(NamedTuple):
+    request: Request
+    """Without its image."""
     picture: Future[_Decoded]
 
 
@@ -86,7 +87,7 @@ class Worker:
         # the daemon has checked the client's frame; its own may be longer by the bytes of a larger id
         self._codec = wire.Codec(max_frame_bytes=parameters.daemon.max_frame_bytes + 64)
         self._decoders = ThreadPoolExecutor(parameters.daemon.decoding_threads, "decode")
-        self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[_Work] = queue.SimpleQueue()
         self._lock = threading.Lock()
         # both guarded by _lock; a cancel that arrives after the answer is not kept
         self._held: set[int] = set()
@@ -112,8 +113,9 @@ class Worker:
         """Sends a welcome, then answers requests; the end of the channel ends the process."""
         send(self._channel, self._welcome())
         while True:
-            request = self._requests.get()
-            answer = self._answer(request)
+            work = self._requests.get()
+            request = work.request
+            answer = self._answer(work)
             with self._lock:
                 self._held.discard(request.id)
                 self._cancelled.discard(request.id)
@@ -159,7 +161,7 @@ class Worker:
             while data := self._channel.recv(wire.CHUNK):
                 self._codec.receive_data(data)
                 while (message := self._codec.next_message()) is not None:
-                    if isinstance(message, Detect):
+                    if isinstance(message, (Detect, Encode)):
                         self._accept(message)
                     elif isinstance(message, Cancel):
                         with self._lock:
@@ -169,15 +171,15 @@ class Worker:
                     log.error("the daemon broke the protocol: %s", self._codec.error)
                     break
 
-    def _accept(self, message: Detect) -> None:
+    def _accept(self, message: Request) -> None:
         with self._lock:
             self._held.add(message.id)
         # the image libraries take bytes, and the buffer in which they were received is freed
         message = dataclasses.replace(message, image=bytes(message.image))
         picture = self._decoders.submit(self._decode, message, next(self._turns))
-        self._requests.put(_Request(message.id, message.faces_from, message.search, picture))
+        self._requests.put(_Work(dataclasses.replace(message, image=b""), picture))
 
-    def _decode(self, request: Detect, turn: int) -> _Decoded:
+    def _decode(self, request: Request, turn: int) -> _Decoded:
         started = time.perf_counter()
         waited = 0.0
         place = Place(self._room, turn)
@@ -204,7 +206,7 @@ class Worker:
             place.over()
         return _Decoded(first, pictures, place, time.perf_counter() - started - waited)
 
-    def _pictures(self, request: _Request, decoded: _Decoded) -> Iterator[Picture | Unread]:
+    def _pictures(self, request: Request, decoded: _Decoded) -> Iterator[Picture | Unread]:
         """Yields the pictures of a file, and holds none of them. No further one begins in the second half of the time limit:
         the faces found until then count more than those of the other pages.
         """
@@ -220,17 +222,21 @@ class Worker:
             yield picture.pop()
             picture = further()
 
-    def _answer(self, request: _Request) -> Found | Failed:
-        place = None
+    def _answer(self, work: _Work) -> Found | Failed:
+        request, place = work.request, None
         try:
-            decoded = request.picture.result()
+            decoded = work.picture.result()
             place = decoded.place
             if request.id in self._cancelled:
                 raise _Cancelled
             started = time.perf_counter()
-            found = self._pipeline.find_all(
-                self._pictures(request, decoded), faces_from=request.faces_from, search=request.search
-            )
+            pictures = self._pictures(request, decoded)
+            if isinstance(request, Encode):
+                found = self._pipeline.encode_all(pictures, request.boxes, search=request.search)
+            else:
+                found = self._pipeline.find_all(
+                    pictures, faces_from=request.faces_from, search=request.search
+                )
         except _Cancelled:
             return Failed.because(request.id, ErrorCode.CANCELLED, "cancelled by the client")
         except ImageError as error:

@@ -150,9 +150,9 @@ def test_a_face_is_comparable_if_it_has_enough_of_everything(
     assert quality.measured(faces, sharp, none).comparable.all()
 
 
-def test_a_face_that_yunet_alone_found_is_not_comparable() -> None:
+def test_a_face_that_yunet_alone_found_is_not_comparable_and_one_whose_box_was_given_may_be() -> None:
     boxes, one = np.array([[0, 0, 90, 90]], np.float32), np.ones(1, np.float32)
-    for detector, comparable in (("cnn", True), ("yunet", False)):
+    for detector, comparable in (("cnn", True), ("yunet", False), ("given", True)):
         faces = Faces.detected(boxes, one, level=0, detector=detector)  # type: ignore[arg-type]
         assert quality.measured(faces, one, EncodingParameters()).comparable.tolist() == [comparable]
 

@@ -15,6 +15,7 @@ import pytest
 
 from pyraface.client.pool.discovery import Discovery
 from pyraface.core.errors import ErrorCode
+from pyraface.core.given_boxes import MOST_BOXES, GivenBoxes
 from pyraface.core.host import keyfile
 from pyraface.core.parameters import parse
 from pyraface.core.protocol import announcement, wire
@@ -23,6 +24,7 @@ from pyraface.core.protocol.messages import (
     Cancel,
     Closing,
     Detect,
+    Encode,
     Failed,
     Found,
     Inquire,
@@ -210,6 +212,28 @@ async def images_that_nobody_waits_for(victim: Victim) -> None:
             peer.send(Detect(id, victim.photograph))
         await peer.writer.drain()
         peer.writer.transport.abort()
+
+
+async def boxes_that_nobody_waits_for(victim: Victim) -> None:
+    """As many as are allowed, in every size; the client has left before the first is encoded."""
+    corners = [(-5.0 * n, -5.0 * n, 1.0 + n, 1.0 + n) for n in range(MOST_BOXES)]
+    for number in range(8):
+        peer = await victim.welcomed(f"127.0.0.{2 + number}")
+        for id in range(4):
+            peer.send(Encode(id, GivenBoxes.of(corners), victim.photograph))
+        await peer.writer.drain()
+        peer.writer.transport.abort()
+
+
+async def boxes_outside_of_the_picture(victim: Victim) -> None:
+    """Each is answered, and the connection stays."""
+    peer = await victim.welcomed()
+    for id, box in enumerate([(-9, -9, 0, 0), (1e6, 0, 1e7, 9), (0, 1e5, 1, 1e6), (0, 0, 0.25, 9)]):
+        peer.send(Encode(id, GivenBoxes.of([box]), victim.photograph))
+        answer = await peer.next()
+        assert isinstance(answer, Failed)
+        assert answer.code is ErrorCode.BAD_BOX
+    await peer.close()
 
 
 async def cancels_of_what_was_never_asked(victim: Victim) -> None:
@@ -456,6 +480,8 @@ ACTS: list[Attack] = [
     resets_before_a_word,
     resets_in_mid_frame,
     images_that_nobody_waits_for,
+    boxes_that_nobody_waits_for,
+    boxes_outside_of_the_picture,
     cancels_of_what_was_never_asked,
     small_messages_without_end,
     requests_beyond_the_credits,

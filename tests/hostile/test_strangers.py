@@ -17,10 +17,12 @@ from tests.hostile.victim import (
     Victim,
     detect,
     done_to,
+    encode,
     frame,
     hello,
     last_words,
     packed,
+    rows_of,
 )
 from tests.support import run
 
@@ -111,6 +113,15 @@ GUESTS = [
     Said("an image that is text", detect(image=MARK), ErrorCode.BAD_FIELD),
     Said("an image that is nothing", detect(image=None), ErrorCode.BAD_FIELD),
     Said("an image that is a map", detect(image={"a": MARK}), ErrorCode.BAD_FIELD),
+    Said("a box that is not a number", encode(boxes=rows_of((1, 2, float("nan"), 4))), ErrorCode.BAD_FIELD),
+    Said("a box that ends nowhere", encode(boxes=rows_of((1, 2, float("inf"), 4))), ErrorCode.BAD_FIELD),
+    Said("a box beyond every picture", encode(boxes=rows_of((-3e38, 2, 3e38, 4))), ErrorCode.BAD_FIELD),
+    Said("a box without width", encode(boxes=rows_of((1, 2, 1, 4))), ErrorCode.BAD_FIELD),
+    Said("a box without a turn", encode(boxes=rows_of((1, 2, 3, 4), (1, 2, 3, 4))), ErrorCode.BAD_FIELD),
+    Said("100,000 boxes", encode(boxes=rows_of(*[(1, 2, 3, 4)] * 100_000)), ErrorCode.BAD_FIELD),
+    Said("boxes of 2^62 rows", encode(boxes={**rows_of(), "shape": [2**62, 4]}), ErrorCode.BAD_FIELD),
+    Said("boxes that are text", encode(boxes=MARK), ErrorCode.BAD_FIELD),
+    Said("boxes of a page below zero", encode(page=-1), ErrorCode.BAD_FIELD),
     Said("a smallest face below zero", detect(faces_from=-1), ErrorCode.BAD_FIELD),
     Said("a ping without an id", packed(type="ping"), ErrorCode.BAD_FIELD),
     Said("half a length from a guest", b"\0\0\0", ErrorCode.SLOW_SENDER),

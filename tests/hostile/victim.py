@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import struct
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -30,11 +31,13 @@ import pytest
 
 from pyraface.core.errors import ErrorCode
 from pyraface.core.faces import Faces
+from pyraface.core.given_boxes import GivenBoxes
 from pyraface.core.protocol import wire
 from pyraface.core.protocol.messages import (
     PROTOCOL_VERSIONS,
     Closing,
     Detect,
+    Encode,
     Failed,
     Found,
     Hello,
@@ -267,6 +270,19 @@ def hello(**changes: object) -> bytes:
 
 def detect(**changes: object) -> bytes:
     return changed(Detect(1, MARK.encode()), changes)
+
+
+def encode(**changes: object) -> bytes:
+    """A request for one box, of which some entries are others."""
+    good = Encode(1, GivenBoxes.of([[1, 2, 30, 40]]), MARK.encode())
+    boxes = msgpack.unpackb(wire.encode(good)[wire.PREFIX.size :])["boxes"]
+    return changed(good, {"boxes": {**boxes, **changes}})
+
+
+def rows_of(*boxes: tuple[float, float, float, float]) -> dict[str, object]:
+    """An array of boxes as it travels."""
+    data = b"".join(struct.pack("<4f", *box) for box in boxes)
+    return {"dtype": "<f4", "shape": [len(boxes), 4], "data": data}
 
 
 async def last_words(peer: Peer) -> Closing:

@@ -202,8 +202,8 @@ def test_nothing_is_offered_for_a_value_that_only_the_user_knows(place: Path) ->
 
 
 def test_every_option_whose_value_is_a_file_or_a_word_is_completed() -> None:
-    completed = {"paths", "servers", "output", "parameters"}
-    free = {"exclude", "include", "faces_from", "redo_from", "host", "port", "fd", "key_fd"}
+    completed = {"paths", "photo", "servers", "output", "parameters"}
+    free = {"exclude", "include", "faces_from", "redo_from", "boxes", "page", "host", "port", "fd", "key_fd"}
     parsers = [
         program_parser(),
         daemon_parser(),

@@ -62,7 +62,10 @@ def test_more_large_pictures_than_are_decoded_ahead_are_all_answered() -> None:
 
     async def talk() -> None:
         async with started() as executor:
-            jobs = [executor.submit(data) for data in (whole, whole[:-40], whole, whole, whole[:-40], whole)]
+            jobs = [
+                executor.submit(Detect(0, data))
+                for data in (whole, whole[:-40], whole, whole, whole[:-40], whole)
+            ]
             executor.cancel(jobs[3])
             answers = [await asyncio.wait_for(job.answer, 60) for job in jobs]
         codes = [answer.code if isinstance(answer, Failed) else None for answer in answers]
@@ -76,7 +79,7 @@ def test_more_large_pictures_than_are_decoded_ahead_are_all_answered() -> None:
 def test_images_of_a_worker_that_is_just_ending_are_answered(astronaut_jpeg: bytes, closed: bool) -> None:
     async def talk() -> None:
         async with started() as executor:
-            jobs = [executor.submit(astronaut_jpeg) for _ in range(3)]
+            jobs = [executor.submit(Detect(0, astronaut_jpeg)) for _ in range(3)]
             worker = executor._worker
             assert worker is not None
             worker.writer.transport.abort()  # as if it had died, with its end still to come
@@ -112,7 +115,7 @@ def test_the_worker_hears_once_that_an_image_is_cancelled(astronaut_jpeg: bytes)
                 send(message)
 
             worker.send = noted  # type: ignore[method-assign]
-            job = executor.submit(astronaut_jpeg)
+            job = executor.submit(Detect(0, astronaut_jpeg))
             for _ in range(1000):
                 executor.cancel(job)
             await asyncio.wait_for(job.answer, 60)
@@ -150,7 +153,7 @@ def keeping_busy(executor: Executor) -> Job:
     """Submits an image that keeps a worker busy for seconds: a new worker is seen before it has an answer."""
     stream = io.BytesIO()
     Image.new("RGB", (4000, 4000), (90, 120, 60)).save(stream, "JPEG")
-    return executor.submit(stream.getvalue(), search="everywhere")
+    return executor.submit(Detect(0, stream.getvalue(), search="everywhere"))
 
 
 def test_images_of_a_worker_killed_for_want_of_memory_are_done_by_a_frugal_one_and_then_as_before(
@@ -164,7 +167,7 @@ def test_images_of_a_worker_killed_for_want_of_memory_are_done_by_a_frugal_one_a
             assert first is not None
             assert not first.frugal
             first.process.send_signal(signal.SIGSTOP)  # it has no time to answer
-            jobs = [keeping_busy(executor), *(executor.submit(astronaut_jpeg) for _ in range(4))]
+            jobs = [keeping_busy(executor), *(executor.submit(Detect(0, astronaut_jpeg)) for _ in range(4))]
             assert executor.working == 3
             memory.kill(executor)
             second = await another_worker(executor, first)
@@ -198,7 +201,9 @@ def test_an_image_for_which_even_a_frugal_worker_has_too_little_memory_fails_alo
             assert (failed.code, failed.elsewhere) == (ErrorCode.OUT_OF_MEMORY, True)
             assert "there are 8192 MiB, all that this machine has" in failed.message
             assert not (await another_worker(executor, worker)).frugal
-            assert isinstance(await asyncio.wait_for(executor.submit(astronaut_jpeg).answer, 60), Found)
+            assert isinstance(
+                await asyncio.wait_for(executor.submit(Detect(0, astronaut_jpeg)).answer, 60), Found
+            )
 
     run(talk())
 
@@ -240,7 +245,7 @@ def test_an_image_at_which_an_allocation_fails_is_tried_again_and_then_named() -
             assert worker is not None
             for last in (False, True):
                 confine(worker)
-                job = executor.submit(large)
+                job = executor.submit(Detect(0, large))
                 second = await another_worker(executor, worker)
                 assert second.frugal
                 if last:
@@ -295,7 +300,7 @@ def test_a_worker_that_announces_more_than_an_answer_can_be_is_replaced(astronau
             worker = executor._worker
             assert worker is not None
             worker.reader.feed_data(wire.PREFIX.pack(1 << 30))  # as if it had sent it
-            job = executor.submit(astronaut_jpeg)
+            job = executor.submit(Detect(0, astronaut_jpeg))
             assert isinstance(await asyncio.wait_for(job.answer, 60), Found)
             assert executor._worker is not worker
 

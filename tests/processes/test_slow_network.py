@@ -15,7 +15,7 @@ from pyraface.client.pool.handshake import connect
 from pyraface.core import parameters
 from pyraface.core.errors import ErrorCode, ServerLostError
 from pyraface.core.host import keyfile
-from pyraface.core.protocol.messages import Failed, Status
+from pyraface.core.protocol.messages import Detect, Failed, Status
 from tests.stub_daemon import stub_daemon
 from tests.support import parameters_xml, run
 
@@ -71,7 +71,7 @@ def test_a_server_to_which_images_still_leave_is_not_taken_for_silent(tmp_path: 
         async def talk() -> None:
             connection = await connect("127.0.0.1", port, settings(read_timeout=3), keyfile.load())
             began = time.monotonic()
-            answer = await connection.request(image, asyncio.get_running_loop().create_future())
+            answer = await connection.request(Detect(0, image), asyncio.get_running_loop().create_future())
             assert time.monotonic() - began > 6, "too quick to prove anything"
             assert isinstance(answer, Failed)
             assert answer.code is ErrorCode.NOT_AN_IMAGE
@@ -88,7 +88,7 @@ def test_a_server_to_which_nothing_leaves_any_more_is_gone(tmp_path: Path) -> No
         async def talk() -> None:
             connection = await connect("127.0.0.1", port, settings(read_timeout=2), keyfile.load())
             asking = asyncio.ensure_future(
-                connection.request(image, asyncio.get_running_loop().create_future())
+                connection.request(Detect(0, image), asyncio.get_running_loop().create_future())
             )
             await asyncio.sleep(1)
             blocked.set()
@@ -111,7 +111,11 @@ def test_small_words_and_large_ones_arrive_whole_and_in_order(tmp_path: Path) ->
             connection = await connect("127.0.0.1", server.port, settings(), keyfile.load())
             never = asyncio.get_running_loop().create_future()
             for size in (0, 1, 1 << 18, (1 << 18) + 1, 3_000_000):
-                work = [connection.request(b"\0" * size, never), connection.inquire(), connection.inquire()]
+                work = [
+                    connection.request(Detect(0, b"\0" * size), never),
+                    connection.inquire(),
+                    connection.inquire(),
+                ]
                 answers = await asyncio.gather(*work)
                 assert isinstance(answers[0], Failed)
                 assert answers[0].code is ErrorCode.NOT_AN_IMAGE

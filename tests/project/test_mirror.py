@@ -39,6 +39,7 @@ ELSEWHERE = {
     "client/client.py": "processes/test_detect_command.py",
     "client/console/job_control.py": "processes/test_display.py",
     "client/console/prompt.py": "processes/test_pair_command.py",
+    "client/commands/encode.py": "processes/test_encode_command.py",
     "client/commands/path_checks.py": "processes/test_detect_command.py",
     "client/commands/servers_table.py": "processes/test_servers_command.py",
     "client/pool/connection.py": "processes/test_slow_network.py",

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pyraface.core.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from pyraface.core.faces import Faces
+from pyraface.core.given_boxes import GivenBoxes
 from pyraface.core.pages import Page
 from pyraface.core.protocol.conversation import TRANSITIONS, Conversation, State
 from pyraface.core.protocol.messages import (
@@ -18,6 +19,7 @@ from pyraface.core.protocol.messages import (
     Closing,
     Detect,
     Draining,
+    Encode,
     Failed,
     Found,
     Hello,
@@ -40,6 +42,7 @@ CHALLENGE = Challenge(1, bytes(32), bytes(32))
 PROOF = Proof(bytes(32))
 WELCOME = Welcome(1, "n", "i", "e", "d", "p", "v", "f", ("s",), ("f",), 1, 1, 1, 0.0, ())
 DETECT = Detect(1, b"")
+ENCODE = Encode(1, GivenBoxes.of([[1, 2, 3, 4]]), b"")
 FOUND = Found(1, Faces.empty(), (Page(0, 1, 1, 1),), (), (), 1, 0.0)
 FAILED = Failed.because(1, ErrorCode.BUSY, "")
 STATUS = Status(1, "s", 0, 0, 1, 0, 0.0, 0.0, 0.0)
@@ -47,7 +50,7 @@ CLOSING = Closing.because(ErrorCode.IDLE, "")
 PAIR, PAIRED = Pair("n", b""), Paired(b"")
 
 EVERY: list[Message] = [
-    *(HELLO, CHALLENGE, PROOF, WELCOME, DETECT, Cancel(1), FOUND, FAILED, Ping(1), Pong(1)),
+    *(HELLO, CHALLENGE, PROOF, WELCOME, DETECT, ENCODE, Cancel(1), FOUND, FAILED, Ping(1), Pong(1)),
     *(Inquire(1), STATUS, Draining(), CLOSING, PAIR, PAIRED),
 ]
 
@@ -96,6 +99,8 @@ def reached(state: State, role: Role) -> Conversation:
         (KEYLESS, State.START, State.OPEN),
         ([*PLAIN, (C, DETECT), (S, FOUND)], State.START, State.OPEN),
         ([*PLAIN, (C, DETECT), (C, Cancel(1)), (S, FAILED), (C, DETECT)], State.START, State.OPEN),
+        ([*PLAIN, (C, ENCODE), (S, FOUND), (C, DETECT), (S, FAILED)], State.START, State.OPEN),
+        ([*PLAIN, (S, Draining()), (C, ENCODE), (S, FAILED)], State.START, State.DRAINING),
         ([*PLAIN, (C, Cancel(7))], State.START, State.OPEN),
         ([*PLAIN, (C, Ping(1)), (C, Ping(1)), (S, Pong(1)), (S, Pong(1))], State.START, State.OPEN),
         ([*PLAIN, (C, Inquire(1)), (C, Inquire(1)), (S, STATUS), (S, STATUS)], State.START, State.OPEN),
@@ -136,6 +141,8 @@ def test_what_follows_the_table_is_allowed_at_both_ends(
         (State.OPEN, C, Pong(1), "pong is not for a client to send now"),
         (State.OPEN, C, FAILED, "failed is not for a client to send now"),
         (State.OPEN, C, Draining(), "draining is not for a client to send now"),
+        (State.GREETED, C, ENCODE, "hello must be answered with challenge or welcome, not encode"),
+        (State.OPEN, S, ENCODE, "encode is not for a server to send now"),
         (State.OPEN, S, DETECT, "detect is not for a server to send now"),
         (State.OPEN, S, WELCOME, "welcome is not for a server to send now"),
         (State.PAIRING, C, HELLO, "the first message must be pair, not hello"),
@@ -166,6 +173,8 @@ def test_what_is_not_in_the_table_is_an_unexpected_message(
     ("lines", "speaker", "message", "text", "code"),
     [
         ([*PLAIN, (C, DETECT)], C, DETECT, "detect.id: 1 waits for its answer already", ErrorCode.BAD_FIELD),
+        ([*PLAIN, (C, DETECT)], C, ENCODE, "encode.id: 1 waits for its answer already", ErrorCode.BAD_FIELD),
+        ([*PLAIN, (C, ENCODE)], C, DETECT, "detect.id: 1 waits for its answer already", ErrorCode.BAD_FIELD),
         (PLAIN, S, FOUND, "found.id: 1 waits for no answer", ErrorCode.BAD_FIELD),
         ([*PLAIN, (C, Ping(1))], S, FAILED, "failed.id: 1 waits for no answer", ErrorCode.BAD_FIELD),
         (

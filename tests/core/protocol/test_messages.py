@@ -28,6 +28,7 @@ SPECIFIED = {
     "tuple[int, ...]": "list of whole",
     "tuple[str, ...]": "list of text",
     "Faces": "faces",
+    "GivenBoxes": "given boxes",
     "tuple[Page, ...]": "pages",
 }
 

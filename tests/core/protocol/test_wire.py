@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pyraface.core.computed_by import ComputedBy
 from pyraface.core.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from pyraface.core.faces import DETECTORS, TURNS, Faces
+from pyraface.core.given_boxes import MOST_BOXES, GivenBoxes
 from pyraface.core.pages import MAX_PAGES, Page
 from pyraface.core.protocol import messages, wire
 from pyraface.core.protocol.messages import (
@@ -26,6 +27,7 @@ from pyraface.core.protocol.messages import (
     Closing,
     Detect,
     Draining,
+    Encode,
     Failed,
     Found,
     Hello,
@@ -110,6 +112,17 @@ def packed_about(**changed: Any) -> bytes:
 def rows(*pages: tuple[int, int, int, int]) -> dict[str, object]:
     """The packed array of pages."""
     return array("<i4", [len(pages), 4], np.array(pages, "<i4").tobytes())
+
+
+def given_rows(*boxes: tuple[float, float, float, float], turned: int = 0) -> dict[str, object]:
+    """The packed map of given boxes."""
+    data = np.array(boxes, "<f4").tobytes()
+    turns = np.full(len(boxes), turned, "<i4").tobytes()
+    return {
+        "boxes": array("<f4", [len(boxes), 4], data),
+        "turned": array("<i4", [len(boxes)], turns),
+        "page": 0,
+    }
 
 
 def some_faces(n: int = 1) -> Faces:
@@ -532,6 +545,28 @@ BAD_FIELDS = {
     "code: list": ("failed", {"code": []}),
     "image: text": ("detect", {"image": "x"}),
     "image: list": ("detect", {"image": [1, 2]}),
+    "boxes: nil": ("encode", {"boxes": None}),
+    "boxes: list": ("encode", {"boxes": [[1, 2, 3, 4]]}),
+    "boxes: faces": ("encode", {"boxes": {"boxes": array("<f4", [0, 4])}}),
+    "boxes: not a number": ("encode", {"boxes": given_rows((1, 2, float("nan"), 4))}),
+    "boxes: empty": ("encode", {"boxes": given_rows((1, 2, 3, 4), (1, 2, 1, 4))}),
+    "boxes: too far away": ("encode", {"boxes": given_rows((1, 2, 3e38, 4))}),
+    "boxes: too many": ("encode", {"boxes": given_rows(*[(1, 2, 3, 4)] * (MOST_BOXES + 1))}),
+    "boxes: of three columns": (
+        "encode",
+        {"boxes": {**given_rows((1, 2, 3, 4)), "boxes": array("<f4", [1, 3])}},
+    ),
+    "boxes: in one row": ("encode", {"boxes": {**given_rows(), "boxes": array("<f4", [0])}}),
+    "boxes: turned by 45": ("encode", {"boxes": given_rows((1, 2, 3, 4), turned=45)}),
+    "boxes: turned by -2": ("encode", {"boxes": given_rows((1, 2, 3, 4), turned=-2)}),
+    "boxes: one turn too many": (
+        "encode",
+        {"boxes": {**given_rows((1, 2, 3, 4)), "turned": array("<i4", [2], bytes(8))}},
+    ),
+    "boxes: page -1": ("encode", {"boxes": {**given_rows((1, 2, 3, 4)), "page": -1}}),
+    "boxes: page 2^31": ("encode", {"boxes": {**given_rows((1, 2, 3, 4)), "page": 2**31}}),
+    "boxes: page true": ("encode", {"boxes": {**given_rows((1, 2, 3, 4)), "page": True}}),
+    "boxes: page nil": ("encode", {"boxes": {**given_rows((1, 2, 3, 4)), "page": None}}),
     "versions: number": ("hello", {"versions": 1}),
     "versions: of bool": ("hello", {"versions": [True]}),
     "versions: of lists": ("hello", {"versions": [[1]]}),
@@ -709,7 +744,7 @@ BAD_ARRAYS = {
     "a key too many": {"boxes": array("<f4", [0, 4]) | {"order": "C"}},
     "a key too few": {"boxes": {"dtype": "<f4", "shape": [0, 4]}},
     "truth of another dtype": {"comparable": array("|u1", [0])},
-    "a detector of an unknown number": one_face("detectors", b"\2"),
+    "a detector of an unknown number": one_face("detectors", b"\3"),
     "a detector of the highest number": one_face("detectors", b"\xff"),
     "detectors in text": {"detectors": array("<U5", [0])},
     "detectors in a column": {"detectors": array("|u1", [0, 1])},
@@ -817,17 +852,17 @@ def test_faces_that_were_not_measured_cannot_be_sent(sharpness: list[float]) -> 
 @pytest.mark.parametrize("name", ["", "CNN", "dlib", "cnn\0x"])
 def test_a_detector_of_another_name_cannot_be_sent(name: str) -> None:
     faces = dataclasses.replace(some_faces(2), detectors=np.array(["cnn", name], "U5"))
-    with pytest.raises(LocalProtocolError, match=r"^found\.faces: detectors must be of cnn, yunet$"):
+    with pytest.raises(LocalProtocolError, match=r"^found\.faces: detectors must be of cnn, yunet, given$"):
         wire.encode(found_with(faces))
 
 
 def test_a_detector_travels_as_its_number() -> None:
-    faces = dataclasses.replace(some_faces(3), detectors=np.array(["yunet", "cnn", "yunet"], "U5"))
+    faces = dataclasses.replace(some_faces(3), detectors=np.array(["yunet", "cnn", "given"], "U5"))
     frame = wire.encode(found_with(faces))
-    assert msgpack.unpackb(frame[4:])["faces"]["detectors"]["data"] == bytes([1, 0, 1])
+    assert msgpack.unpackb(frame[4:])["faces"]["detectors"]["data"] == bytes([1, 0, 2])
     (message,) = codec_fed(frame)[1]
     assert isinstance(message, Found)
-    assert message.faces.detectors.tolist() == ["yunet", "cnn", "yunet"]
+    assert message.faces.detectors.tolist() == ["yunet", "cnn", "given"]
     assert message.faces.detectors.dtype == np.dtype("U5")
 
 
@@ -853,6 +888,7 @@ NOT_TO_BE_SENT: dict[str, Any] = {
     "text none": Closing(ErrorCode.BUSY, None),  # type: ignore[arg-type]
     "code as text": Closing("busy", ""),  # type: ignore[arg-type]
     "flag as number": Failed(1, ErrorCode.BUSY, "", 1),  # type: ignore[arg-type]
+    "boxes as a list": Encode(1, [[1, 2, 3, 4]], b"x"),  # type: ignore[arg-type]
     "image as memoryview": Detect(1, memoryview(b"x")),  # type: ignore[arg-type]
     "versions as list": Hello([1], "", NONCE),  # type: ignore[arg-type]
     "versions of text": Hello(("1",), "", NONCE),  # type: ignore[arg-type]
@@ -1003,6 +1039,15 @@ def welcomes(draw: st.DrawFn) -> Welcome:
     )
 
 
+@st.composite
+def given_boxes(draw: st.DrawFn) -> GivenBoxes:
+    corners = st.tuples(*[st.floats(-1e6, 1e6, width=32)] * 2, *[st.floats(1, 1e6, width=32)] * 2)
+    rows = draw(st.lists(corners, max_size=5))
+    turned = draw(st.lists(st.sampled_from((-1, *TURNS)), min_size=len(rows), max_size=len(rows)))
+    boxes = [(left, top, left + width, top + height) for left, top, width, height in rows]
+    return GivenBoxes.of(boxes, turned, draw(st.integers(0, 2**31 - 1)))
+
+
 exactly_32 = st.binary(min_size=32, max_size=32)
 
 STRATEGIES: dict[type[Message], st.SearchStrategy[Any]] = {
@@ -1011,6 +1056,9 @@ STRATEGIES: dict[type[Message], st.SearchStrategy[Any]] = {
     Proof: st.builds(Proof, exactly_32),
     Welcome: welcomes(),
     Detect: st.builds(Detect, ids, st.binary(max_size=300), faces_from=st.integers(0, 1000), search=texts),
+    Encode: st.builds(
+        Encode, ids, given_boxes(), st.binary(max_size=300), faces_from=st.integers(0, 1000), search=texts
+    ),
     Cancel: st.builds(Cancel, ids),
     Found: founds(),
     Failed: st.builds(Failed, ids, codes, texts, st.booleans()),

@@ -12,6 +12,7 @@ import numpy as np
 
 from pyraface.core.errors import ErrorCode
 from pyraface.core.faces import DETECTORS, Faces
+from pyraface.core.given_boxes import GivenBoxes
 from pyraface.core.pages import Page
 from pyraface.core.protocol import announcement, messages
 
@@ -121,6 +122,8 @@ def _value(name: str, value: Any) -> Any:
             np.array(value["comparable"], np.bool_),
             np.array(value["pages"], np.int32),
         )
+    if name == "boxes":
+        return GivenBoxes.of(**value)
     if name == "pages":
         return tuple(Page(*row) for row in value)
     if name == "code":

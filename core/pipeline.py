@@ -343,13 +343,18 @@ class Pipeline:
         return self._measured(picture, faces)
 
     def encode_all(
-        self, pictures: Iterable[Picture | Unread], given: GivenBoxes, *, search: str = ""
+        self,
+        pictures: Iterable[Picture | Unread],
+        given: GivenBoxes,
+        *,
+        faces_from: int = 0,
+        search: str = "",
     ) -> Findings:
         """Returns the faces in the given boxes of one of a file's pictures; the others are not looked at.
 
         Args:
             pictures: as `pictures` returns them.
-            search: as for `encode`.
+            faces_from, search: as for `find`.
 
         Raises:
             Exception: as `encode`, and what `pictures` raises.
@@ -365,9 +370,10 @@ class Pipeline:
                     f"have {LEAST_SIDE} pixel or more of its width and of its height inside"
                 )
         at = _decoded(picture, seen)
+        in_pixels = faces_from * _scale(picture)[0]
         turned = given.turned.copy()
         if (unknown := turned == UNKNOWN_TURN).any():
-            turned[unknown] = chosen.turns(picture.pixels, at)[unknown]
+            turned[unknown] = chosen.turns(picture.pixels, at, faces_from=in_pixels)[unknown]
         inside = boxes.inside(given.boxes, picture.width, picture.height)
         faces = Faces.detected(at, np.zeros(len(at), np.float32), level=0, detector="given", inside=inside)
         faces = self._encoded(picture, replace(faces, turned=turned), np.ones(len(at), np.bool_))

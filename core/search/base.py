@@ -26,7 +26,7 @@ class Search(Protocol):
         """
         ...
 
-    def turns(self, image: Pixels, boxes: Boxes) -> NDArray[np.int32]:
+    def turns(self, image: Pixels, boxes: Boxes, *, faces_from: float = 0) -> NDArray[np.int32]:
         """Returns the degrees clockwise, (n,), 0, 90, 180 or 270, that bring the face in each box upright.
 
         It decides as `candidates` does for a face there; a search that turns nothing answers 0.

@@ -51,9 +51,9 @@ class Everywhere:
                 )
         return Faces.concatenate(candidates)
 
-    def turns(self, image: Pixels, boxes: Boxes) -> NDArray[np.int32]:
+    def turns(self, image: Pixels, boxes: Boxes, *, faces_from: float = 0) -> NDArray[np.int32]:
         """Returns 0 for each box: every tile is searched as it stands."""
-        del image
+        del image, faces_from
         return np.zeros(len(boxes), np.int32)
 
     def finest_zoom(self, width: int, height: int, *, faces_from: float = 0) -> float:

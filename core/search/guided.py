@@ -105,19 +105,11 @@ class Guided:
 
     def candidates(self, image: Pixels, *, faces_from: float = 0) -> Faces:
         """Returns what the detector sees of each proposal, once."""
-        height, width, _ = image.shape
-        finest = proposals.finest_zoom(width, height, self._detection, faces_from=faces_from)
-        levels = proposals.levels(width, height, proposals.zooms(width, height, finest))
-        found = proposals.propose(self._proposer, image, levels, PROPOSED)
-        return self.decided(image, found.once(), faces_from=faces_from)
+        return self.decided(image, self._proposed(image, faces_from), faces_from=faces_from)
 
-    def turns(self, image: Pixels, boxes: Boxes) -> NDArray[np.int32]:
+    def turns(self, image: Pixels, boxes: Boxes, *, faces_from: float = 0) -> NDArray[np.int32]:
         """Returns the degrees clockwise that bring the face in each box upright."""
-        groups = [np.zeros(0, np.int32)]
-        for start in range(0, len(boxes), TOGETHER):
-            cuts = [cut(image, box, FIRST_CUT).pixels for box in _squares(boxes[start : start + TOGETHER])]
-            groups.append(upright.turns(self._proposer, cuts)[0])
-        return np.concatenate(groups)
+        return self.turns_among(image, boxes, self._proposed(image, faces_from), faces_from=faces_from)
 
     def finest_zoom(self, width: int, height: int, *, faces_from: float = 0) -> float:
         """Returns the zoom of the smallest face that can be proposed, in its cut."""
@@ -126,13 +118,54 @@ class Guided:
     def decided(self, image: Pixels, found: Proposed, *, faces_from: float = 0) -> Faces:
         """Returns what the detector sees of each of these proposals."""
         height, width, _ = image.shape
-        levels = pyramid.levels(width, height, self._detection, faces_from=faces_from)
-        reached = found.boxes[:, 2] - found.boxes[:, 0] >= pyramid.DETECTOR_WINDOW / max(levels[-1].zoom)
-        if np.count_nonzero(reached) * COST <= pyramid.work(levels).pixels:
+        in_crops = self._in_crops_rather(width, height, found, faces_from)
+        if in_crops.all():
             return self._in_crops(image, found)
         everywhere = self._everywhere.candidates(image, faces_from=faces_from)
         everywhere = everywhere[everywhere.confidences > self._detection.threshold]
-        return Faces.concatenate([everywhere, self._in_crops(image, found.picked(~reached))])
+        return Faces.concatenate([everywhere, self._in_crops(image, found.picked(in_crops))])
+
+    def turns_among(
+        self, image: Pixels, boxes: Boxes, found: Proposed, *, faces_from: float = 0
+    ) -> NDArray[np.int32]:
+        """Returns the degrees clockwise, (n,), that bring the face in each box upright, as `decided` takes them.
+
+        A box where a proposal stands has the proposal's; another one is looked at like a proposal.
+        """
+        height, width, _ = image.shape
+        in_crops = self._in_crops_rather(width, height, found, faces_from)
+        proposed = np.zeros(len(found.boxes), np.int32)  # the search everywhere turns none
+        proposed[in_crops] = self._turns(image, found.picked(in_crops).boxes)
+        if not len(proposed):
+            return self._turns(image, _squares(boxes))
+        overlaps = geometry.iou(boxes, found.boxes)
+        turned: NDArray[np.int32] = proposed[overlaps.argmax(axis=1)]
+        alone = overlaps.max(axis=1) < SAME_PLACE
+        turned[alone] = self._turns(image, _squares(boxes[alone]))
+        return turned
+
+    def _proposed(self, image: Pixels, faces_from: float) -> Proposed:
+        height, width, _ = image.shape
+        finest = proposals.finest_zoom(width, height, self._detection, faces_from=faces_from)
+        levels = proposals.levels(width, height, proposals.zooms(width, height, finest))
+        return proposals.propose(self._proposer, image, levels, PROPOSED).once()
+
+    def _in_crops_rather(
+        self, width: int, height: int, found: Proposed, faces_from: float
+    ) -> NDArray[np.bool_]:
+        """Which proposals, (n,), are looked at in crops: all, or those alone that the search everywhere would not find."""
+        levels = pyramid.levels(width, height, self._detection, faces_from=faces_from)
+        reached = found.boxes[:, 2] - found.boxes[:, 0] >= pyramid.DETECTOR_WINDOW / max(levels[-1].zoom)
+        affordable = np.count_nonzero(reached) * COST <= pyramid.work(levels).pixels
+        return np.ones(len(reached), np.bool_) if affordable else ~reached
+
+    def _turns(self, image: Pixels, squares: Boxes) -> NDArray[np.int32]:
+        """The degrees clockwise that bring the face in each square upright; those of a group agree, as in `_decided`."""
+        groups = [np.zeros(0, np.int32)]
+        for start in range(0, len(squares), TOGETHER):
+            cuts = [cut(image, box, FIRST_CUT).pixels for box in squares[start : start + TOGETHER]]
+            groups.append(upright.turns(self._proposer, cuts)[0])
+        return np.concatenate(groups)
 
     def _in_crops(self, image: Pixels, found: Proposed) -> Faces:
         """What the detector sees of each of these proposals in crops."""

@@ -62,15 +62,18 @@ class Most:
 
         The confidence of these is YuNet's agreement (`agreement`), 0 to 1.
         """
-        height, width, _ = image.shape
-        levels = proposals.levels(width, height, zooms(width, height, self._detection, faces_from=faces_from))
-        found = proposals.propose(self._proposer, image, levels, PROPOSED)
+        found = self._proposed(image, faces_from)
         once = found.once()
         decided = self._guided.decided(image, once, faces_from=faces_from)
         likely = once.picked(np.flatnonzero(once.scores >= SURE)[:MOST_ALONE])  # others cannot agree so well
         agreed = agreement(likely, found)
         sure = alone(likely.boxes, agreed, decided.boxes)
         return Faces.concatenate([decided, self._of_yunet(image, likely.picked(sure), agreed[sure])])
+
+    def _proposed(self, image: Pixels, faces_from: float) -> Proposed:
+        height, width, _ = image.shape
+        levels = proposals.levels(width, height, zooms(width, height, self._detection, faces_from=faces_from))
+        return proposals.propose(self._proposer, image, levels, PROPOSED)
 
     def _of_yunet(self, image: Pixels, sure: Proposed, agreed: NDArray[np.float32]) -> Faces:
         """The faces of which YuNet is sure, each with the turn that brings it upright."""
@@ -86,9 +89,10 @@ class Most:
         )
         return replace(faces, levels=sure.levels, turned=turned)
 
-    def turns(self, image: Pixels, boxes: Boxes) -> NDArray[np.int32]:
-        """Returns the degrees clockwise that bring the face in each box upright, as the guided search does."""
-        return self._guided.turns(image, boxes)
+    def turns(self, image: Pixels, boxes: Boxes, *, faces_from: float = 0) -> NDArray[np.int32]:
+        """Returns the degrees clockwise that bring the face in each box upright."""
+        found = self._proposed(image, faces_from).once()
+        return self._guided.turns_among(image, boxes, found, faces_from=faces_from)
 
     def finest_zoom(self, width: int, height: int, *, faces_from: float = 0) -> float:
         """Returns the zoom of the smallest face that can be proposed, in its crop."""

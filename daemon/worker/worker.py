@@ -232,7 +232,9 @@ class Worker:
             started = time.perf_counter()
             pictures = self._pictures(request, decoded)
             if isinstance(request, Encode):
-                found = self._pipeline.encode_all(pictures, request.boxes, search=request.search)
+                found = self._pipeline.encode_all(
+                    pictures, request.boxes, faces_from=request.faces_from, search=request.search
+                )
             else:
                 found = self._pipeline.find_all(
                     pictures, faces_from=request.faces_from, search=request.search

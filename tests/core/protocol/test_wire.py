@@ -252,6 +252,17 @@ def test_a_large_image_stays_in_the_buffer_in_which_it_was_received() -> None:
     assert wire.encode_parts(found)[1] is found.image
 
 
+def test_so_does_a_large_image_behind_as_many_boxes_as_are_allowed() -> None:
+    image = bytes(range(256)) * 1024
+    boxes = GivenBoxes.of([[1, 2, 3, 4]] * MOST_BOXES)
+    codec, [found] = codec_fed(wire.encode(Encode(7, boxes, image, search="\u00e5" * MAX_TEXT)))
+    assert codec.error is None
+    assert isinstance(found, Encode)
+    assert isinstance(found.image, bytearray)
+    assert found.image == image
+    assert len(found.boxes.boxes) == MOST_BOXES
+
+
 @pytest.mark.parametrize(
     "frame",
     [

@@ -68,16 +68,22 @@ async def a_hello_byte_by_byte(victim: Victim) -> None:
 
 
 async def a_frame_that_takes_too_long(victim: Victim) -> None:
-    """Fast enough in every second, and yet without end."""
-    peer = await victim.welcomed()
-    ended = asyncio.create_task(last_words(peer))
-    peer.writer.write(wire.PREFIX.pack(FRAME))
-    for _ in range(200):
-        if peer.writer.is_closing():  # the last words have come
-            break
-        peer.writer.write(bytes(10_000))
-        await asyncio.sleep(0.1)
-    assert (await ended).code is ErrorCode.FRAME_TIMED_OUT
+    """Fast enough in every second, and yet without end. One to which room is lent has to be faster."""
+
+    async def sends(size: int, piece: int) -> ErrorCode:
+        peer = await victim.welcomed()
+        ended = asyncio.create_task(last_words(peer))
+        peer.writer.write(wire.PREFIX.pack(size))
+        for _ in range(200):
+            if peer.writer.is_closing():  # the last words have come
+                break
+            peer.writer.write(bytes(piece))
+            await asyncio.sleep(0.1)
+        return (await ended).code
+
+    part = FRAME * 4 // 4 // 64  # of the room, that each of the connections has for itself
+    assert await sends(part, 2_500) is ErrorCode.FRAME_TIMED_OUT
+    assert await sends(FRAME, 10_000) is ErrorCode.SLOW_SENDER
 
 
 async def frames_that_come_but_for_their_end(victim: Victim) -> None:

@@ -174,4 +174,5 @@ def test_a_damaged_photograph_of_this_size_is_an_error_that_says_how_much_there_
     assert result.error is not None
     assert result.error[0] is ErrorCode.IMAGE_TRUNCATED
     assert re.search(r"about \d+% of the picture is there", result.error[1])
-    assert peak(server.worker.pid) < 1.5 * GIB, f"{peak(server.worker.pid) / MIB:.0f} MiB"
+    # Pillow, which takes 4 bytes a pixel, is asked what is wrong
+    assert peak(server.worker.pid) < 1.8 * GIB, f"{peak(server.worker.pid) / MIB:.0f} MiB"

@@ -339,7 +339,10 @@ def main() -> None:
         "--images", type=int, default=500, help="row memory: images of mixed sizes (default: %(default)s)"
     )
     parser.add_argument(
-        "--megabytes", type=numbers, default="5,40,120", help="row flood: file sizes (default: %(default)s)"
+        "--megabytes",
+        type=numbers,
+        default="5,40,120,300",
+        help="row flood: file sizes (default: %(default)s)",
     )
     parser.add_argument(
         "--seconds", type=float, default=15.0, help="row flood: duration of sending (default: %(default)s)"

@@ -9,7 +9,6 @@ import dataclasses
 import gzip
 import io
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -305,8 +304,7 @@ def networks() -> list[bytes]:
 
 
 def main() -> None:
-    """Replaces the corpus."""
-    shutil.rmtree(CORPUS, ignore_errors=True)
+    """Replaces the inputs made here; those that the fuzzer found, named by their hash, stay."""
     payloads = [frame[4:] for frame in frames() if len(frame) > 4]
     seeds = {
         "codec": frames(),
@@ -326,7 +324,9 @@ def main() -> None:
     }
     for target, inputs in seeds.items():
         folder = CORPUS / target
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        for former in folder.glob("[0-9][0-9]"):
+            former.unlink()
         for number, data in enumerate(inputs):
             (folder / f"{number:02}").write_bytes(data)
 

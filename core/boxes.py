@@ -88,12 +88,34 @@ def from_image(boxes: Boxes, scale: tuple[float, float]) -> Boxes:
     return boxes * np.array([scale[0], scale[1]] * 2, np.float32)
 
 
-def rounded(boxes: Boxes) -> Boxes:
-    """Returns the boxes in whole hundredths of a pixel, as outputs record them.
+def recordable(boxes: Boxes, found: Boxes, scale: tuple[float, float]) -> Boxes:
+    """Returns boxes that are the same whole pixels of a picture after they were recorded in hundredths.
 
-    They are read back as exactly the same numbers.
+    A face is cut out in whole pixels: 11.496 is 11, and 11.5, as which it would be recorded, is 12. Such an edge, about one
+    of a hundred, is moved to the nearest hundredth that is not: 11.49. All others stay as they are.
+
+    Args:
+        boxes: of an image.
+        found: the same in a picture that is the image zoomed by `scale`, (x, y), where they are cut out.
     """
-    return np.round(boxes.astype(np.float64), DECIMALS).astype(np.float32)
+    whole = np.rint(found)
+
+    def cut_alike(edges: Boxes) -> NDArray[np.bool_]:
+        read = from_image(edges, scale)
+        alike = (read == found) | ((np.rint(read) == whole) & (read - np.floor(read) != 0.5))
+        return cast("NDArray[np.bool_]", alike)
+
+    hundredths = np.round(boxes.astype(np.float64), DECIMALS)
+    kept = boxes.copy()
+    left = ~(cut_alike(boxes) & cut_alike(hundredths.astype(np.float32)))
+    for steps in (1, -1, 2, -2):
+        if not left.any():
+            break
+        moved = (hundredths + steps * 10**-DECIMALS).astype(np.float32)
+        better = left & cut_alike(moved)
+        kept[better] = moved[better]
+        left &= ~better
+    return cast("Boxes", kept)
 
 
 def clip(boxes: Boxes, width: float, height: float) -> Boxes:

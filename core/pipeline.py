@@ -334,8 +334,6 @@ class Pipeline:
         # in pixels of the decoded picture, which may be fewer than the file's
         in_pixels = faces_from * _scale(picture)[0]
         candidates = chosen.candidates(picture.pixels, faces_from=in_pixels)
-        # as they are recorded, so that `encode` sees the same boxes again
-        candidates = replace(candidates, boxes=_decoded(picture, _upright(picture, candidates.boxes)))
         doubtful = fusion.doubtful(candidates, self.parameters.fusion)
         candidates = self._encoded(picture, candidates, doubtful)
         faces = fusion.fuse(candidates, self.parameters.fusion)
@@ -362,14 +360,14 @@ class Pipeline:
         chosen = self.search(search)
         Pipeline._searched_in = os.getpid()
         picture = _picture_of(pictures, given.page)
-        seen = boxes.rounded(boxes.clip(given.boxes, picture.width, picture.height))
+        seen = boxes.clip(given.boxes, picture.width, picture.height)
         for number, sides in enumerate((seen[:, 2:] - seen[:, :2]).tolist(), start=1):
             if min(sides) < LEAST_SIDE:
                 raise BadBoxError(
                     f"box {number} shows nothing of the picture of {picture.width} x {picture.height} pixels: it must "
                     f"have {LEAST_SIDE} pixel or more of its width and of its height inside"
                 )
-        at = _decoded(picture, seen)
+        at = boxes.from_image(seen, _scale(picture))
         in_pixels = faces_from * _scale(picture)[0]
         turned = given.turned.copy()
         if (unknown := turned == UNKNOWN_TURN).any():
@@ -410,14 +408,12 @@ def _scale(picture: Picture) -> tuple[float, float]:
 
 
 def _upright(picture: Picture, found: boxes.Boxes) -> boxes.Boxes:
-    """Returns boxes of the decoded picture in the frame of the upright one, as they are recorded."""
-    whole = boxes.to_image(found, _scale(picture), (0.0, 0.0))
-    return boxes.rounded(boxes.clip(whole, picture.width, picture.height))
-
-
-def _decoded(picture: Picture, recorded: boxes.Boxes) -> boxes.Boxes:
-    """Returns recorded boxes in the frame of the decoded picture."""
-    return boxes.from_image(recorded, _scale(picture))
+    """Returns boxes of the decoded picture in the frame of the upright one; `encode` sees the same when recorded."""
+    scale = _scale(picture)
+    whole = found
+    if scale != (1.0, 1.0):
+        whole = boxes.clip(boxes.to_image(found, scale, (0.0, 0.0)), picture.width, picture.height)
+    return boxes.recordable(whole, found, scale)
 
 
 def _picture_of(pictures: Iterable[Picture | Unread], page: int) -> Picture:

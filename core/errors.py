@@ -290,6 +290,10 @@ class UnreadableError(PyrafaceError):
         self.code = code
 
 
+class DamagedFrameError(ValueError):
+    """Bytes of a compressed output that are not those of a frame."""
+
+
 class OutputError(PyrafaceError):
     """The output cannot be written; the message says where and why."""
 

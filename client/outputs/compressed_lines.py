@@ -11,8 +11,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ...core.errors import OutputError
-from .compression import PIECE, Compression, Compressor, DamagedFrameError, FrameReader
+from ...core.errors import DamagedFrameError, OutputError
+from .compression import PIECE, Compression, Compressor, FrameReader
 from .lines import BROKEN, PROBE_BYTES, Change, changed, in_lines
 from .output_file import OutputFile
 

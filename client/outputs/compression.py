@@ -11,12 +11,10 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from ...core.errors import DamagedFrameError
+
 PIECE = 1 << 18
 """Bytes that are read, or decompressed, at a time."""
-
-
-class DamagedFrameError(ValueError):
-    """Bytes that are not those of a frame."""
 
 
 class Compressor(Protocol):

@@ -37,6 +37,9 @@ MOST_BORDERS = 2.5
 _SAME = 0.015
 """Difference of two aspect ratios that are the same: a preview of 160 x 120 pixels has rounded sides."""
 
+_TAIL = 4096
+"""Bytes at the end of a preview that are looked for in the file. LibRaw changes only the beginning."""
+
 _BLACK = 32
 """The brightest value in the outer half of a black bar after JPEG, which mixes the inner half with the picture."""
 
@@ -179,6 +182,11 @@ def preview(data: bytes) -> Preview:
         ) from error
     # the array of any other preview is not to be touched: rawpy trusts the sizes in the file, which may lie beyond its bytes
     jpeg = thumb.data if isinstance(thumb.data, bytes) else b""
+    if jpeg[-min(_TAIL, len(jpeg) // 2) :] not in data:
+        # LibRaw does not notice: what follows the end of the file is whatever was in that memory before
+        raise TruncatedImageError(
+            "a camera raw file that is truncated: its largest preview ends beyond its end"
+        )
     width, height = sizes.width, sizes.height
     # pixels that are not square, of a few cameras, are made square
     if sizes.pixel_aspect > 1:

@@ -211,11 +211,11 @@ def test_a_full_disk_stops_the_run_and_says_how_to_resume(tmp_path: Path, album:
 
 
 def test_a_file_of_others_and_a_file_in_use_are_refused(tmp_path: Path, album: Path) -> None:
-    other = tmp_path / "notes.txt"
+    other = tmp_path / "notes.jsonl"
     other.write_text("not yours")
     refused = pyraface("--servers", "127.0.0.1:1", "--output", other, album)
     assert refused.returncode == 2
-    assert "notes.txt: line 1 was not written by pyraface" in refused.stderr
+    assert "notes.jsonl: line 1 was not written by pyraface" in refused.stderr
     assert other.read_text() == "not yours"
     output = tmp_path / "faces.jsonl"
     with stub_daemon(tmp_path, seconds=0.2) as server:

@@ -373,7 +373,7 @@ def test_an_interrupt_does_not_wait_until_a_large_archive_is_counted(
         (["--servers", "127.0.0.1:1", "README.md"], "refused"),
         (["--servers", "::nonsense::x", "README.md"], "nonsense"),
         (["--servers", f"attic:{'5' * 5000}", "README.md"], "no port from 1 to 65535"),
-        (["--output", "/no/\x1b[2J\n", "README.md"], "/no/\\x1b[2J\\n cannot be written"),
+        (["--output", "/no/\x1b[2J\n.jsonl", "README.md"], "/no/\\x1b[2J\\n.jsonl cannot be written"),
         (["--parameters", "/no/such.xml", "README.md"], "/no/such.xml"),
         (["--output", "/no/such/place.jsonl", "README.md"], "/no/such/place.jsonl"),
         (["--servers", "local", "boot"], "no image in boot"),

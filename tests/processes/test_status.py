@@ -52,7 +52,7 @@ def test_a_server_tells_how_busy_it_is_at_once_whatever_it_is_busy_with(
         megapixels = 0.0
         for answer in found:
             assert isinstance(answer, Found)
-            megapixels = answer.width * answer.height / 1e6
+            megapixels = answer.pages[0].width * answer.pages[0].height / 1e6
         other.send(Detect(5, b"no image"))
         assert isinstance(await other.next(), Failed)
         await other.close()

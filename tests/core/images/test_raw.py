@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -214,6 +215,16 @@ def test_a_file_that_is_cut_off_is_an_error(kind: str) -> None:
             assert str(error).isprintable()  # noqa: PT017
         else:
             assert_shows(picture)  # LibRaw needs what comes before
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_a_preview_that_ends_beyond_the_file_is_not_completed_from_memory(kind: str) -> None:
+    """LibRaw's memory may hold the whole file from before."""
+    whole = MAKERS[kind](jpeg(scene(300, 200)), 1)
+    for cut in range(10, len(whole) // 3, 97):
+        assert_shows(decode(whole, LIMITS))
+        with contextlib.suppress(TruncatedImageError, FormatNotReadError):
+            assert_shows(decode(whole[:-cut], LIMITS))
 
 
 def test_a_damaged_preview_is_an_error() -> None:

@@ -172,7 +172,7 @@ def test_images_are_asked_for_as_they_are_needed_and_in_the_callers_thread(place
 
 def test_results_that_nobody_takes_are_not_made_without_bound(place: str) -> None:
     """Even if whoever should take them does nothing but hand over images."""
-    work = _Work(Client(place, parameters=SETTINGS), ordered=False)
+    work = _Work(Client(place, parameters=SETTINGS), ordered=False, given=None)
     work.start()
     given = 0
     deadline = time.monotonic() + 2

@@ -88,7 +88,7 @@ class _Found:
     """The photographs that have no line.
 
     Attributes:
-        work: those that a server would be sent.
+        work: the photographs that would be sent to a server.
         reasons: the number of the others, by the reason for their error.
     """
 

@@ -36,7 +36,7 @@ class Frame:
         raw, raw_end: the bytes of the file in which it stands: the first, and the one after the last.
         stop: the byte of the file before which reading its content ends: the zeros of a power cut, or its end.
         good: whether it is whole, and holds whole lines, and not too many.
-        damaged: whether some of its bytes are not those that were compressed.
+        damaged: whether its checksum or its structure shows a change since it was compressed.
     """
 
     start: int

@@ -187,7 +187,7 @@ class FrameReader:
         """Yields the content.
 
         Raises:
-            DamagedFrameError: the bytes are not those of a frame, or not those that were compressed.
+            DamagedFrameError: the bytes are no frame, or were changed since they were compressed.
         """
         frame, data = self._compression.decompressor(), b""
         while not frame.eof:

@@ -1,4 +1,4 @@
-"""Former lines: those that an earlier version wrote, brought into today's form without computing anything again."""
+"""Former lines: lines of earlier versions, brought into today's form without computing anything again."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class NamedFace:
         digest: of the photograph, `sha256:` and 64 hexadecimal digits, as in `faces.jsonl`.
         page: the number of the picture in the file, from 0.
         box: in pixels of the upright picture; of a face in `faces.jsonl`, or of a region where none was found.
-        person: the id; None: nobody's whose name is wanted, and programs are to leave it so.
+        person: the id; None: a face whose name is not wanted, and which programs leave without one.
         said_by: who said so.
     """
 

@@ -33,7 +33,7 @@ def people_path(output: str | os.PathLike[str]) -> str:
 
 
 def load(path: str | os.PathLike[str]) -> People:
-    """Returns the people in a file; nobody if it does not exist.
+    """Returns the people in a file; an empty collection if it does not exist.
 
     Raises:
         PeopleFileError: it cannot be read, or is wrong; the message names the file and the field.

@@ -18,7 +18,7 @@ PIXELS = 40_000_000
 def decoded(name: str, data: bytes, orientation: int) -> NDArray[np.uint8] | None:
     """Returns the pixels, (height, width, 3) uint8, RGB, of a large picture, turned upright from an EXIF orientation.
 
-    They are those that Pillow would return: a JPEG and a HEIC have the same decoder there, and a PNG one meaning. None for
+    The pixels are equal to Pillow's: a JPEG and a HEIC have the same decoder there, and a PNG one meaning. None for
     other formats, where that is not certain, or where the decoder reports an error or a warning: Pillow then decodes the
     file, and its outcome counts.
 

@@ -18,7 +18,7 @@ STRIP_PIXELS = 1 << 20
 
 BLANK_RANGE = 8
 """Difference, of 255, between the darkest and the lightest value of a channel in a frame of one colour: formats that lose
-detail write one colour as several that nobody can tell apart."""
+detail write one colour as several that look the same."""
 
 _TRANSPOSED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
